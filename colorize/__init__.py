@@ -1,0 +1,3 @@
+"""Train, compare and use GAN colorization models."""
+
+__version__ = "0.1.0"

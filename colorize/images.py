@@ -1,0 +1,79 @@
+"""Read and write image files: any format and mode that Pillow knows, one error that names the file."""
+
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MAX_PIXELS = 200_000_000  # a larger image is taken for a decompression bomb
+GREY_SPREAD = 10  # of 255: JPEG leaves a few levels of channel spread in an image that is grey
+
+
+class ImageError(Exception):
+    """A file that cannot be read as an image; the message names the file and the reason."""
+
+
+def read_rgb(path: Path | str) -> Image.Image:
+    """Read an image as an upright 8-bit RGB image.
+
+    The first frame of an animation counts; transparency is laid on white; 16-bit grey is scaled to 8 bits.
+
+    Raises:
+        ImageError: if the file is missing, empty, truncated, not an image, or over ``MAX_PIXELS``.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; MAX_PIXELS decides
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ImageError(f"{path}: {image.width}x{image.height} is over {MAX_PIXELS / 1e6:.0f} megapixels")
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except ImageError:
+        raise
+    except Exception as error:  # each format's decoder raises types of its own
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
+        raise ImageError(f"{path}: {reason.splitlines()[0]}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode.startswith("I") else max(grey.max(), 1e-9)  # convert() would saturate to white
+        image = Image.fromarray((grey / top * 255).round().clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def is_near_grey(rgb: np.ndarray) -> bool:
+    """Tell whether 99% of the pixels have almost no colour.
+
+    Args:
+        rgb: ``(H, W, 3)`` uint8.
+    """
+    spread = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2)
+    return bool(np.percentile(spread, 99) < GREY_SPREAD)
+
+
+def write_image(image: Image.Image, path: Path | str) -> None:
+    """Write an image in the format of the path's extension, whole or not at all.
+
+    Raises:
+        OSError: if the folder cannot be written.
+        ValueError: if the extension names no format that Pillow writes.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    try:
+        image.save(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

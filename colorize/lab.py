@@ -1,0 +1,79 @@
+"""Colour maths: sRGB images to and from normalised CIE Lab, in float32 on the images' device."""
+
+import torch
+from kornia.color import lab_to_rgb, rgb_to_lab
+from torch import Tensor
+
+L_SCALE = 50.0  # L* in [0, 100] becomes L*/50 - 1 in [-1, 1]
+AB_SCALE = 110.0  # sRGB reaches a in [-86.2, 98.2] and b in [-107.9, 94.5]; 110 keeps both inside [-1, 1]
+GAMUT_TOLERANCE = 0.5 / 255  # a channel this far outside [0, 1] still rounds to a valid uint8 value
+
+
+def rgb_to_l_ab(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Split sRGB images into normalised CIE Lab lightness and chroma (D65, 2 degree observer).
+
+    Args:
+        rgb: ``(B, 3, H, W)`` float in [0, 1].
+    Returns:
+        ``L`` ``(B, 1, H, W)`` and ``ab`` ``(B, 2, H, W)``, both float32 in [-1, 1].
+    Raises:
+        ValueError: if ``rgb`` is not a 4-D float tensor with 3 channels.
+    """
+    if rgb.ndim != 4 or rgb.shape[1] != 3 or not rgb.is_floating_point():
+        raise ValueError(f"expected (B, 3, H, W) float in [0, 1]; got {tuple(rgb.shape)} {rgb.dtype}")
+    with torch.autocast(rgb.device.type, enabled=False):  # bf16 Lab is off by up to 3 units
+        lab = rgb_to_lab(rgb.float())
+    return lab[:, :1] / L_SCALE - 1, lab[:, 1:] / AB_SCALE
+
+
+def l_ab_to_lab(L: Tensor, ab: Tensor) -> Tensor:
+    """Undo the normalisation.
+
+    Args:
+        L: ``(B, 1, H, W)`` in [-1, 1].
+        ab: ``(B, 2, H, W)`` in [-1, 1].
+    Returns:
+        ``(B, 3, H, W)`` float32 CIE Lab: L* in [0, 100], a* and b* in [-110, 110].
+    Raises:
+        ValueError: if the shapes do not fit each other.
+    """
+    if L.ndim != 4 or ab.ndim != 4 or L.shape[1] != 1 or ab.shape[1] != 2 or L[:, 0].shape != ab[:, 0].shape:
+        raise ValueError(f"expected L (B, 1, H, W) and ab (B, 2, H, W); got {tuple(L.shape)} and {tuple(ab.shape)}")
+    return torch.cat([(L.float() + 1) * L_SCALE, ab.float() * AB_SCALE], dim=1)
+
+
+def l_ab_to_rgb(L: Tensor, ab: Tensor) -> Tensor:
+    """Join normalised lightness and chroma into sRGB images; colours outside the gamut are clipped.
+
+    Args:
+        L: ``(B, 1, H, W)`` in [-1, 1].
+        ab: ``(B, 2, H, W)`` in [-1, 1].
+    Returns:
+        ``(B, 3, H, W)`` float32 in [0, 1].
+    Raises:
+        ValueError: if the shapes do not fit each other.
+    """
+    return _unclipped_rgb(L, ab).clamp(0, 1)
+
+
+def out_of_gamut(L: Tensor, ab: Tensor) -> Tensor:
+    """Mark the pixels whose colour sRGB cannot show.
+
+    Args:
+        L: ``(B, 1, H, W)`` in [-1, 1].
+        ab: ``(B, 2, H, W)`` in [-1, 1].
+    Returns:
+        ``(B, H, W)`` bool.
+    """
+    rgb = _unclipped_rgb(L, ab)
+    return ((rgb < -GAMUT_TOLERANCE) | (rgb > 1 + GAMUT_TOLERANCE)).any(dim=1)
+
+
+def _unclipped_rgb(L: Tensor, ab: Tensor) -> Tensor:
+    with torch.autocast(L.device.type, enabled=False):
+        return lab_to_rgb(l_ab_to_lab(L, ab), clip=False)
+
+
+def to_uint8(rgb: Tensor) -> Tensor:
+    """Round sRGB in [0, 1] to uint8, any shape."""
+    return (rgb * 255).round().clamp(0, 255).to(torch.uint8)
