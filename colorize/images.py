@@ -1,7 +1,5 @@
-"""Read and write image files: any format and mode that Pillow knows, one error that names the file."""
+"""Read image files: any format and mode that Pillow knows, one error that names the file."""
 
-import os
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -58,22 +56,3 @@ def is_near_grey(rgb: np.ndarray) -> bool:
     """
     spread = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2)
     return bool(np.percentile(spread, 99) < GREY_SPREAD)
-
-
-def write_image(image: Image.Image, path: Path | str) -> None:
-    """Write an image in the format of the path's extension, whole or not at all.
-
-    Raises:
-        OSError: if the folder cannot be written.
-        ValueError: if the extension names no format that Pillow writes.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    try:
-        image.save(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
