@@ -1,1 +1,40 @@
 """Generators and discriminators, built by name."""
+
+from typing import Any
+
+from torch import nn
+
+from colorize.networks.init import init_weights
+from colorize.networks.patch import PatchDiscriminator, receptive_field
+from colorize.networks.unet import Unet
+from colorize.registry import Registry
+
+__all__ = ["DISCRIMINATORS", "GENERATORS", "build_discriminator", "build_generator", "receptive_field"]
+
+GENERATORS = Registry("generator")
+GENERATORS.register("unet")(Unet)
+
+DISCRIMINATORS = Registry("discriminator")
+DISCRIMINATORS.register("patch")(PatchDiscriminator)
+
+
+def build_generator(name: str, **kwargs: Any) -> nn.Module:
+    """Build an initialised generator: ``L`` ``(B, 1, H, W)`` to ``ab`` ``(B, 2, H, W)`` in [-1, 1].
+
+    It has ``check_size(height, width)``, which raises a `UserError` for a size that it cannot take.
+
+    Raises:
+        UserError: if the name or an argument is unknown.
+    """
+    return init_weights(GENERATORS.build(name, **kwargs))
+
+
+def build_discriminator(name: str, **kwargs: Any) -> nn.Module:
+    """Build an initialised discriminator: L and ab joined ``(B, 3, H, W)`` to logits ``(B, 1, H', W')``.
+
+    It has ``check_size(height, width)``, which raises a `UserError` for a size that it cannot take.
+
+    Raises:
+        UserError: if the name or an argument is unknown.
+    """
+    return init_weights(DISCRIMINATORS.build(name, **kwargs))

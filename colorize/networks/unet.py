@@ -1,0 +1,89 @@
+"""U-Net generator: lightness in, chroma out (Ronneberger et al. 2015, in the form of pix2pix)."""
+
+import torch
+from torch import Tensor, nn
+
+from colorize.errors import UserError
+
+MAX_WIDTH = 8  # channels double per level up to 8 * num_filters
+DROPOUT_FROM_LEVEL = 4  # levels that keep the full width, the innermost excepted, use dropout
+
+
+class UnetBlock(nn.Module):
+    """One level: halve the resolution, run the level below, double it again, and join with the input.
+
+    Args:
+        outer: channels of the level's input.
+        inner: channels after its down convolution.
+        below: the next level; ``None`` makes this the innermost.
+        dropout: whether the up path ends with ``Dropout(0.5)``.
+    """
+
+    def __init__(self, outer: int, inner: int, below: nn.Module | None, dropout: bool) -> None:
+        super().__init__()
+        down = [nn.LeakyReLU(0.2), nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=False)]
+        if below is not None:
+            down += [nn.BatchNorm2d(inner), below]
+        up_in = inner if below is None else 2 * inner  # the level below returns its input too
+        up = [
+            nn.ReLU(),
+            nn.ConvTranspose2d(up_in, outer, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(outer),
+        ]
+        if dropout:
+            up.append(nn.Dropout(0.5))
+        self.model = nn.Sequential(*down, *up)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, outer, H, W)`` to ``(B, 2 * outer, H, W)``."""
+        return torch.cat([x, self.model(x)], dim=1)
+
+
+class Unet(nn.Module):
+    """The report's U-Net; its defaults have 54,409,858 parameters.
+
+    Args:
+        n_down: number of halvings; the image's sides must be multiples of ``2**n_down``.
+        num_filters: channels after the first halving.
+        input_c: input channels.
+        output_c: output channels, through ``Tanh``.
+    Raises:
+        UserError: if ``n_down`` is below 2 or ``num_filters`` below 1.
+    """
+
+    def __init__(self, n_down: int = 8, num_filters: int = 64, input_c: int = 1, output_c: int = 2) -> None:
+        super().__init__()
+        if n_down < 2 or num_filters < 1:
+            raise UserError(f"generator.n_down={n_down} num_filters={num_filters}: use n_down >= 2, num_filters >= 1")
+        self.factor = 2**n_down
+        widths = [num_filters * min(2**level, MAX_WIDTH) for level in range(n_down)]
+        block = None
+        for level in reversed(range(1, n_down)):
+            dropout = level >= DROPOUT_FROM_LEVEL and block is not None
+            block = UnetBlock(widths[level - 1], widths[level], block, dropout)
+        self.model = nn.Sequential(
+            nn.Conv2d(input_c, num_filters, 4, stride=2, padding=1, bias=False),
+            block,
+            nn.ReLU(),
+            nn.ConvTranspose2d(2 * num_filters, output_c, 4, stride=2, padding=1),
+            nn.Tanh(),
+        )
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise a `UserError` that names a size that works, if ``height`` x ``width`` does not."""
+        if height % self.factor or width % self.factor:
+            up = [-(-side // self.factor) * self.factor for side in (height, width)]
+            fitting = (height & -height).bit_length() - 1 if height == width else 0
+            other = f", or set generator.n_down={fitting}" if fitting >= 2 else ""
+            raise UserError(
+                f"image is {height}x{width}; this U-Net needs multiples of {self.factor}: use {up[0]}x{up[1]}{other}"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, input_c, H, W)`` to ``(B, output_c, H, W)`` in [-1, 1].
+
+        Raises:
+            UserError: if a side is no multiple of ``2**n_down``.
+        """
+        self.check_size(*x.shape[-2:])
+        return self.model(x)
