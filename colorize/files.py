@@ -1,6 +1,7 @@
-"""Write files whole or not at all: to a temporary name beside the target, then rename."""
+"""Write files and folders whole or not at all: to a temporary name beside the target, then rename."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,3 +24,19 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a new temporary folder to fill; when the block ends well, it appears as ``path``, which must not exist.
+
+    The caller holds a lock on ``path``: what a killed process left of an earlier try is removed.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

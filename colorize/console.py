@@ -1,0 +1,71 @@
+"""Manners of the command line: a mistake is one line and status 2, never a traceback; imports nothing heavy."""
+
+import difflib
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from colorize.errors import UserError
+
+USER_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
+
+
+TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"  # asked for by the user
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Run a program; turn mistakes of the user into one line and exit status 2.
+
+    ``HYDRA_FULL_ERROR=1`` shows the traceback.
+    """
+    if TRACEBACKS:
+        main()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing them
+    try:
+        main()
+    except Exception as error:
+        leave(error)
+
+
+def leave(error: Exception) -> NoReturn:
+    """End the program with one line and status 2 if the error is the user's to mend; else raise it."""
+    line = in_one_line(error)
+    if line is None or TRACEBACKS:
+        raise error
+    print(line, file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def in_one_line(error: BaseException) -> str | None:
+    """Return the line that the user should see, or ``None`` for an error of ours."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in USER_ERRNOS:
+        return f"{error.strerror}: {error.filename or 'while writing'}"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _config_error(error)
+    if type(error).__name__ in {"MisconfigurationException", "OutOfMemoryError"}:  # not imported: they bring torch
+        return " ".join(str(error).split())
+    return None
+
+
+def _config_error(error: BaseException) -> str:
+    text = " ".join(str(error).split("Config search path")[0].split())
+    unknown = re.match(r"Could not override '([^']+)'", text)
+    if not unknown:
+        return text
+    key = unknown[1]
+    panel = Path(sys.argv[0]).parent / "conf" / f"{Path(sys.argv[0]).stem}.yaml"
+    known = [str(name) for name in OmegaConf.load(panel)] if panel.exists() else []
+    close = difflib.get_close_matches(key, known, n=1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    return f"unknown option {key!r}; {guess}--help lists them all"

@@ -1,0 +1,14 @@
+"""Data sets, the image store and the data module."""
+
+from typing import Any
+
+__all__ = ["Batch", "ColorizationDataModule"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the data module when it is asked for: processes that draw or decode images start without torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from colorize.data import module
+
+    return getattr(module, name)

@@ -1,0 +1,218 @@
+"""The data module: indices in the loader; pixels gathered, flipped and turned into Lab on the device."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from colorize.data.sources import SOURCES
+from colorize.data.store import ImageStore, build_store
+from colorize.errors import UserError
+from colorize.lab import rgb_to_l_ab
+
+
+class Picks(NamedTuple):
+    """What the loader yields: which images, and which of them are mirrored."""
+
+    rows: Tensor  # (B,) int64, rows of the store
+    flips: Tensor  # (B,) bool
+
+
+class Pixels(NamedTuple):
+    """Picks with their images, on the device."""
+
+    rgb: Tensor  # (B, 3, H, W) uint8
+    flips: Tensor  # (B,) bool
+    ids: Tensor  # (B,) int64
+
+
+class Batch(NamedTuple):
+    """What the networks see."""
+
+    L: Tensor  # (B, 1, H, W) float32 in [-1, 1]
+    ab: Tensor  # (B, 2, H, W) float32 in [-1, 1]
+    ids: Tensor  # (B,) int64: COCO's image ids, or rows of the store
+
+
+class EpochSampler(Sampler[Picks]):
+    """Training batches, whose order and flips are pure functions of (seed, epoch).
+
+    Every epoch permutes all images; an incomplete last batch is left out, so that shapes stay static.
+
+    Args:
+        rows: ``(N,)`` rows of the store.
+        batch_size: images a batch and device.
+        seed: of order and flips.
+        flip: mirror half of the images.
+        batches_done: tells how many batches of the epoch an interrupted run has already seen.
+        rank: this device among ``world_size``.
+        world_size: devices that share each epoch.
+    """
+
+    def __init__(
+        self,
+        rows: Tensor,
+        batch_size: int,
+        seed: int,
+        flip: bool = True,
+        batches_done: Callable[[], int] = lambda: 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.rows = rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self.flip = flip
+        self.batches_done = batches_done
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration runs; Lightning calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.rows) // (self.batch_size * self.world_size)
+
+    def __iter__(self) -> Iterator[Picks]:
+        # A generator: its first line runs at the first batch, when epoch and batches_done are known
+        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = self.rows[torch.randperm(len(self.rows), generator=draw)][self.rank :: self.world_size]
+        flips = torch.rand(len(order), generator=draw) < (0.5 if self.flip else 0.0)
+        for batch in range(self.batches_done(), len(self)):
+            part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            yield Picks(order[part], flips[part])
+
+
+class _Passed(Dataset[Picks]):
+    """The sampler already holds what a batch is."""
+
+    def __getitem__(self, picks: Picks) -> Picks:
+        return picks
+
+
+class ColorizationDataModule(LightningDataModule):
+    """Images of a data set as Lab batches.
+
+    Args:
+        name: ``coco``, ``folder`` or ``scenes``.
+        image_size: pixels a side; images are stretched to it.
+        batch_size: images a batch and device.
+        num_train: training images; ``None`` takes all that are left.
+        num_val: validation images; ``None`` takes a fifth.
+        seed: of the order and the flips in training.
+        split_seed: of the split; apart from ``seed``, so that runs of several seeds share their images.
+        flip: mirror half of the training images.
+        store_dir: folder that keeps the image stores.
+        **source: arguments of the data set, such as ``root``.
+    Raises:
+        UserError: if the data set is unknown, missing, empty or too small.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        image_size: int = 256,
+        batch_size: int = 16,
+        num_train: int | None = 8000,
+        num_val: int | None = 2000,
+        seed: int = 0,
+        split_seed: int = 0,
+        flip: bool = True,
+        store_dir: str = "data/stores",
+        **source: Any,
+    ) -> None:
+        super().__init__()
+        for key, value, least in (("num_train", num_train, 0), ("num_val", num_val, 0), ("batch_size", batch_size, 1)):
+            if value is not None and value < least:
+                raise UserError(f"{key} must be at least {least}; got {value}")
+        self.name = name
+        self.source = source
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.num_train = num_train
+        self.num_val = num_val
+        self.seed = seed
+        self.split_seed = split_seed
+        self.flip = flip
+        self.store_dir = Path(store_dir)
+        self.store: ImageStore | None = None
+
+    def prepare_data(self) -> None:
+        """Fetch what is missing and build the image store, unless both are done."""
+        self._build()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the image store."""
+        self.store = ImageStore(self._build())
+        images = len(self.store.train_rows)
+        if stage == "fit" and images < self.batch_size:
+            raise UserError(f"batch_size={self.batch_size} is more than the {images} training images")
+
+    def _build(self) -> Path:
+        source = dict(self.source)
+        if self.name == "scenes":  # drawn to order
+            source["num_images"] = (self.num_train or 0) + (self.num_val or 0)
+        return build_store(
+            SOURCES.build(self.name, **source),
+            self.store_dir,
+            num_train=self.num_train,
+            num_val=self.num_val,
+            image_size=self.image_size,
+            split_seed=self.split_seed,
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        """Return the loader of training batches; a resumed run goes on where the checkpoint was written."""
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        sampler = EpochSampler(
+            self.store.train_rows,
+            self.batch_size,
+            self.seed,
+            self.flip,
+            lambda: progress.current.ready,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+        )
+        return self._loader(sampler)
+
+    def val_dataloader(self) -> DataLoader:
+        """Return the loader of all validation images, in their order."""
+        rows = self.store.val_rows
+        if self.trainer is not None:
+            rows = rows[self.trainer.global_rank :: self.trainer.world_size]
+        return self._loader([_unflipped(part) for part in rows.split(self.batch_size)])
+
+    def _loader(self, batches: Sampler[Picks] | list[Picks]) -> DataLoader:
+        # Its own generator: starting a loader must not draw from the global one
+        return DataLoader(_Passed(), sampler=batches, batch_size=None, generator=torch.Generator())
+
+    def transfer_batch_to_device(self, batch: Picks | Batch, device: torch.device, dataloader_idx: int) -> Any:
+        """Gather the images of the batch and bring them to the device, as uint8."""
+        if isinstance(batch, Batch):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        moved = (self.store.gather(batch.rows), batch.flips, self.store.ids[batch.rows])
+        return Pixels(*(part.to(device) for part in moved))
+
+    def on_after_batch_transfer(self, batch: Pixels | Batch, dataloader_idx: int) -> Batch:
+        """Mirror and convert to Lab, in float32, on the device."""
+        return batch if isinstance(batch, Batch) else to_batch(batch)
+
+    def val_batch(self, rows: Tensor, device: torch.device) -> Batch:
+        """Return chosen images of the store as a batch, without flips, outside of any loader."""
+        return to_batch(self.transfer_batch_to_device(_unflipped(rows), device, 0))
+
+
+def _unflipped(rows: Tensor) -> Picks:
+    return Picks(rows, torch.zeros(len(rows), dtype=torch.bool))
+
+
+def to_batch(pixels: Pixels) -> Batch:
+    """Mirror the marked images and split all into L and ab."""
+    rgb = torch.where(pixels.flips[:, None, None, None], pixels.rgb.flip(-1), pixels.rgb)
+    return Batch(*rgb_to_l_ab(rgb.float() / 255), pixels.ids)

@@ -1,0 +1,72 @@
+"""Which images make the data set: a seeded order, a split that never moves, replacements for images that fail."""
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+
+from colorize.data.sources import Candidate
+from colorize.errors import UserError
+
+VAL_SHARE = 0.2  # of all images, where num_val is not given: the report's 80/20
+
+
+def seeded_order(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+    """Sort by SHA-256 of ``"{seed}:{id}"``: needs no shipped list, and does not move when images come or go."""
+    return sorted(candidates, key=lambda c: hashlib.sha256(f"{seed}:{c.id}".encode(errors="replace")).hexdigest())
+
+
+class Selection:
+    """Slots of the data set and the candidates that fill them: validation first, then training.
+
+    The first ``num_val`` images of the order are validation and the next ``num_train`` training, so training
+    sets of growing size nest over one fixed validation set. An image that fails is replaced: in training by
+    the next unused one, in validation by the last unused one, so that no image changes sides.
+
+    Args:
+        order: candidates in seeded order.
+        num_train: training images; ``None`` takes all that are left.
+        num_val: validation images; ``None`` takes a fifth of all.
+    Raises:
+        UserError: if there are fewer candidates than asked for.
+    """
+
+    def __init__(self, order: Sequence[Candidate], num_train: int | None, num_val: int | None) -> None:
+        self.num_val = round(len(order) * VAL_SHARE) if num_val is None else num_val
+        self.num_train = len(order) - self.num_val if num_train is None else num_train
+        self._fixed = num_train is not None or num_val is not None
+        self.rejected: list[tuple[Candidate, str]] = []
+        self._total = len(order)
+        wanted = self.num_val + self.num_train
+        if wanted > len(order) or self.num_train < 0:
+            raise self._too_few()
+        self.slots: list[Candidate | None] = list(order[:wanted])
+        self._spare = deque(order[wanted:])
+
+    def is_val(self, slot: int) -> bool:
+        """Tell a validation slot from a training slot."""
+        return slot < self.num_val
+
+    def reject(self, slot: int, reason: str) -> Candidate | None:
+        """Record why a slot's image cannot be used; return its replacement, or ``None``: the slot stays empty.
+
+        Raises:
+            UserError: if numbers were asked for and no candidate is left.
+        """
+        self.rejected.append((self.slots[slot], reason))
+        replacement = None
+        if self._spare:
+            replacement = self._spare.pop() if self.is_val(slot) else self._spare.popleft()
+        elif self._fixed:
+            raise self._too_few()
+        self.slots[slot] = replacement
+        return replacement
+
+    def _too_few(self) -> UserError:
+        usable = self._total - len(self.rejected)
+        skipped = f" ({len(self.rejected)} skipped, the first: {self.rejected[0][1]})" if self.rejected else ""
+        num_val = round(usable * VAL_SHARE)
+        return UserError(
+            f"found {usable} usable images{skipped}; data.num_train={self.num_train} data.num_val={self.num_val} "
+            f"needs {self.num_train + self.num_val}: set for example data.num_train={usable - num_val} "
+            f"data.num_val={num_val}"
+        )

@@ -1,0 +1,221 @@
+"""Where images come from: a COCO-layout folder, any folder, or generated scenes; one interface for all."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from filelock import FileLock
+
+from colorize.data.download import download_file, download_images
+from colorize.data.scenes import SCENES_VERSION, generate_scenes
+from colorize.errors import UserError
+from colorize.files import replacing, replacing_folder
+from colorize.images import EXTENSIONS
+from colorize.registry import Registry
+
+SOURCES = Registry("data set")
+ANNOTATIONS_URL = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
+
+
+class Candidate(NamedTuple):
+    """An image that may become part of the data set."""
+
+    id: int | str  # COCO's image id, or the path relative to the folder
+    path: Path
+    url: str | None = None
+
+
+class Source(Protocol):
+    """What the image store asks of a data set."""
+
+    def fingerprint(self) -> str:
+        """Return a text that changes when the candidates do; cheap, reads no image."""
+
+    def candidates(self) -> list[Candidate]:
+        """Return every image that may be used, in any order."""
+
+    def fetch(self, candidates: Iterable[Candidate]) -> dict[Path, str]:
+        """Bring the images' files here if need be; return the reason of each that cannot be had."""
+
+
+@SOURCES.register("folder")
+class FolderSource:
+    """Every image below a folder, whatever its depth and format.
+
+    Args:
+        root: the folder.
+    Raises:
+        UserError: if the folder does not exist or holds no image.
+    """
+
+    def __init__(self, root: str | None = None) -> None:
+        if root is None:
+            raise UserError("data=folder needs data.root=FOLDER, a folder of images")
+        self.root = _existing(root)
+        self.paths = sorted(
+            Path(folder) / name
+            for folder, _, names in os.walk(self.root)
+            for name in names
+            if Path(name).suffix.lower() in EXTENSIONS
+        )
+        if not self.paths:
+            raise UserError(f"data.root={root} holds no image ({', '.join(sorted(EXTENSIONS))})")
+
+    def fingerprint(self) -> str:
+        """Hash every file's path, size and time of change."""
+        digest = hashlib.sha256(str(self.root.resolve()).encode())
+        for path in self.paths:
+            status = path.stat()
+            digest.update(f"{path}:{status.st_size}:{status.st_mtime_ns}".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def candidates(self) -> list[Candidate]:
+        """List the files, named by their path relative to the folder."""
+        return [Candidate(path.relative_to(self.root).as_posix(), path) for path in self.paths]
+
+    def fetch(self, candidates: Iterable[Candidate]) -> dict[Path, str]:
+        """Do nothing: the files are here."""
+        return {}
+
+
+@SOURCES.register("coco")
+class CocoSource:
+    """Images of a COCO instances file.
+
+    Args:
+        root: an existing folder in COCO layout: ``annotations/*.json`` and images in ``images/``, the folder of
+            ``split``, or both; without it ``data/coco`` is made and filled from the network.
+        split: the part of COCO: ``train2017`` or ``val2017``; it picks ``instances_<split>.json``.
+        download: fetch what is missing; ``None`` does so only where no ``root`` was given.
+        annotations_url: zip archive that holds ``annotations/instances_<split>.json``.
+    Raises:
+        UserError: if the folder, its annotations or the network is missing.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        split: str = "train2017",
+        download: bool | None = None,
+        annotations_url: str = ANNOTATIONS_URL,
+    ) -> None:
+        self.root = Path("data/coco") if root is None else _existing(root)
+        self.split = split
+        self.download = root is None if download is None else download
+        self.index = self._find_index() or self._download_index(annotations_url)
+
+    def _find_index(self) -> Path | None:
+        named = self.root / "annotations" / f"instances_{self.split}.json"
+        found = [named] if named.exists() else sorted(self.root.glob("annotations/*.json"))
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise UserError(f"{named} does not exist, and {named.parent} holds several others ({names}): keep one")
+        return found[0] if found else None
+
+    def _download_index(self, url: str) -> Path:
+        if not self.download:
+            raise UserError(
+                f"data.root={self.root} holds no annotations/*.json: name a COCO-layout folder, "
+                "use data=folder for images without one, or data.download=true to fetch COCO into it"
+            )
+        index = self.root / "annotations" / f"instances_{self.split}.json"
+        archive = self.root / Path(url).name
+        self.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root / ".download.lock"):
+            if index.exists():
+                return index
+            download_file(url, archive)
+            member = f"annotations/{index.name}"
+            with zipfile.ZipFile(archive) as whole:
+                if member not in whole.namelist():
+                    raise UserError(f"{url} holds no {member}: data.split={self.split!r} is no part of COCO 2017")
+                with replacing(index) as temporary:
+                    temporary.write_bytes(whole.read(member))
+            archive.unlink()
+        return index
+
+    def fingerprint(self) -> str:
+        """Name the index file with its size and time of change."""
+        status = self.index.stat()
+        return f"{self.index.resolve()}:{status.st_size}:{status.st_mtime_ns}"
+
+    def candidates(self) -> list[Candidate]:
+        """List the index's images; a file already here is found in any of the layouts in use."""
+        from pycocotools.coco import COCO
+
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+                coco = COCO(str(self.index))
+            images = coco.loadImgs(coco.getImgIds())
+        except (ValueError, KeyError, TypeError, AssertionError) as error:
+            raise UserError(f"{self.index} is no COCO instances file ({error})") from error
+        folders = [self.root / self.split, self.root / "images", self.root / "images" / self.split, self.root]
+        here = {folder: {path.name for path in folder.iterdir()} if folder.is_dir() else set() for folder in folders}
+        found = []
+        for image in images:
+            name = image["file_name"]
+            folder = next((folder for folder in folders if name in here[folder]), folders[0])
+            found.append(Candidate(image["id"], folder / name, image.get("coco_url")))
+        return found
+
+    def fetch(self, candidates: Iterable[Candidate]) -> dict[Path, str]:
+        """Download the files that are missing, in parallel, if this source may."""
+        missing = [candidate for candidate in candidates if not candidate.path.exists()]
+        if not self.download:
+            return {candidate.path: "no such file" for candidate in missing}
+        without = {c.path: "no file, and no coco_url in the index" for c in missing if not c.url}
+        targets = [(c.url, c.path) for c in missing if c.url]
+        return without | download_images(targets)
+
+
+@SOURCES.register("scenes")
+class ScenesSource:
+    """Generated scenes, made on first use.
+
+    Args:
+        root: the folder that keeps them.
+        num_images: how many to draw.
+        scene_seed: of the scenes, not of the training.
+        scene_size: pixels a side, before the store's resize.
+    Raises:
+        UserError: if ``num_images`` is below 1.
+    """
+
+    def __init__(
+        self, root: str | None = None, num_images: int = 0, scene_seed: int = 0, scene_size: int = 256
+    ) -> None:
+        if num_images < 1:
+            raise UserError("data=scenes draws data.num_train + data.num_val scenes: set both")
+        base = Path("data/scenes") if root is None else Path(root)
+        self.settings = {"version": SCENES_VERSION, "num_images": num_images, "seed": scene_seed, "size": scene_size}
+        self.root = base / "-".join(str(value) for value in self.settings.values())
+
+    def fingerprint(self) -> str:
+        """Return the settings: they determine every pixel."""
+        return json.dumps(self.settings)
+
+    def candidates(self) -> list[Candidate]:
+        """Draw the scenes unless they are here, and list them."""
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.root}.lock"):
+            if not self.root.exists():
+                with replacing_folder(self.root) as temporary:
+                    generate_scenes(temporary, **{k: v for k, v in self.settings.items() if k != "version"})
+        return CocoSource(str(self.root)).candidates()
+
+    def fetch(self, candidates: Iterable[Candidate]) -> dict[Path, str]:
+        """Do nothing: the files are here."""
+        return {}
+
+
+def _existing(root: str) -> Path:
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        raise UserError(f"data.root={root} is no folder")
+    return path

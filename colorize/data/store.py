@@ -1,0 +1,137 @@
+"""The image store: every image decoded and resized once, in one uint8 file that many jobs share."""
+
+import csv
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from colorize.data.decode import NEAR_GREY, Job, decode_images, reserve
+from colorize.data.selection import Selection, seeded_order
+from colorize.data.sources import Candidate, Source
+from colorize.errors import UserError
+from colorize.files import replacing_folder
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # of the folder below; part of the fingerprint
+
+
+class ImageStore:
+    """A built store, opened read-only.
+
+    A store is a folder: ``pixels.u8`` ``(rows, 3, size, size)`` uint8, ``index.json``, ``manifest.csv`` (id,
+    file, SHA-256, split, row) and ``skipped.csv`` (id, file, reason).
+
+    Args:
+        folder: as `build_store` returned it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        index = json.loads((folder / "index.json").read_text())
+        self.folder = folder
+        self.skipped: int = index["skipped"]
+        self.train_rows = torch.tensor(index["train"], dtype=torch.int64)
+        self.val_rows = torch.tensor(index["val"], dtype=torch.int64)
+        self.ids = torch.tensor(index["ids"], dtype=torch.int64)
+        self.pixels = np.memmap(folder / "pixels.u8", dtype=np.uint8, mode="r", shape=tuple(index["shape"]))
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the images of ``rows`` ``(B,)`` as uint8 ``(B, 3, H, W)``."""
+        return torch.from_numpy(self.pixels[rows.numpy()])
+
+
+def build_store(
+    source: Source,
+    store_dir: Path,
+    *,
+    num_train: int | None,
+    num_val: int | None,
+    image_size: int,
+    split_seed: int = 0,
+) -> Path:
+    """Find the store of a data set, or build it, and return its folder.
+
+    Only one process builds; others that want the same store wait for it. It appears whole, by a rename.
+
+    Args:
+        source: the data set.
+        store_dir: folder that keeps the stores.
+        num_train: training images; ``None`` takes all that are left.
+        num_val: validation images; ``None`` takes a fifth.
+        image_size: pixels a side; images are stretched to it, bicubic with antialiasing.
+        split_seed: of the order that splits.
+    Raises:
+        UserError: if there are too few usable images.
+        OSError: if ``store_dir`` cannot be written or has no space left.
+    """
+    settings = [FORMAT, num_train, num_val, image_size, split_seed, type(source).__name__, source.fingerprint()]
+    name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+    folder = store_dir / name
+    if (folder / "index.json").exists():
+        return folder
+    store_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(store_dir / f"{name}.lock"):
+        if not folder.exists():
+            with replacing_folder(folder) as temporary:
+                selection = Selection(seeded_order(source.candidates(), split_seed), num_train, num_val)
+                _build(source, selection, temporary, image_size)
+    return folder
+
+
+def _build(source: Source, selection: Selection, folder: Path, size: int) -> None:
+    """Fill every slot, replacing what cannot be used, until all are filled or none is left to try."""
+    pixels = folder / "pixels.u8"
+    with pixels.open("wb") as file:
+        reserve(file.fileno(), len(selection.slots) * 3 * size * size)
+    digests: dict[int, str] = {}
+    pending = list(range(len(selection.slots)))
+    while pending:
+        candidates = [selection.slots[slot] for slot in pending]
+        unavailable = source.fetch(candidates)
+        jobs = [Job(slot, c.path, pixels, size) for slot, c in zip(pending, candidates, strict=True)]
+        reasons = {job.row: unavailable[job.image] for job in jobs if job.image in unavailable}
+        for outcome in decode_images([job for job in jobs if job.row not in reasons]):
+            if outcome.reason:
+                reasons[outcome.row] = outcome.reason
+            else:
+                digests[outcome.row] = outcome.sha256
+        pending = [slot for slot in sorted(reasons) if selection.reject(slot, reasons[slot])]
+    _write_index(selection, digests, folder, size)
+
+
+def _write_index(selection: Selection, digests: dict[int, str], folder: Path, size: int) -> None:
+    kept: dict[int, Candidate] = {slot: c for slot, c in enumerate(selection.slots) if c is not None}
+    val = [slot for slot in kept if selection.is_val(slot)]
+    train = [slot for slot in kept if not selection.is_val(slot)]
+    if not kept:
+        raise UserError(f"no usable image: {len(selection.rejected)} skipped, the first: {selection.rejected[0][1]}")
+    with (folder / "manifest.csv").open("w", newline="", errors="surrogateescape") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "file", "sha256", "split", "row"])
+        for slot, c in kept.items():
+            rows.writerow([c.id, c.path, digests[slot], "val" if selection.is_val(slot) else "train", slot])
+    with (folder / "skipped.csv").open("w", newline="", errors="surrogateescape") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "file", "reason"])
+        rows.writerows([c.id, c.path, reason] for c, reason in selection.rejected)
+    ids = [c.id if c is not None and isinstance(c.id, int) else slot for slot, c in enumerate(selection.slots)]
+    index = {
+        "shape": [len(selection.slots), 3, size, size],
+        "train": train,
+        "val": val,
+        "ids": ids,
+        "skipped": len(selection.rejected),
+    }
+    (folder / "index.json").write_text(json.dumps(index))
+    if selection.rejected:
+        grey = sum(reason == NEAR_GREY for _, reason in selection.rejected)
+        log.warning(
+            "skipped %d of %d images: %d near-grey, %d unreadable or missing; listed in skipped.csv of the store",
+            len(selection.rejected), len(selection.rejected) + len(kept), grey, len(selection.rejected) - grey,
+        )  # fmt: skip

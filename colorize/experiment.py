@@ -1,0 +1,187 @@
+"""From a config to a trained model: seed, data, module, callbacks, loggers, trainer, fit, summary."""
+
+import json
+import logging
+import os
+import platform
+import resource
+import subprocess
+import time
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig, OmegaConf
+
+import colorize
+from colorize import tracking
+from colorize.checkpoint import read_checkpoint
+from colorize.data import ColorizationDataModule
+from colorize.errors import UserError
+from colorize.files import replacing
+from colorize.training import ColorizationModule
+from colorize.training.checkpoints import AtomicCheckpointIO
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "torchvision", "lightning", "kornia", "hydra-core", "wandb")
+
+
+def train(cfg: DictConfig) -> dict[str, float]:
+    """Train one model and return its final metrics.
+
+    Args:
+        cfg: the composed config of ``conf/train.yaml``.
+    Raises:
+        UserError: for a mistake in the config, the data or the checkpoint.
+    """
+    check(cfg)
+    run_dir = Path(cfg.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    config = OmegaConf.to_container(cfg, resolve=True)
+    ckpt_path = find_checkpoint(cfg)
+    resumed = (ckpt_path, read_checkpoint(ckpt_path)) if ckpt_path else None
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        silence_known_warnings()
+        data = ColorizationDataModule(seed=cfg.seed, **config["data"])
+        module = ColorizationModule(
+            generator=config["generator"],
+            discriminator=config["discriminator"],
+            loss=config["loss"],
+            optim=config["optim"],
+            image_size=cfg.image_size,
+            seed=cfg.seed,
+            provenance={"config": config, "version": colorize.__version__, "commit": commit()},
+        )
+        data.prepare_data()  # before any logger starts: a missing data set leaves no empty run behind
+        name, group = _identity()
+        try:
+            trainer = Trainer(
+                **config["trainer"],
+                max_epochs=cfg.max_epochs,
+                callbacks=[*hydra.utils.instantiate(cfg.callbacks).values(), tracking.WandbIdentity()],
+                logger=tracking.build_loggers(cfg.logger, run_dir, flatten(config), name, group, resumed),
+                plugins=[AtomicCheckpointIO()],
+                default_root_dir=run_dir,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,  # the sampler shards by itself
+            )
+            trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+        finally:
+            tracking.finish()
+    metrics = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(("train/", "val/"))}
+    write_summary(run_dir / "summary.json", trainer, metrics, time.perf_counter() - started)
+    return metrics
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse values that no part of the system could use, in the words of the front panel.
+
+    Raises:
+        UserError: naming the key, its value and what would do.
+    """
+    for key, least in (("batch_size", 1), ("max_epochs", 1), ("image_size", 4), ("seed", 0)):
+        if not isinstance(cfg[key], int) or cfg[key] < least:
+            raise UserError(f"{key} must be a whole number of at least {least}; got {cfg[key]}")
+    if not isinstance(cfg.lambda_L1, int | float) or cfg.lambda_L1 < 0:
+        raise UserError(f"lambda_L1 must be at least 0; got {cfg.lambda_L1}")
+    precisions = ("32", "bf16-mixed")
+    if str(cfg.trainer.precision) not in precisions:
+        raise UserError(f"unknown trainer.precision {cfg.trainer.precision!r}; choose one of {list(precisions)}")
+
+
+def find_checkpoint(cfg: DictConfig) -> Path | None:
+    """Resolve ``ckpt_path``: a path, or ``last``.
+
+    ``last`` is the last checkpoint of the run's own directory. Where the directory was chosen on the command line
+    or belongs to a sweep, a missing one means that the run starts, so one command serves for every restart.
+    Otherwise the newest one under the folder of dated runs is taken.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if cfg.ckpt_path is None:
+        return None
+    if cfg.ckpt_path != "last":
+        return Path(cfg.ckpt_path).expanduser()
+    own = Path(cfg.run_dir) / "checkpoints" / "last.ckpt"
+    if own.exists():
+        return own
+    hydra_cfg = HydraConfig.get()
+    if hydra_cfg.mode == RunMode.MULTIRUN or any(o.startswith("hydra.run.dir=") for o in hydra_cfg.overrides.hydra):
+        log.info("ckpt_path=last: %s does not exist yet; the run starts from the beginning", own)
+        return None
+    found = sorted(Path("outputs").glob("*/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError("ckpt_path=last: no outputs/*/*/checkpoints/last.ckpt here; name a path or leave it out")
+    log.info("ckpt_path=last: going on from %s", found[-1])
+    return found[-1]
+
+
+def _identity() -> tuple[str | None, str | None]:
+    """Name the run by its overrides, and its group by the sweep it belongs to."""
+    if not HydraConfig.initialized():
+        return None, None
+    hydra_cfg = HydraConfig.get()
+    sweep = Path(hydra_cfg.sweep.dir)
+    group = "-".join(sweep.parts[-2:]) if hydra_cfg.mode == RunMode.MULTIRUN else None
+    return hydra_cfg.job.override_dirname[:128] or None, group
+
+
+def silence_known_warnings() -> None:
+    """Quiet what Lightning warns of and this project does on purpose."""
+    for message in (
+        ".*does not have many workers.*",  # the loader hands out indices; there is no work for workers
+        ".*dataloader is not resumable.*",  # the sampler starts where the checkpoint was written
+        ".*smaller than the logging interval.*",
+        ".*does not have a `val_dataloader`.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*The dirpath has changed.*",  # a run resumed into a new directory keeps its own best
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested keys into ``a.b.c``, so that W&B shows flat columns."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def commit() -> str | None:
+    """Return the git commit of the code that runs, with ``+`` if files were changed; ``None`` outside of git."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], seconds: float) -> None:
+    """Write what a run came to: metrics, seconds, images/s, peak memory, machine, versions, commit."""
+    on_gpu = torch.cuda.is_available() and trainer.strategy.root_device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    summary = {
+        "metrics": metrics,
+        "seconds": round(seconds, 2),
+        "images_per_s": metrics.get("train/images_per_s"),
+        "peak_memory_bytes": peak,
+        "epochs": trainer.current_epoch,
+        "batches": trainer.lightning_module.batches,
+        "device": torch.cuda.get_device_name() if on_gpu else f"{platform.processor()} x {os.cpu_count()}",
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "commit": commit(),
+        "checkpoints": [str(found) for found in sorted(path.parent.glob("checkpoints/*.ckpt"))],
+    }
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(summary, indent=2))

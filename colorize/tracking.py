@@ -1,0 +1,115 @@
+"""Experiment loggers: CSV always, W&B offline or online without ever asking, TensorBoard on request."""
+
+import netrc
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import wandb
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+
+from colorize.errors import UserError
+from colorize.training.csv_log import CsvLogger
+
+MODES = ("auto", "online", "offline", "disabled")
+
+
+class WandbIdentity(Callback):
+    """Keeps the W&B run id in the checkpoint, so that a resumed run continues its curves."""
+
+    def __init__(self) -> None:
+        self.run_id: str | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the id of the run that the logger started."""
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                self.run_id = logger.version
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the checkpoint keeps."""
+        return {"run_id": self.run_id}
+
+
+def build_loggers(
+    settings: Mapping[str, Any],
+    run_dir: Path,
+    config: dict[str, Any],
+    name: str | None = None,
+    group: str | None = None,
+    resumed: tuple[Path, dict[str, Any]] | None = None,
+) -> list[Logger]:
+    """Build the loggers of a run.
+
+    Args:
+        settings: ``mode`` (auto, online, offline, disabled), ``project``, ``entity``, ``tensorboard``.
+        run_dir: the run's directory.
+        config: the whole config, flat, for W&B's columns.
+        name: of the run in W&B.
+        group: of the run in W&B; the sweep's.
+        resumed: path and contents of the checkpoint that the run goes on from.
+    Raises:
+        UserError: if the mode is unknown, or online is asked for without a key.
+    """
+    run_id, resume_step = None, None
+    if resumed:
+        path, checkpoint = resumed
+        run_id = checkpoint["callbacks"].get(WandbIdentity().state_key, {}).get("run_id")
+        resume_step = checkpoint["batches"]
+        history = path.parent.parent / "metrics.csv"
+        if history.exists() and not (run_dir / "metrics.csv").exists():
+            shutil.copyfile(history, run_dir / "metrics.csv")
+    loggers: list[Logger] = [CsvLogger(run_dir / "metrics.csv", resume_step)]
+    mode = wandb_mode(settings["mode"])
+    if mode != "disabled":
+        loggers.append(
+            WandbLogger(
+                project=settings["project"],
+                entity=settings["entity"],
+                name=name,
+                group=group,
+                id=run_id,
+                save_dir=run_dir,
+                mode=mode,  # not offline=True: that sets WANDB_MODE for every later job
+                log_model=mode == "online",
+                config=config,
+            )
+        )
+    if settings["tensorboard"]:
+        try:
+            loggers.append(TensorBoardLogger(run_dir, name="tensorboard", version=""))
+        except ModuleNotFoundError:
+            raise UserError("logger.tensorboard=true needs: pip install 'colorize[tensorboard]'") from None
+    return loggers
+
+
+def wandb_mode(asked: str) -> str:
+    """Choose W&B's mode: as asked; ``auto`` goes online only where a key is configured, so it never prompts."""
+    if asked not in MODES:
+        raise UserError(f"unknown logger.mode {asked!r}; choose one of {list(MODES)}")
+    if asked == "auto":
+        asked = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+    elif asked == "online" and not _has_key():
+        raise UserError(
+            "logger.mode=online needs a W&B key: run `wandb login`, set WANDB_API_KEY, or logger.mode=offline"
+        )
+    return asked
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def finish() -> None:
+    """End the W&B run, so that the next job of a sweep starts its own."""
+    wandb.finish()

@@ -1,0 +1,94 @@
+"""When and how checkpoints are written: atomically, at each epoch's end, every n batches, and on a signal."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from colorize.files import replacing
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames, so that a reader or a killed run never meets half a file."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write ``checkpoint`` to ``path``."""
+        with replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps ``last.ckpt``, from which a run goes on exactly where it stood.
+
+    SIGTERM and the first Ctrl-C let the batch end, save, and leave with status 128 + signal, so that a scheduler
+    does not take it for success. A second signal ends the run at once.
+
+    Args:
+        dirpath: folder of ``last.ckpt``.
+        every_n_batches: also save in the middle of epochs; 0 saves at their ends only.
+    """
+
+    def __init__(self, dirpath: str, every_n_batches: int = 0) -> None:
+        self.path = Path(dirpath) / "last.ckpt"
+        self.every_n_batches = every_n_batches
+        self._received: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the signals, after Lightning has set its own handlers."""
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, self._receive) for number in SIGNALS}
+
+    def _receive(self, number: int, frame: Any) -> None:
+        self._received = number
+        self._restore_handlers()  # a second signal is not held back
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        self._restore_handlers()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the signals back; the middle of a batch is no state to save."""
+        self._restore_handlers()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Save if it is time, and leave if a signal came."""
+        self._leave_if_asked(trainer)
+        # The last batch of an epoch is followed by the epoch's own save
+        if self.every_n_batches and pl_module.batches % self.every_n_batches == 0 and not trainer.is_last_batch:
+            trainer.save_checkpoint(self.path)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Leave if a signal came; the resumed run starts with the next epoch."""
+        self._leave_if_asked(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save; runs after the callbacks that are no checkpoints, and after ``best``."""
+        trainer.save_checkpoint(self.path)
+        if self._agreed(trainer):
+            raise SystemExit(128 + self._received)
+
+    def _agreed(self, trainer: Trainer) -> bool:
+        """Tell whether any process got a signal: they must leave together, saving waits for all."""
+        received = self._received is not None
+        if trainer.world_size > 1:
+            received = trainer.strategy.reduce_boolean_decision(received, all=False)
+            self._received = (self._received or signal.SIGTERM) if received else None
+        return received
+
+    def _leave_if_asked(self, trainer: Trainer) -> None:
+        if self._agreed(trainer):
+            trainer.save_checkpoint(self.path)
+            raise SystemExit(128 + self._received)

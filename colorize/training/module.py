@@ -1,0 +1,170 @@
+"""The training algorithm: one discriminator step and one generator step a batch, on the same fake."""
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from colorize.data import Batch
+from colorize.errors import UserError
+from colorize.losses import build_loss
+from colorize.metrics import ImageScores
+from colorize.networks import build_discriminator, build_generator
+from colorize.training.optim import build_optimizer
+
+LOSSES = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
+
+
+class TrainingDivergedError(UserError):
+    """A loss or a weight is no longer a number; nothing is stepped or saved from here on."""
+
+
+class ColorizationModule(LightningModule):
+    """A generator and a discriminator in manual optimisation, as the report trains them.
+
+    Every argument is plain data, so a checkpoint loads with ``weights_only=True``.
+
+    Args:
+        generator: ``name`` and arguments for `build_generator`.
+        discriminator: ``name`` and arguments for `build_discriminator`.
+        loss: ``name`` and arguments for `build_loss`.
+        optim: ``generator`` and ``discriminator``, each ``name`` and arguments for `build_optimizer`.
+        image_size: pixels a side that the networks are trained at.
+        seed: of weights and dropout.
+        provenance: what the run was (config, version, commit); kept in the checkpoint, not used.
+    Raises:
+        UserError: if a name or value is unknown, or a network cannot take ``image_size``.
+    """
+
+    def __init__(
+        self,
+        generator: dict[str, Any],
+        discriminator: dict[str, Any],
+        loss: dict[str, Any],
+        optim: dict[str, Any],
+        image_size: int = 256,
+        seed: int = 0,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.automatic_optimization = False
+        torch.manual_seed(seed)
+        self.generator = build_generator(**generator)
+        self.discriminator = build_discriminator(**discriminator)
+        for network in (self.generator, self.discriminator):
+            network.check_size(image_size, image_size)
+        self.objective = build_loss(**loss)
+        self.scores = ImageScores()
+        self.batches = 0  # not trainer.global_step: it counts optimiser steps, and a run may do several a batch
+        self.register_buffer("_loss_sum", torch.zeros(len(LOSSES), dtype=torch.float64), persistent=False)
+        self._losses_summed = 0
+        self._speed_from = (0, 0.0)  # images in this process, and when
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Build one optimiser for each network."""
+        settings = self.hparams["optim"]
+        return [
+            build_optimizer(self.generator.parameters(), **settings["generator"]),
+            build_optimizer(self.discriminator.parameters(), **settings["discriminator"]),
+        ]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Step D, then G, on one batch (report: the same fake for both, D on fake and real apart)."""
+        # Dropout is a pure function of (seed, batch), so a resumed run draws what an uninterrupted one would
+        torch.manual_seed((self.hparams["seed"] + self.global_rank) * 1_000_003 + self.batches)
+        # D by its plain optimiser: then trainer.global_step counts G's steps alone
+        opt_g, opt_d = self.optimizers()[0], self.optimizers(use_pl_optimizer=False)[1]
+        fake_ab = self.generator(batch.L)
+
+        fake_logits = self._judge(batch.L, fake_ab.detach())
+        losses_d = self.objective.discriminator(fake_logits, self._judge(batch.L, batch.ab))
+        self._descend(opt_d, losses_d["loss_D"], "loss_D")
+
+        self.discriminator.requires_grad_(False)
+        losses_g = self.objective.generator(self._judge(batch.L, fake_ab), fake_ab, batch.ab)
+        self._descend(opt_g, losses_g["loss_G"], "loss_G")
+        self.discriminator.requires_grad_(True)
+
+        self.batches += 1
+        self._log_training(losses_d | losses_g, len(batch.L))
+
+    def _judge(self, L: Tensor, ab: Tensor) -> Tensor:
+        return self.discriminator(torch.cat([L, ab.float()], dim=1))
+
+    def _descend(self, optimizer: Optimizer, loss: Tensor, name: str) -> None:
+        if not torch.isfinite(loss):
+            raise TrainingDivergedError(
+                f"{name} is {loss.item()} at epoch {self.current_epoch}, batch {self.batches}: stopped before the "
+                "optimiser's step; the last checkpoint is from before; try a lower lr"
+            )
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+    def _log_training(self, losses: dict[str, Tensor], images: int) -> None:
+        self._loss_sum += torch.stack([losses[name].detach() for name in LOSSES])
+        self._losses_summed += 1
+        every = self.trainer.log_every_n_steps
+        seen, since = self._speed_from
+        seen += images * self.trainer.world_size
+        self._speed_from = (seen, since)
+        if self.batches % every:
+            return
+        now = time.perf_counter()
+        values = {f"train/{name}": losses[name].detach() for name in LOSSES}
+        values |= {f"train/lr_{n}": o.param_groups[0]["lr"] for n, o in zip("GD", self.trainer.optimizers, strict=True)}
+        if since:
+            values["train/images_per_s"] = seen / (now - since)
+        self._speed_from = (0, now)
+        self.log_dict(values, prog_bar=False, batch_size=images)
+        self.log_dict({"D": losses["loss_D"].detach(), "G": losses["loss_G"].detach()}, prog_bar=True, logger=False)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's mean of each loss."""
+        mean = self._loss_sum / max(self._losses_summed, 1)
+        self.log_dict({f"train/{name}_epoch": value for name, value in zip(LOSSES, mean, strict=True)}, sync_dist=True)
+        self._loss_sum.zero_()
+        self._losses_summed = 0
+
+    def on_validation_epoch_start(self) -> None:
+        """Keep validation's time out of the training speed."""
+        self._speed_from = (0, 0.0)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Compute the six losses and the image scores on held-out images."""
+        fake_ab = self.generator(batch.L).float()
+        fake_logits, real_logits = self._judge(batch.L, fake_ab), self._judge(batch.L, batch.ab)
+        losses = self.objective.discriminator(fake_logits, real_logits)
+        losses |= self.objective.generator(fake_logits, fake_ab, batch.ab)
+        self.log_dict({f"val/{name}": value for name, value in losses.items()}, batch_size=len(batch.L), sync_dist=True)
+        self.scores.update(batch.L, fake_ab, batch.ab)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean image scores."""
+        self.log_dict({f"val/{name}": value.float() for name, value in self.scores.compute().items()})
+        self.scores.reset()
+
+    def forward(self, L: Tensor) -> Tensor:
+        """Colorize: ``(B, 1, H, W)`` to ab ``(B, 2, H, W)``, both in [-1, 1]."""
+        return self.generator(L)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the counters; refuse to save weights that are no numbers."""
+        for name, parameter in self.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise TrainingDivergedError(
+                    f"{name} is not finite at epoch {self.current_epoch}, batch {self.batches}: "
+                    "not saved; the last checkpoint is from before; try a lower lr"
+                )
+        checkpoint["batches"] = self.batches
+        checkpoint["losses"] = {"sum": self._loss_sum.tolist(), "batches": self._losses_summed}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the counters."""
+        self.batches = checkpoint["batches"]
+        self._loss_sum.copy_(torch.tensor(checkpoint["losses"]["sum"]))
+        self._losses_summed = checkpoint["losses"]["batches"]
