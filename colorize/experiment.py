@@ -74,6 +74,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
                 use_distributed_sampler=False,  # the sampler shards by itself
             )
             trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+            if cfg.optimized_metric not in trainer.callback_metrics:  # the last validation was interrupted
+                trainer.validate(module, datamodule=data, verbose=False)
         finally:
             tracking.finish()
     metrics = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(("train/", "val/"))}
@@ -136,10 +138,13 @@ def _identity() -> tuple[str | None, str | None]:
 
 
 def silence_known_warnings() -> None:
-    """Quiet what Lightning warns of and this project does on purpose."""
+    """Quiet Lightning's advice, and what it warns of and this project does on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers.*",  # the loader hands out indices; there is no work for workers
         ".*dataloader is not resumable.*",  # the sampler starts where the checkpoint was written
+        ".*could not find the monitored key.*",  # an interrupted validation is not taken up again
+        ".*LeafSpec.*",  # Lightning 2.6 under torch 2.15
         ".*smaller than the logging interval.*",
         ".*does not have a `val_dataloader`.*",
         ".*Checkpoint directory .* exists and is not empty.*",
@@ -178,7 +183,7 @@ def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], secon
         "peak_memory_bytes": peak,
         "epochs": trainer.current_epoch,
         "batches": trainer.lightning_module.batches,
-        "device": torch.cuda.get_device_name() if on_gpu else f"{platform.processor()} x {os.cpu_count()}",
+        "device": torch.cuda.get_device_name() if on_gpu else f"{platform.machine()} CPU, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "commit": commit(),
         "checkpoints": [str(found) for found in sorted(path.parent.glob("checkpoints/*.ckpt"))],

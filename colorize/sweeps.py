@@ -44,7 +44,7 @@ def job(task: Callable[[DictConfig], float | None]) -> Callable[[DictConfig], fl
 
 
 def _run_in_sweep(task: Callable[[DictConfig], float | None], cfg: DictConfig, hydra: Any) -> float | None:
-    if cfg.trainer.devices != 1:
+    if cfg.get("trainer") and cfg.trainer.devices != 1:
         # Each process of such a job would run the whole sweep again; SystemExit ends it at the first job
         print(f"a sweep's jobs run on one device each; got trainer.devices={cfg.trainer.devices}", file=sys.stderr)
         raise SystemExit(2)

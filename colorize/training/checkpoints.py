@@ -71,7 +71,7 @@ class LastCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Leave if a signal came; the resumed run starts with the next epoch."""
+        """Leave if a signal came; the resumed run leaves the rest of this validation out."""
         self._leave_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

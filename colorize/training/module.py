@@ -136,12 +136,16 @@ class ColorizationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compute the six losses and the image scores on held-out images."""
+        fake_ab, losses = self.predict_and_judge(batch)
+        self.log_dict({f"val/{name}": value for name, value in losses.items()}, batch_size=len(batch.L), sync_dist=True)
+        self.scores.update(batch.L, fake_ab, batch.ab)
+
+    def predict_and_judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the generated ab ``(B, 2, H, W)`` in float32 and the six losses, without a step."""
         fake_ab = self.generator(batch.L).float()
         fake_logits, real_logits = self._judge(batch.L, fake_ab), self._judge(batch.L, batch.ab)
         losses = self.objective.discriminator(fake_logits, real_logits)
-        losses |= self.objective.generator(fake_logits, fake_ab, batch.ab)
-        self.log_dict({f"val/{name}": value for name, value in losses.items()}, batch_size=len(batch.L), sync_dist=True)
-        self.scores.update(batch.L, fake_ab, batch.ab)
+        return fake_ab, losses | self.objective.generator(fake_logits, fake_ab, batch.ab)
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean image scores."""

@@ -1,0 +1,162 @@
+"""Scores of checkpoints on held-out images, beside grey and the ground truth: numbers, a table, a picture."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from rich.progress import track
+from torch import Tensor
+
+from colorize.checkpoint import read_checkpoint
+from colorize.data import Batch, ColorizationDataModule
+from colorize.errors import UserError
+from colorize.experiment import commit
+from colorize.files import replacing
+from colorize.grids import colorization_columns, picture_grid
+from colorize.inference import choose_device
+from colorize.lab import l_ab_to_lab, l_ab_to_rgb, to_uint8
+from colorize.metrics import ImageScores, PerceptualScores, bootstrap, ciede2000
+from colorize.training import ColorizationModule
+
+GREY, TRUTH = "grey", "ground truth"
+TABLE = ("l1", "psnr", "ssim", "colorfulness_abs", "delta_colorfulness", "delta_e", "out_of_gamut", "fid", "kid")
+ERROR_WHITE = 40.0  # CIEDE2000 units that the picture shows as white
+
+Row = dict[str, Any]  # metric to value; "ci95" to metric to (low, high)
+
+
+def evaluate(cfg: DictConfig) -> dict[str, Row]:
+    """Score the checkpoints of ``conf/eval.yaml`` and write the results into ``run_dir``.
+
+    Returns:
+        Metrics by row: grey, ground truth, and each checkpoint by its path.
+    Raises:
+        UserError: if a checkpoint or the data will not do.
+    """
+    paths = [str(path) for path in cfg.ckpt_path] if isinstance(cfg.ckpt_path, ListConfig) else [str(cfg.ckpt_path)]
+    cfg.image_size = cfg.image_size or _common_image_size(paths)
+    device = choose_device(cfg.device)
+    data = ColorizationDataModule(**OmegaConf.to_container(cfg.data, resolve=True))
+    data.setup("validate")
+    if not len(data.store.val_rows):
+        raise UserError(f"data.num_val={cfg.data.num_val}: there is no image to evaluate")
+    modules = {path: ColorizationModule.load_from_checkpoint(path, device, weights_only=True).eval() for path in paths}
+
+    rows = {}
+    references = {GREY: torch.zeros_like, TRUTH: torch.clone}
+    for name in [*references, *modules]:
+        if name in references:
+            rows[name] = _score(name, data, device, cfg, lambda batch, f=references[name]: (f(batch.ab), {}))
+        else:
+            rows[name] = _score(name, data, device, cfg, modules[name].predict_and_judge)
+    _write(Path(cfg.run_dir), rows, data, cfg)
+    _draw(Path(cfg.run_dir) / "picture.png", data, modules, device, cfg.num_pictures)
+    _report(Path(cfg.run_dir), rows, PerceptualScores(cfg.weights_dir).missing)
+    return rows
+
+
+def _common_image_size(paths: list[str]) -> int:
+    sizes = {path: read_checkpoint(path)["hyper_parameters"]["image_size"] for path in paths}
+    if len(set(sizes.values())) > 1:
+        raise UserError(f"the checkpoints were trained at several sizes ({sizes}): set image_size")
+    return next(iter(sizes.values()))
+
+
+@torch.inference_mode()
+def _score(
+    name: str,
+    data: ColorizationDataModule,
+    device: torch.device,
+    cfg: DictConfig,
+    predict: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]],
+) -> Row:
+    """Run one row over the validation images.
+
+    Args:
+        predict: batch to ab ``(B, 2, H, W)`` and the losses of the batch, if the row has any.
+    """
+    scores = ImageScores().to(device)
+    perceptual = PerceptualScores(cfg.weights_dir, device)
+    losses: dict[str, float] = {}
+    count = len(data.store.val_rows)
+    for picks in track(data.val_dataloader(), description=Path(name).name):
+        batch = data.val_batch(picks.rows, device)
+        ab, batch_losses = predict(batch)
+        scores.update(batch.L, ab, batch.ab)
+        perceptual.update(to_uint8(l_ab_to_rgb(batch.L, ab)), to_uint8(l_ab_to_rgb(batch.L, batch.ab)))
+        for key, value in batch_losses.items():
+            losses[key] = losses.get(key, 0.0) + value.item() * len(batch.L) / count
+    row: Row = {key: value.item() for key, value in scores.compute().items()}
+    row |= losses | perceptual.compute()
+    row["ci95"] = {k: list(v) for k, v in bootstrap(scores.per_image(), cfg.resamples).items()}
+    return row
+
+
+def _write(run_dir: Path, rows: dict[str, Row], data: ColorizationDataModule, cfg: DictConfig) -> None:
+    """Write ``metrics.json``, ``metrics.csv`` and ``metrics.md``."""
+    about = {
+        "data": OmegaConf.to_container(cfg.data, resolve=True),
+        "store": data.store.folder.name,
+        "images": len(data.store.val_rows),
+        "commit": commit(),
+    }
+    with replacing(run_dir / "metrics.json") as path:
+        path.write_text(json.dumps(about | {"rows": rows}, indent=2))
+    names = list(dict.fromkeys(key for row in reversed(rows.values()) for key in row if key != "ci95"))
+    header = ["row", *names, *(f"{name}_{end}" for name in names for end in ("low", "high"))]
+    with replacing(run_dir / "metrics.csv") as path, path.open("w", newline="") as file:
+        table = csv.DictWriter(file, header)
+        table.writeheader()
+        for name, row in rows.items():
+            ends = {f"{k}_{e}": v for k, ci in row["ci95"].items() for e, v in zip(("low", "high"), ci, strict=True)}
+            table.writerow({"row": name} | {k: v for k, v in row.items() if k != "ci95"} | ends)
+    with replacing(run_dir / "metrics.md") as path:
+        path.write_text(markdown_table(rows, about["images"]))
+
+
+def markdown_table(rows: dict[str, Row], images: int) -> str:
+    """Return the rows' main metrics as a Markdown table, each with its 95% interval."""
+    names = [name for name in TABLE if any(name in row for row in rows.values())]
+    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for name, row in rows.items():
+        lines.append(f"| {name} | " + " | ".join(_cell(row, metric) for metric in names) + " |")
+    return "\n".join([*lines, "", f"{images} images; in brackets the 95% bootstrap interval.", ""])
+
+
+def _cell(row: Row, metric: str) -> str:
+    if metric not in row:
+        return ""
+    interval = row["ci95"].get(metric)
+    return f"{row[metric]:.4g}" + (f" [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else "")
+
+
+@torch.inference_mode()
+def _draw(path: Path, data: ColorizationDataModule, modules: dict[str, Any], device: torch.device, count: int) -> None:
+    """Draw the first validation images: grey, each checkpoint's colours, real, each checkpoint's error."""
+    batch = data.val_batch(data.store.val_rows[:count], device)
+    columns: dict[str, Tensor] = {}
+    errors: dict[str, Tensor] = {}
+    for number, module in enumerate(modules.values(), start=1):
+        which = f" {number}" if len(modules) > 1 else ""
+        ab = module(batch.L).float()
+        three = colorization_columns(batch.L, ab, batch.ab)
+        columns |= {"grey": three["grey"], f"generated{which}": three["generated"]}
+        error = ciede2000(l_ab_to_lab(batch.L, ab), l_ab_to_lab(batch.L, batch.ab)) / ERROR_WHITE
+        errors[f"error{which}"] = to_uint8(error.clamp(0, 1))[:, None].expand(-1, 3, -1, -1).cpu()
+    with replacing(path) as temporary:
+        picture_grid(columns | {"real": three["real"]} | errors).save(temporary)
+
+
+def _report(run_dir: Path, rows: dict[str, Row], missing: list[str]) -> None:
+    print((run_dir / "metrics.md").read_text())
+    for line in missing:
+        print(f"left out: {line}")
+    for name, row in rows.items():
+        if name not in (GREY, TRUTH):
+            ratio = row["l1"] / rows[GREY]["l1"]
+            print(f"{name}: L1 {row['l1']:.4f}, {ratio:.2f} of grey's {rows[GREY]['l1']:.4f}")
+    print(f"scores: {run_dir / 'metrics.json'}\npicture: {run_dir / 'picture.png'}")

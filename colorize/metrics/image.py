@@ -1,0 +1,122 @@
+"""Scores of RGB images, one value per image: fidelity to the original and colorfulness."""
+
+import torch
+from torch import Tensor
+
+from colorize.errors import UserError
+
+PEAK = 255  # largest uint8 value
+SSIM_WINDOW = 7  # pixels a side
+SSIM_CHUNK = 8  # images at a time: each needs about 10 MB at 256x256
+
+
+def psnr(out: Tensor, target: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image, over all its channels.
+
+    Identical images would score infinity and spoil every mean; they score as if one value differed by one step,
+    the best that two different images can reach: 101.1 dB at 256x256.
+
+    Args:
+        out: ``(B, 3, H, W)`` uint8.
+        target: the same.
+    Returns:
+        ``(B,)`` float32 in dB.
+    Raises:
+        ValueError: if the two are not uint8 images of one shape.
+    """
+    check_rgb(out, target)
+    squares = (out.int() - target.int()).square().flatten(1).sum(1)  # int64
+    return 10 * torch.log10(PEAK**2 * out.shape[1:].numel() / squares.clamp(min=1))
+
+
+def ssim(out: Tensor, target: Tensor) -> Tensor:
+    """Structural similarity of each image, as ``skimage.metrics.structural_similarity`` defines it by default.
+
+    A uniform 7x7 window, sample covariance, the border left out, the mean of the three channels. Sums over a
+    window are taken in integers, hence exact; what follows is float32.
+
+    Args:
+        out: ``(B, 3, H, W)`` uint8, both sides at least 7.
+        target: the same.
+    Returns:
+        ``(B,)`` float32 in [-1, 1]; 1 means identical.
+    Raises:
+        ValueError: if the two are not uint8 images of one shape.
+        UserError: if the images are smaller than the window.
+    """
+    check_rgb(out, target)
+    height, width = out.shape[2:]
+    if min(height, width) < SSIM_WINDOW:
+        raise UserError(f"image is {height}x{width}; SSIM needs at least {SSIM_WINDOW}x{SSIM_WINDOW}")
+    chunks = zip(out.split(SSIM_CHUNK), target.split(SSIM_CHUNK), strict=True)
+    return torch.cat([_ssim_map(x.int(), y.int()).mean((1, 2, 3)) for x, y in chunks])
+
+
+def _ssim_map(x: Tensor, y: Tensor) -> Tensor:
+    n = SSIM_WINDOW**2
+    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+    sum_x, sum_y = _window_sum(x), _window_sum(y)
+    product, squares = sum_x * sum_y, sum_x.square() + sum_y.square()  # at most 3.2e8: inside int32
+    covariance = (n * _window_sum(x * y) - product) / (n * (n - 1))
+    variances = (n * _window_sum(x.square() + y.square()) - squares) / (n * (n - 1))
+    luminance = (2 * product / n**2 + c1) / (squares / n**2 + c1)
+    return luminance * (2 * covariance + c2) / (variances + c2)
+
+
+def _window_sum(x: Tensor) -> Tensor:
+    rows = x.unfold(-1, SSIM_WINDOW, 1).sum(-1, dtype=torch.int32)  # (B, 3, H, W - 6)
+    return rows.unfold(-2, SSIM_WINDOW, 1).sum(-1, dtype=torch.int32)  # (B, 3, H - 6, W - 6)
+
+
+def colorfulness(rgb: Tensor) -> Tensor:
+    """Colorfulness M3 of each image (Hasler and Suesstrunk 2003): 0 for grey, about 40 for a typical photograph.
+
+    Args:
+        rgb: ``(B, 3, H, W)`` uint8.
+    Returns:
+        ``(B,)`` float32, at least 0.
+    Raises:
+        ValueError: if ``rgb`` is not uint8 images.
+    """
+    return _spread(*_opponents(rgb))
+
+
+def colorfulness_abs(rgb: Tensor) -> Tensor:
+    """Colorfulness as the code of colorization papers has it (CT2, ColorFormer, DDColor).
+
+    It takes the absolute values of the two opponent channels first, which Hasler and Suesstrunk 2003 do not;
+    the tables of those papers hold this variant.
+
+    Args:
+        rgb: ``(B, 3, H, W)`` uint8.
+    Returns:
+        ``(B,)`` float32, at least 0.
+    Raises:
+        ValueError: if ``rgb`` is not uint8 images.
+    """
+    red_green, yellow_blue = _opponents(rgb)
+    return _spread(red_green.abs(), yellow_blue.abs())
+
+
+def _opponents(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    check_rgb(rgb)
+    red, green, blue = rgb.float().flatten(2).unbind(1)  # (B, H*W) each
+    return red - green, (red + green) / 2 - blue
+
+
+def _spread(red_green: Tensor, yellow_blue: Tensor) -> Tensor:
+    variance = red_green.var(1, correction=0) + yellow_blue.var(1, correction=0)
+    mean = torch.hypot(red_green.mean(1), yellow_blue.mean(1))
+    return variance.sqrt() + 0.3 * mean
+
+
+def check_rgb(*images: Tensor) -> None:
+    """Refuse anything but uint8 RGB batches ``(B, 3, H, W)`` of one shape.
+
+    Raises:
+        ValueError: naming the shapes and types that came.
+    """
+    got = [f"{tuple(image.shape)} {image.dtype}" for image in images]
+    fits = all(image.ndim == 4 and image.shape[1] == 3 and image.dtype == torch.uint8 for image in images)
+    if not fits or len(set(got)) > 1:
+        raise ValueError(f"expected (B, 3, H, W) uint8 of one shape; got {' and '.join(got)}")

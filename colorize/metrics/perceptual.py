@@ -1,0 +1,179 @@
+"""Perceptual distances by published networks: FID, KID and LPIPS, from weights files in one folder, never fetched."""
+
+import importlib.util
+import pickle
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from colorize.errors import UserError
+from colorize.metrics.image import PEAK, check_rgb
+
+# Metrics by the network that they need, and where its weights are published.
+INCEPTION = "fid, kid"
+FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
+SOURCES = {
+    INCEPTION: f"{FIDELITY}/weights-inception-2015-12-05-6726825d.pth",
+    "lpips_alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "lpips_vgg": "https://download.pytorch.org/models/vgg16-397923af.pth",
+}
+FEATURES = 2048  # of Inception's last pooling layer
+KID_SUBSET = 1000  # images in a subset, the field's habit; fewer when the set is small
+
+
+class PerceptualScores:
+    """FID, KID and LPIPS of outputs against their targets, as far as the networks' weights are at hand.
+
+    Nothing is ever downloaded: a network whose file is not in the folder is left out, and ``missing`` says so.
+    Networks are built at the first ``update``. Images are given in uint8; FID and KID see them as torch-fidelity
+    does (resized to 299x299 as TensorFlow 1 did), LPIPS (version 0.1) at their own size, at least 31x31.
+
+    Args:
+        weights_dir: folder of the weights files; by default the one that torch.hub uses.
+        device: where the networks run.
+    """
+
+    def __init__(self, weights_dir: Path | str | None = None, device: torch.device | str = "cpu") -> None:
+        self._folder = Path(weights_dir) if weights_dir else Path(torch.hub.get_dir()) / "checkpoints"
+        self._device = torch.device(device)
+        self._paths = {name: self._folder / url.rpartition("/")[2] for name, url in SOURCES.items()}
+        self._absent = self._look_for_weights()
+        self._networks: dict[str, nn.Module] = {}
+        self._lpips: dict[str, list[Tensor]] = {name: [] for name in SOURCES if name != INCEPTION}
+        self._outputs: list[Tensor] = []  # (B, FEATURES) each, like the next, on the CPU
+        self._targets: list[Tensor] = []
+        self._count = 0
+
+    def _look_for_weights(self) -> dict[str, list[str]]:
+        """List, by network, what is lacking to build it."""
+        absent = {}
+        for name, path in self._paths.items():
+            lines = []
+            if name == INCEPTION and importlib.util.find_spec("torch_fidelity") is None:
+                lines.append(f"{name}: torch-fidelity is not installed; pip install 'colorize[fid]'")
+            if not path.is_file():
+                lines.append(f"{name}: no {path.name}; get it from {SOURCES[name]} and put it into {self._folder}")
+            if lines:
+                absent[name] = lines
+        return absent
+
+    @property
+    def missing(self) -> list[str]:
+        """One line per reason for which a metric is left out; empty if there is none."""
+        lines = [line for reasons in self._absent.values() for line in reasons]
+        if self._count == 1 and INCEPTION not in self._absent:
+            lines.append(f"{INCEPTION}: need at least 2 images; got 1")
+        return lines
+
+    @torch.no_grad()
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """Take in a batch.
+
+        Args:
+            output: ``(B, 3, H, W)`` uint8 RGB.
+            target: the same, image by image the truth.
+        Raises:
+            ValueError: if the two are not uint8 images of one shape.
+            UserError: if a weights file is damaged or holds another network.
+        """
+        check_rgb(output, target)
+        output, target = output.to(self._device), target.to(self._device)
+        if not self._networks:
+            present = self._paths.keys() - self._absent.keys()
+            self._networks = {name: _build(name, self._paths[name]).to(self._device) for name in sorted(present)}
+        for name, network in self._networks.items():
+            with torch.autocast(self._device.type, enabled=False):  # half precision would move the distances
+                if name == INCEPTION:
+                    self._outputs.append(network(output)[0].cpu())
+                    self._targets.append(network(target)[0].cpu())
+                else:
+                    self._lpips[name].append(network(_signed(output), _signed(target)).flatten().cpu())
+        self._count += len(output)
+
+    def compute(self) -> dict[str, float]:
+        """Give the distances of all images so far.
+
+        Returns:
+            those available of ``fid``, ``kid`` (mean over 100 random subsets, the same at every call), ``kid_std``,
+            ``lpips_alex``, ``lpips_vgg``; all 0 for identical images except KID, whose unbiased estimate
+            scatters around 0.
+        """
+        scores = {}
+        if self._outputs and self._count > 1:
+            outputs, targets = torch.cat(self._outputs), torch.cat(self._targets)
+            scores["fid"] = _fid(outputs, targets)
+            scores["kid"], scores["kid_std"] = _kid(outputs, targets)
+        for name, values in self._lpips.items():
+            if values:
+                scores[name] = torch.cat(values).mean().item()
+        return scores
+
+
+def _fid(outputs: Tensor, targets: Tensor) -> float:
+    """Frechet distance of the Gaussians fitted to two sets of features (Heusel et al. 2017).
+
+    The trace of the root of the two covariances' product is the sum of the singular values of the product of their
+    factors; taken so it is exact also for few images, whose covariances are singular.
+    """
+    outputs, targets = outputs.double(), targets.double()
+    shift = (outputs.mean(0) - targets.mean(0)).square().sum()
+    factor_o, factor_t = _covariance_factor(outputs), _covariance_factor(targets)
+    overlap = torch.linalg.svdvals(factor_o @ factor_t.T).sum()
+    distance = shift + factor_o.square().sum() + factor_t.square().sum() - 2 * overlap
+    return distance.clamp(min=0).item()  # rounding may leave -1e-13
+
+
+def _covariance_factor(features: Tensor) -> Tensor:
+    """Give ``R`` with ``R.T @ R`` the sample covariance: ``(min(N, F), F)`` for features ``(N, F)``."""
+    centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5
+    return torch.linalg.qr(centred, mode="r").R
+
+
+def _kid(outputs: Tensor, targets: Tensor) -> tuple[float, float]:
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    subset = max(2, min(KID_SUBSET, len(outputs) // 2))  # a subset of all images would have no spread
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Metric `Kernel Inception Distance` will save all")
+        metric = KernelInceptionDistance(nn.Identity(), subset_size=subset)
+    metric.update(targets, real=True)
+    metric.update(outputs, real=False)
+    with torch.random.fork_rng(devices=[]):  # it draws from the global generator
+        torch.default_generator.manual_seed(0)  # torch.manual_seed would set the GPU's too, for good
+        mean, std = metric.compute()
+    return mean.item(), std.item()
+
+
+def _signed(images: Tensor) -> Tensor:
+    return images.float() / (PEAK / 2) - 1  # [-1, 1]
+
+
+def _build(name: str, path: Path) -> nn.Module:
+    """Build a network in evaluation mode with the weights of a file."""
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        return _inception(path) if name == INCEPTION else _lpips(name.removeprefix("lpips_"), weights)
+    except (pickle.UnpicklingError, EOFError, KeyError, RuntimeError) as error:
+        reason = (str(error).splitlines() or ["it is empty"])[0]
+        raise UserError(
+            f"{path} does not hold the weights for {name} ({reason}); get it from {SOURCES[name]}"
+        ) from None
+
+
+def _inception(path: Path) -> nn.Module:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    # It unpickles the file without restriction: safe only because the caller has just read it with weights_only.
+    return FeatureExtractorInceptionV3("inception-v3-compat", [str(FEATURES)], feature_extractor_weights_path=str(path))
+
+
+def _lpips(backbone: str, weights: dict[str, Tensor]) -> nn.Module:
+    # The public class always downloads the backbone; this one builds it empty when told "pnet_rand".
+    from torchmetrics.functional.image.lpips import _NoTrainLpips
+
+    network = _NoTrainLpips(net=backbone, pnet_rand=True)
+    names = {name: "features." + name.partition(".")[2] for name in network.net.state_dict()}  # slice2.3.bias: 3.bias
+    network.net.load_state_dict({name: weights[source] for name, source in names.items()})
+    return network

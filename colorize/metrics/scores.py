@@ -1,0 +1,125 @@
+"""All scores that need no network: per image, summed up over a set, with bootstrap intervals."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from colorize.lab import l_ab_to_rgb, to_uint8
+from colorize.metrics.color import delta_e, l1, out_of_gamut_share
+from colorize.metrics.image import colorfulness, colorfulness_abs, psnr, ssim
+
+PER_IMAGE = (
+    "l1",
+    "psnr",
+    "ssim",
+    "colorfulness",
+    "colorfulness_abs",
+    "target_colorfulness",
+    "target_colorfulness_abs",
+    "delta_e",
+    "out_of_gamut",
+)
+
+
+@torch.no_grad()
+def score_images(L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> dict[str, Tensor]:
+    """Score predicted colours, image by image.
+
+    The output image is the given lightness with the predicted colours, the target is the same lightness with the
+    true ones, both clipped and rounded to uint8.
+
+    Args:
+        L: ``(B, 1, H, W)`` in [-1, 1].
+        ab_pred: ``(B, 2, H, W)`` in [-1, 1].
+        ab_true: the same.
+    Returns:
+        for every name in ``PER_IMAGE``, ``(B,)`` float32.
+    Raises:
+        ValueError: if the shapes do not fit each other.
+        UserError: if the images are smaller than SSIM's window.
+    """
+    out, target = to_uint8(l_ab_to_rgb(L, ab_pred)), to_uint8(l_ab_to_rgb(L, ab_true))
+    return {
+        "l1": l1(ab_pred, ab_true),
+        "psnr": psnr(out, target),
+        "ssim": ssim(out, target),
+        "colorfulness": colorfulness(out),
+        "colorfulness_abs": colorfulness_abs(out),
+        "target_colorfulness": colorfulness(target),
+        "target_colorfulness_abs": colorfulness_abs(target),
+        "delta_e": delta_e(L, ab_pred, ab_true),
+        "out_of_gamut": out_of_gamut_share(L, ab_pred),
+    }
+
+
+def summarise(per_image: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Sum up a set of images.
+
+    Besides means: ``delta_colorfulness``, the absolute difference of the mean colorfulness of outputs and of
+    targets, in the variant of the published tables (absolute opponent channels); ``delta_colorfulness_hs``, the
+    same by the definition of 2003; ``delta_colorfulness_image``, the mean of the absolute differences image by
+    image, in the published variant.
+
+    Args:
+        per_image: for every name in ``PER_IMAGE``, ``(N,)``.
+    Returns:
+        scalars by name.
+    """
+    mean = {name: per_image[name].mean() for name in PER_IMAGE}
+    change = per_image["colorfulness_abs"] - per_image["target_colorfulness_abs"]
+    return {
+        **{name: value for name, value in mean.items() if not name.startswith("target_")},
+        "delta_colorfulness": change.mean().abs(),
+        "delta_colorfulness_hs": (mean["colorfulness"] - mean["target_colorfulness"]).abs(),
+        "delta_colorfulness_image": change.abs().mean(),
+    }
+
+
+def bootstrap(
+    per_image: dict[str, Tensor], resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> dict[str, tuple[float, float]]:
+    """Percentile intervals of every value of ``summarise``, by drawing the images again with replacement.
+
+    Args:
+        per_image: for every name in ``PER_IMAGE``, ``(N,)``.
+        resamples: number of draws.
+        seed: of the draws; the same seed gives the same intervals.
+        level: share of the draws inside an interval, in (0, 1).
+    Returns:
+        lower and upper end by name.
+    """
+    per_image = {name: value.cpu().double() for name, value in per_image.items()}
+    count = len(per_image["l1"])
+    draws = torch.randint(count, (resamples, count), generator=torch.Generator().manual_seed(seed))
+    summaries = [summarise({name: value[draw] for name, value in per_image.items()}) for draw in draws]
+    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    intervals = {}
+    for name in summaries[0]:
+        low, high = torch.stack([summary[name] for summary in summaries]).quantile(ends).tolist()
+        intervals[name] = (low, high)
+    return intervals
+
+
+class ImageScores(Metric):
+    """Gathers ``score_images`` over batches and devices; ``compute`` gives the values of ``summarise``."""
+
+    full_state_update = False
+    scores: list[Tensor] | Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("scores", [], dist_reduce_fx="cat")  # (B, len(PER_IMAGE)) each
+
+    def update(self, L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> None:
+        """Score a batch: arguments and errors as for ``score_images``."""
+        scores = score_images(L, ab_pred, ab_true)
+        self.scores.append(torch.stack([scores[name] for name in PER_IMAGE], dim=1))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Sum up all images: scalars by name."""
+        return summarise(self.per_image())
+
+    def per_image(self) -> dict[str, Tensor]:
+        """Give the scores of this process's images, ``(N,)`` by name, in the order they came."""
+        return dict(zip(PER_IMAGE, dim_zero_cat(self.scores).unbind(1), strict=True))

@@ -1,0 +1,60 @@
+"""Small networks, small images, and runs of `train` in this process."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+SMALL = [
+    "data=folder",
+    "image_size=64",
+    "batch_size=4",
+    "generator.n_down=6",
+    "generator.num_filters=4",
+    "discriminator.num_filters=4",
+    "logger=csv",
+    "trainer=cpu",
+    "trainer.log_every_n_steps=1",
+    "trainer.enable_progress_bar=false",
+    "~callbacks.progress",
+    "callbacks.samples.num_images=2",
+]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # the networks are too small for more
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder of 25 colourful images of several sizes: 20 for training, 5 for validation."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(25):
+        colorful_image(number).save(folder / f"{number:02d}.png")
+    return folder
+
+
+def colorful_image(seed: int, width: int = 48, height: int = 40) -> Image.Image:
+    """Draw smooth colours that no threshold takes for grey."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def make_config(photos: Path, tmp_path: Path) -> Callable[..., DictConfig]:
+    """Return a function that composes a small run on `photos` in a directory of the test."""
+
+    def make(*overrides: str, run: str = "run", data: Path = photos) -> DictConfig:
+        fixed = [f"data.root={data}", f"run_dir={tmp_path / run}", f"data.store_dir={data.parent / 'stores'}"]
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return compose("train", [*SMALL, *fixed, *overrides])
+
+    return make

@@ -1,0 +1,114 @@
+"""An interrupted and resumed run ends with the weights, bit for bit, of a run that was left alone."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from colorize.checkpoint import read_checkpoint
+from colorize.experiment import train
+
+EPOCHS = 3  # of 5 batches
+LAST = "checkpoints/last.ckpt"
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(path)["state_dict"]
+
+
+def largest_difference(a: Path, b: Path) -> float:
+    first, second = weights(a), weights(b)
+    assert first.keys() == second.keys()
+    return max((first[key].double() - second[key].double()).abs().max().item() for key in first)
+
+
+class Signals(Callback):
+    """Sends this process a signal in the batch, or the validation batch, of that number."""
+
+    def __init__(self, train_batch: int = -1, val_batch: int = -1) -> None:
+        self.train_batch = train_batch
+        self.left = val_batch
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
+        if module.batches == self.train_batch:
+            signal.raise_signal(signal.SIGTERM)
+
+    def on_validation_batch_start(self, trainer, module, *_) -> None:
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, photos) -> Path:
+    from hydra import compose, initialize_config_dir
+
+    from tests.conftest import ROOT, SMALL
+
+    run = tmp_path_factory.mktemp("uninterrupted")
+    fixed = [f"data.root={photos}", f"run_dir={run}", f"data.store_dir={photos.parent / 'stores'}"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        train(compose("train", [*SMALL, *fixed, f"max_epochs={EPOCHS}"]))
+    return run
+
+
+def interrupt(make_config, tmp_path: Path, **when: int) -> None:
+    """Run until the signal; the run leaves with SIGTERM's status."""
+    target = f"{__name__}.Signals"
+    callback = f"+callbacks.signals={{_target_: {target}, " + ", ".join(f"{k}: {v}" for k, v in when.items()) + "}"
+    with pytest.raises(SystemExit) as left:
+        train(make_config(f"max_epochs={EPOCHS}", callback))
+    assert left.value.code == 128 + signal.SIGTERM
+
+
+def resume_and_compare(make_config, tmp_path: Path, uninterrupted: Path) -> None:
+    train(make_config(f"max_epochs={EPOCHS}", "ckpt_path=last"))
+    assert largest_difference(tmp_path / "run" / LAST, uninterrupted / LAST) == 0
+    assert read_checkpoint(tmp_path / "run" / LAST)["batches"] == EPOCHS * 5
+
+
+def test_resume_at_an_epochs_end_is_exact(make_config, tmp_path, uninterrupted) -> None:
+    train(make_config("max_epochs=1"))
+    resume_and_compare(make_config, tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize("batch", [0, 2, 4, 5, 8, 14])  # 4 and 14 are the last of their epochs
+def test_resume_after_sigterm_in_a_batch_is_exact(make_config, tmp_path, uninterrupted, batch) -> None:
+    interrupt(make_config, tmp_path, train_batch=batch)
+    assert read_checkpoint(tmp_path / "run" / LAST)["batches"] == batch + 1
+    resume_and_compare(make_config, tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize("val_batch", [1, 3, 4, 5])
+def test_resume_after_sigterm_in_validation_is_exact(make_config, tmp_path, uninterrupted, val_batch) -> None:
+    interrupt(make_config, tmp_path, val_batch=val_batch)  # of two an epoch
+    resume_and_compare(make_config, tmp_path, uninterrupted)
+
+
+class FailsAt(Callback):
+    """Fails at a batch, as a full disk or a bug would."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_start(self, trainer, module, *_) -> None:
+        if module.batches == self.batch:
+            raise RuntimeError("some failure")
+
+
+def test_resume_from_a_save_within_an_epoch_is_exact(make_config, tmp_path, uninterrupted) -> None:
+    failing = f"+callbacks.failing={{_target_: {__name__}.FailsAt, batch: 8}}"
+    with pytest.raises(RuntimeError, match="some failure"):
+        train(make_config(f"max_epochs={EPOCHS}", "callbacks.last.every_n_batches=3", failing))
+    assert read_checkpoint(tmp_path / "run" / LAST)["batches"] == 6
+    resume_and_compare(make_config, tmp_path, uninterrupted)
+
+
+def test_resume_into_another_directory_is_exact(make_config, tmp_path, uninterrupted) -> None:
+    interrupt(make_config, tmp_path, train_batch=7)
+    shutil.move(tmp_path / "run", tmp_path / "first")
+    train(make_config(f"max_epochs={EPOCHS}", f"ckpt_path={tmp_path / 'first' / LAST}"))
+    assert largest_difference(tmp_path / "run" / LAST, uninterrupted / LAST) == 0
