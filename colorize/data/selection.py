@@ -24,7 +24,7 @@ class Selection:
 
     Args:
         order: candidates in seeded order.
-        num_train: training images; ``None`` takes all that are left.
+        num_train: training images; ``None`` takes all that are left, and then an image that fails is not replaced.
         num_val: validation images; ``None`` takes a fifth of all.
     Raises:
         UserError: if there are fewer candidates than asked for.
@@ -33,7 +33,7 @@ class Selection:
     def __init__(self, order: Sequence[Candidate], num_train: int | None, num_val: int | None) -> None:
         self.num_val = round(len(order) * VAL_SHARE) if num_val is None else num_val
         self.num_train = len(order) - self.num_val if num_train is None else num_train
-        self._fixed = num_train is not None or num_val is not None
+        self._fixed = num_train is not None
         self.rejected: list[tuple[Candidate, str]] = []
         self._total = len(order)
         wanted = self.num_val + self.num_train

@@ -1,0 +1,61 @@
+"""Imports point downwards only; the heavy libraries stay on the floors that may use them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "colorize"
+FLOORS = {
+    0: ["errors", "files", "images", "lab", "registry"],
+    1: ["networks", "losses", "metrics", "grids"],
+    2: ["data", "checkpoint", "inference"],
+    3: ["training"],
+    4: ["console", "sweeps", "tracking", "experiment", "evaluation"],
+    5: ["cli"],
+}
+FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
+FORBIDDEN = {
+    0: {"lightning", "hydra", "wandb"},
+    1: {"lightning", "hydra", "wandb"},
+    2: {"hydra", "wandb"},
+    3: {"hydra", "wandb"},
+    4: set(),
+    5: set(),
+}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def imported(path: Path) -> set[str]:
+    """Return every dotted name that a module imports, at whatever depth of its code."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def member(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: Path) -> None:
+    floor = FLOOR[member(path)]
+    for name in imported(path):
+        if name.startswith("colorize.") and name.split(".")[1] in FLOOR:
+            target = name.split(".")[1]
+            siblings = FLOOR[target] == floor and (target == member(path) or floor in (0, 2, 4))
+            assert FLOOR[target] < floor or siblings, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_libraries_stay_on_their_floors(path: Path) -> None:
+    forbidden = FORBIDDEN[FLOOR[member(path)]] | ({"lightning"} if member(path) == "inference" else set())
+    assert not {name.split(".")[0] for name in imported(path)} & forbidden
+
+
+def test_modules_are_small() -> None:
+    assert not [path for path in MODULES if len(path.read_text().splitlines()) > 300]

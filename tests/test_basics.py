@@ -1,0 +1,59 @@
+"""Files appear whole or not at all; names that do not exist are answered with those that do."""
+
+import pytest
+
+from colorize.errors import UserError
+from colorize.files import replacing, replacing_folder
+from colorize.registry import Registry
+
+
+def test_a_replaced_file_has_the_new_content(tmp_path) -> None:
+    (tmp_path / "x.txt").write_text("old")
+    with replacing(tmp_path / "x.txt") as temporary:
+        temporary.write_text("new")
+        assert (tmp_path / "x.txt").read_text() == "old"
+    assert (tmp_path / "x.txt").read_text() == "new"
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path) -> None:
+    (tmp_path / "x.txt").write_text("old")
+    with pytest.raises(RuntimeError), replacing(tmp_path / "x.txt") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_failed_folder_does_not_appear(tmp_path) -> None:
+    with pytest.raises(RuntimeError), replacing_folder(tmp_path / "x") as temporary:
+        (temporary / "half").touch()
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_of_a_folder_is_not_taken_up(tmp_path) -> None:
+    (tmp_path / ".x.partial").mkdir()
+    (tmp_path / ".x.partial" / "old").touch()
+    with replacing_folder(tmp_path / "x") as temporary:
+        (temporary / "new").touch()
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["new"]
+
+
+@pytest.fixture
+def registry() -> Registry:
+    registry = Registry("shape")
+    registry.register("square")(lambda side: side * side)
+    return registry
+
+
+def test_an_entry_is_built_by_name(registry) -> None:
+    assert registry.build("square", side=3) == 9
+
+
+def test_an_unknown_name_names_the_choices(registry) -> None:
+    with pytest.raises(UserError, match=r"unknown shape 'circle'; choose one of \['square'\]"):
+        registry.build("circle")
+
+
+def test_an_unknown_argument_names_those_that_exist(registry) -> None:
+    with pytest.raises(UserError, match="unexpected keyword argument 'radius'; it takes side"):
+        registry.build("square", side=3, radius=3)

@@ -1,0 +1,302 @@
+"""From files to batches: split, replacement, store, order."""
+
+import csv
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.color import rgb2lab
+
+from colorize.data import ColorizationDataModule
+from colorize.data import store as store_module
+from colorize.data.module import EpochSampler
+from colorize.data.selection import Selection, seeded_order
+from colorize.data.sources import Candidate, CocoSource, FolderSource
+from colorize.data.store import ImageStore, build_store
+from colorize.errors import UserError
+from tests.conftest import colorful_image
+
+
+def candidates(count: int) -> list[Candidate]:
+    return [Candidate(number, Path(f"{number}.jpg")) for number in range(count)]
+
+
+def ids(chosen: list[Candidate]) -> list[int | str]:
+    return [candidate.id for candidate in chosen]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Ten good images, some of them deep, and four that cannot be used."""
+    root = tmp_path / "images"
+    for number in range(10):
+        path = root / ("deep/er" if number % 2 else ".") / f"good {number} ü.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colorful_image(number).save(path)
+    Image.new("L", (9, 9), 80).save(root / "grey.png")
+    (root / "empty.jpg").touch()
+    (root / "page.jpg").write_text("<html></html>")
+    (root / "notes.txt").write_text("no image")
+    return root
+
+
+@pytest.fixture
+def coco_root(tmp_path) -> Path:
+    root = tmp_path / "coco"
+    (root / "images").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    images = []
+    for number in range(12):
+        colorful_image(number).save(root / "images" / f"{number}.jpg")
+        images.append({"id": 100 + number, "file_name": f"{number}.jpg", "width": 48, "height": 40})
+    index = {"images": images, "annotations": [], "categories": []}
+    (root / "annotations" / "instances.json").write_text(json.dumps(index))
+    return root
+
+
+def test_order_is_that_of_the_seeded_sha256() -> None:
+    import subprocess
+
+    digests = {n: subprocess.run(["sha256sum"], input=f"0:{n}".encode(), capture_output=True).stdout for n in range(5)}
+    assert ids(seeded_order(candidates(5), 0)) == sorted(digests, key=digests.get)
+
+
+def test_training_sets_nest_over_a_fixed_validation_set() -> None:
+    order = seeded_order(candidates(100), 0)
+    small, large = Selection(order, 10, 20), Selection(order, 60, 20)
+    assert ids(small.slots[:20]) == ids(large.slots[:20])
+    assert ids(small.slots[20:]) == ids(large.slots[20:30])
+
+
+def test_the_split_does_not_depend_on_the_order_of_the_index() -> None:
+    assert seeded_order(candidates(50)[::-1], 3) == seeded_order(candidates(50), 3)
+
+
+def test_replacements_never_change_sides() -> None:
+    order = seeded_order(candidates(100), 0)
+    one = Selection(order, 10, 20)
+    one.reject(0, "gone")
+    larger = Selection(order, 60, 20)
+    larger.reject(0, "gone")
+    assert one.slots[:20] == larger.slots[:20]
+    assert one.slots[0] not in larger.slots[20:]
+
+
+def test_too_few_images_says_how_many() -> None:
+    with pytest.raises(UserError, match=r"found 8 usable images.*needs 10.*num_train=6 data.num_val=2"):
+        Selection(candidates(8), 8, 2)
+
+
+def test_running_out_of_replacements_says_how_many_and_why() -> None:
+    selection = Selection(candidates(4), 3, 1)
+    with pytest.raises(UserError, match="found 3 usable images \\(1 skipped, the first: truncated"):
+        selection.reject(2, "truncated")
+
+
+def test_store_holds_the_resized_images(folder, tmp_path) -> None:
+    store = ImageStore(
+        build_store(FolderSource(str(folder)), tmp_path / "stores", num_train=None, num_val=2, image_size=16)
+    )
+    with (store.folder / "manifest.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    for row in rows:
+        expected = Image.open(row["file"]).resize((16, 16), Image.Resampling.BICUBIC)
+        assert np.array_equal(store.pixels[int(row["row"])].transpose(1, 2, 0), expected)
+
+
+def test_manifest_names_each_files_sha256(folder, tmp_path) -> None:
+    import hashlib
+
+    store = build_store(FolderSource(str(folder)), tmp_path / "stores", num_train=None, num_val=2, image_size=16)
+    with (store / "manifest.csv").open() as file:
+        for row in csv.DictReader(file):
+            assert row["sha256"] == hashlib.sha256(Path(row["file"]).read_bytes()).hexdigest()
+
+
+def test_unusable_images_are_listed_with_their_reasons(folder, tmp_path) -> None:
+    store = build_store(FolderSource(str(folder)), tmp_path / "stores", num_train=None, num_val=None, image_size=16)
+    with (store / "skipped.csv").open() as file:
+        reasons = {row["id"]: row["reason"] for row in csv.DictReader(file)}
+    assert set(reasons) == {"grey.png", "empty.jpg", "page.jpg"}
+    assert "near-grey" in reasons["grey.png"] and "cannot identify" in reasons["page.jpg"]
+
+
+def test_skipped_images_are_said(folder, tmp_path, caplog) -> None:
+    build_store(FolderSource(str(folder)), tmp_path / "stores", num_train=None, num_val=None, image_size=16)
+    assert "skipped 3 of 13 images: 1 near-grey, 2 unreadable or missing" in caplog.text
+
+
+def test_decoding_in_processes_gives_the_same_store(folder, tmp_path, monkeypatch) -> None:
+    from colorize.data import decode
+
+    settings = {"num_train": None, "num_val": 2, "image_size": 16}
+    alone = ImageStore(build_store(FolderSource(str(folder)), tmp_path / "a", **settings))
+    monkeypatch.setattr(decode, "PARALLEL_FROM", 1)
+    together = ImageStore(build_store(FolderSource(str(folder)), tmp_path / "b", **settings))
+    assert np.array_equal(alone.pixels, together.pixels)
+
+
+def test_a_built_store_is_found_again(folder, tmp_path, monkeypatch) -> None:
+    settings = {"num_train": 5, "num_val": 2, "image_size": 16}
+    first = build_store(FolderSource(str(folder)), tmp_path / "stores", **settings)
+    monkeypatch.setattr(store_module, "decode_images", None)
+    assert build_store(FolderSource(str(folder)), tmp_path / "stores", **settings) == first
+
+
+def test_changed_images_make_another_store(folder, tmp_path) -> None:
+    settings = {"num_train": 5, "num_val": 2, "image_size": 16}
+    first = build_store(FolderSource(str(folder)), tmp_path / "stores", **settings)
+    colorful_image(99).save(folder / "new.png")
+    assert build_store(FolderSource(str(folder)), tmp_path / "stores", **settings) != first
+
+
+def test_jobs_that_start_together_build_once(folder, tmp_path, monkeypatch) -> None:
+    built = []
+    build = store_module._build
+    monkeypatch.setattr(store_module, "_build", lambda *args: (built.append(1), build(*args)))
+    settings = {"num_train": 5, "num_val": 2, "image_size": 16}
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(build_store, FolderSource(str(folder)), tmp_path / "stores", **settings) for _ in range(4)]
+    assert len({job.result() for job in jobs}) == 1
+    assert len(built) == 1
+
+
+def test_a_build_that_fails_leaves_no_store(folder, tmp_path) -> None:
+    with pytest.raises(UserError, match="found 10 usable images \\(3 skipped"):
+        build_store(FolderSource(str(folder)), tmp_path / "stores", num_train=9, num_val=2, image_size=16)
+    assert not [path for path in (tmp_path / "stores").iterdir() if path.is_dir()]
+
+
+def test_a_full_disk_is_an_error_before_anything_is_decoded(folder, tmp_path, monkeypatch) -> None:
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        build_store(FolderSource(str(folder)), tmp_path / "stores", num_train=5, num_val=2, image_size=16)
+
+
+@pytest.mark.parametrize("make", [lambda path: path / "nowhere", lambda path: path])
+def test_a_missing_or_empty_folder_is_named(tmp_path, make) -> None:
+    with pytest.raises(UserError, match=r"data.root=.* (is no folder|holds no image)"):
+        FolderSource(str(make(tmp_path)))
+
+
+def test_a_coco_folder_is_read_without_network(coco_root) -> None:
+    found = {candidate.id: candidate.path.name for candidate in CocoSource(str(coco_root)).candidates()}
+    assert found == {100 + number: f"{number}.jpg" for number in range(12)}
+
+
+def test_an_image_missing_from_a_coco_folder_is_replaced(coco_root, tmp_path) -> None:
+    (coco_root / "images" / "3.jpg").unlink()
+    source = CocoSource(str(coco_root))
+    store = ImageStore(build_store(source, tmp_path / "stores", num_train=8, num_val=3, image_size=16))
+    assert 103 not in store.ids.tolist()
+    assert len(store.train_rows) == 8 and len(store.val_rows) == 3
+
+
+def test_a_folder_without_annotations_says_what_would_do(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"holds no annotations.*data=folder"):
+        CocoSource(str(tmp_path))
+
+
+def test_an_index_that_is_none_is_named(coco_root) -> None:
+    (coco_root / "annotations" / "instances.json").write_text('["not COCO"]')
+    with pytest.raises(UserError, match=r"instances\.json is no COCO instances file"):
+        CocoSource(str(coco_root)).candidates()
+
+
+def sampler(**changes) -> EpochSampler:
+    return EpochSampler(**({"rows": torch.arange(10, 30), "batch_size": 3, "seed": 0} | changes))
+
+
+def drawn(epoch_sampler: EpochSampler, epoch: int) -> list[tuple[list[int], list[bool]]]:
+    epoch_sampler.set_epoch(epoch)
+    return [(picks.rows.tolist(), picks.flips.tolist()) for picks in epoch_sampler]
+
+
+def test_order_and_flips_depend_on_seed_and_epoch_alone() -> None:
+    assert drawn(sampler(), 4) == drawn(sampler(), 4)
+    assert drawn(sampler(), 4) != drawn(sampler(), 5)
+    assert drawn(sampler(), 4) != drawn(sampler(seed=1), 4)
+
+
+def test_a_resumed_epoch_goes_on_where_it_stopped() -> None:
+    assert drawn(sampler(batches_done=lambda: 4), 2) == drawn(sampler(), 2)[4:]
+
+
+def test_devices_share_an_epoch_without_overlap() -> None:
+    parts = [drawn(sampler(rank=rank, world_size=2), 0) for rank in range(2)]
+    rows = [row for part in parts for batch, _ in part for row in batch]
+    assert len(rows) == len(set(rows)) == 18
+
+
+def test_about_half_of_the_images_are_mirrored() -> None:
+    flips = [flip for _, batch in drawn(sampler(rows=torch.arange(1000)), 0) for flip in batch]
+    assert 0.45 < np.mean(flips) < 0.55
+
+
+def test_flipping_can_be_turned_off() -> None:
+    assert not any(flip for _, batch in drawn(sampler(flip=False), 0) for flip in batch)
+
+
+@pytest.fixture
+def data(folder, tmp_path) -> ColorizationDataModule:
+    module = ColorizationDataModule(
+        "folder", image_size=16, batch_size=4, num_train=7, num_val=3, store_dir=str(tmp_path / "s"), root=str(folder)
+    )
+    module.setup("validate")
+    return module
+
+
+def test_batches_are_lab_of_the_stores_images(data) -> None:
+    batch = data.val_batch(data.store.val_rows, torch.device("cpu"))
+    images = data.store.pixels[data.store.val_rows.numpy()].transpose(0, 2, 3, 1)
+    lab = torch.from_numpy(rgb2lab(images)).permute(0, 3, 1, 2).float()
+    torch.testing.assert_close(batch.L, lab[:, :1] / 50 - 1, atol=1e-5, rtol=0)
+    torch.testing.assert_close(batch.ab, lab[:, 1:] / 110, atol=1e-5, rtol=0)
+
+
+def test_flipped_images_are_mirrored(data) -> None:
+    from colorize.data.module import Picks, to_batch
+
+    rows = data.store.train_rows[:2]
+    picks = Picks(rows, torch.tensor([True, False]))
+    batch = to_batch(data.transfer_batch_to_device(picks, torch.device("cpu"), 0))
+    plain = data.val_batch(rows, torch.device("cpu"))
+    assert torch.equal(batch.L[0], plain.L[0].flip(-1)) and torch.equal(batch.ab[0], plain.ab[0].flip(-1))
+    assert torch.equal(batch.L[1], plain.L[1])
+
+
+def test_validation_covers_every_image_once(data) -> None:
+    rows = torch.cat([picks.rows for picks in data.val_dataloader()])
+    assert rows.tolist() == data.store.val_rows.tolist()
+
+
+def test_the_reports_numbers_give_500_and_125_batches_of_its_shapes(tmp_path) -> None:
+    """A store of 10,000 entries at 256x256, as a sparse file: the loaders count it, one batch is read."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    shape = [10_000, 3, 256, 256]
+    (folder / "pixels.u8").touch()
+    os.truncate(folder / "pixels.u8", int(np.prod(shape)))
+    index = {"shape": shape, "val": list(range(2000)), "train": list(range(2000, 10_000)), "ids": list(range(10_000))}
+    (folder / "index.json").write_text(json.dumps(index | {"skipped": 0}))
+    data = ColorizationDataModule("folder")
+    data.store = ImageStore(folder)
+    assert len(EpochSampler(data.store.train_rows, data.batch_size, 0)) == 500
+    assert len(data.val_dataloader()) == 125
+    batch = data.val_batch(next(iter(data.val_dataloader())).rows, torch.device("cpu"))
+    assert batch.L.shape == (16, 1, 256, 256) and batch.ab.shape == (16, 2, 256, 256)
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(data) -> None:
+    data.batch_size = 8
+    with pytest.raises(UserError, match="batch_size=8 is more than the 7 training images"):
+        data.setup("fit")
