@@ -25,7 +25,10 @@ def image_bytes(name: str) -> bytes:
 
 
 class ImageServer(ThreadingHTTPServer):
-    """Serves on a free port of this machine while its context lasts; ``requests`` lists (path, Range or None)."""
+    """Serves on a free port of this machine while its context lasts.
+
+    ``files`` sets contents, ``requests`` lists (path, Range or None), ``answers`` the statuses sent.
+    """
 
     daemon_threads = True
 
@@ -33,6 +36,8 @@ class ImageServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.requests: list[tuple[str, str | None]] = []
+        self.answers: list[int] = []
+        self.files: dict[str, bytes] = {}  # contents by name, instead of made-up images
         self.counts: Counter[str] = Counter()
         self.closing = threading.Event()
 
@@ -54,15 +59,15 @@ class ImageServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        self.server.answers.append(int(code))
 
     def do_GET(self) -> None:
         self.server.requests.append((self.path, self.headers["Range"]))
         self.server.counts[self.path] += 1
         self.count = self.server.counts[self.path]
         behaviour, self.name = self.path.split("/")[-2:]
-        self.body = image_bytes(self.name)
+        self.body = self.server.files.get(self.name) or image_bytes(self.name)
         BEHAVIOURS[behaviour](self)
 
     def answer(self, ranges: bool = True, if_range: bool = True, cut: bool = False) -> None:
@@ -121,6 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Location", f"/ok/{self.name}")
         self.head(0)
 
+    def wrong_range(self) -> None:
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes 0-{len(self.body) - 1}/{len(self.body)}")
+        self.head(len(self.body))
+        self.wfile.write(self.body)
+
     def chunked(self, whole: bool) -> None:
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
@@ -150,6 +161,9 @@ MENDING: dict[str, Callable[[_Handler], None]] = {
     "hangs-up-once": _times(1, _Handler.hang_up),
     "html-once": _times(1, _Handler.html),
     "no-if-range": lambda handler: handler.answer(if_range=False),
+    "cut-then-wrong-range": _times(
+        2, lambda handler: handler.answer(cut=True) if handler.count == 1 else handler.wrong_range()
+    ),
     "chunked": lambda handler: handler.chunked(whole=True),
     "moved": _Handler.moved,
 }

@@ -130,7 +130,7 @@ class CocoSource:
         with FileLock(self.root / ".download.lock"):
             if index.exists():
                 return index
-            download_file(url, archive)
+            download_file(url, archive, verify=zipfile.is_zipfile)
             member = f"annotations/{index.name}"
             with zipfile.ZipFile(archive) as whole:
                 if member not in whole.namelist():
@@ -170,8 +170,14 @@ class CocoSource:
         if not self.download:
             return {candidate.path: "no such file" for candidate in missing}
         without = {c.path: "no file, and no coco_url in the index" for c in missing if not c.url}
-        targets = [(c.url, c.path) for c in missing if c.url]
-        return without | download_images(targets)
+        failed = download_images([(c.url, c.path) for c in missing if c.url])
+        passing = [path for path, failure in failed.items() if not failure.permanent]
+        if passing:  # replacing these would make the split depend on the network's mood
+            raise UserError(
+                f"{len(passing)} of {len(missing)} images did not come (the first, {passing[0].name}: "
+                f"{failed[passing[0]]}); run again to go on, or data.download=false does without them"
+            )
+        return without | {path: str(failure) for path, failure in failed.items()}
 
 
 @SOURCES.register("scenes")

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from colorize.errors import UserError
 from colorize.metrics.image import PEAK, check_rgb
 
-# Metrics by the network that they need, and where its weights are published.
+# Metrics by the network that they need: the file of its weights, and where that is published.
 INCEPTION = "fid, kid"
 FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
 SOURCES = {
-    INCEPTION: f"{FIDELITY}/weights-inception-2015-12-05-6726825d.pth",
-    "lpips_alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-    "lpips_vgg": "https://download.pytorch.org/models/vgg16-397923af.pth",
+    INCEPTION: ("weights-inception-2015-12-05-6726825d.pth", FIDELITY),
+    "lpips_alex": ("alexnet-owt-7be5be79.pth", "torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url"),
+    "lpips_vgg": ("vgg16-397923af.pth", "torchvision.models.VGG16_Weights.IMAGENET1K_V1.url"),
 }
 FEATURES = 2048  # of Inception's last pooling layer
 KID_SUBSET = 1000  # images in a subset, the field's habit; fewer when the set is small
@@ -38,7 +38,7 @@ class PerceptualScores:
     def __init__(self, weights_dir: Path | str | None = None, device: torch.device | str = "cpu") -> None:
         self._folder = Path(weights_dir) if weights_dir else Path(torch.hub.get_dir()) / "checkpoints"
         self._device = torch.device(device)
-        self._paths = {name: self._folder / url.rpartition("/")[2] for name, url in SOURCES.items()}
+        self._paths = {name: self._folder / file for name, (file, _) in SOURCES.items()}
         self._absent = self._look_for_weights()
         self._networks: dict[str, nn.Module] = {}
         self._lpips: dict[str, list[Tensor]] = {name: [] for name in SOURCES if name != INCEPTION}
@@ -54,7 +54,7 @@ class PerceptualScores:
             if name == INCEPTION and importlib.util.find_spec("torch_fidelity") is None:
                 lines.append(f"{name}: torch-fidelity is not installed; pip install 'colorize[fid]'")
             if not path.is_file():
-                lines.append(f"{name}: no {path.name}; get it from {SOURCES[name]} and put it into {self._folder}")
+                lines.append(f"{name}: no {path.name}; get it from {SOURCES[name][1]} and put it into {self._folder}")
             if lines:
                 absent[name] = lines
         return absent
@@ -158,7 +158,7 @@ def _build(name: str, path: Path) -> nn.Module:
     except (pickle.UnpicklingError, EOFError, KeyError, RuntimeError) as error:
         reason = (str(error).splitlines() or ["it is empty"])[0]
         raise UserError(
-            f"{path} does not hold the weights for {name} ({reason}); get it from {SOURCES[name]}"
+            f"{path} does not hold the weights for {name} ({reason}); get it from {SOURCES[name][1]}"
         ) from None
 
 

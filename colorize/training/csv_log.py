@@ -28,10 +28,11 @@ class CsvLogger(Logger):
     def __init__(self, path: Path | str, resume_step: int | None = None) -> None:
         super().__init__()
         self.path = Path(path)
-        self._rows: list[dict[str, Any]] = []  # not yet in the file
         self._columns: list[str] = []
-        old = self._read() if resume_step is not None and self.path.exists() else []
-        self._rows = [row for row in old if int(row["step"]) < resume_step]
+        self._rows: list[dict[str, Any]] = []  # not in the file yet, or its last row, which may still grow
+        self._end = 0  # of the file's finished rows, in bytes
+        if resume_step is not None and self.path.exists():
+            self._rows = [row | {"step": int(row["step"])} for row in self._read() if int(row["step"]) < resume_step]
         self.path.unlink(missing_ok=True)
         self.save()
 
@@ -58,20 +59,28 @@ class CsvLogger(Logger):
     @rank_zero_only
     def save(self) -> None:
         """Write the rows so far; the file is rewritten only when a column is new."""
-        if not self._rows:
-            return
-        seen = {key for row in self._rows for key in row}
-        if seen <= set(self._columns):
-            with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, self._columns).writerows(self._rows)
-        else:
-            rows = (self._read() if self.path.exists() else []) + self._rows
-            self._columns = AXES + sorted((seen | set(self._columns)) - set(AXES))
-            with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
-                writer = csv.DictWriter(file, self._columns)
+        new = {key for row in self._rows for key in row} - set(self._columns)
+        if new:
+            with replacing(self.path) as temporary:
+                finished = self._read()[: -1 if self._end else None] if self.path.exists() else []
+                self._columns = AXES + sorted(({*self._columns} | new) - set(AXES))
+                self._rows = finished + self._rows
+                self._end = 0
+                self._write(temporary)
+        elif self._rows:
+            self._write(self.path)
+
+    def _write(self, path: Path) -> None:
+        with path.open("r+" if self._end else "w", newline="") as file:
+            file.seek(self._end)
+            writer = csv.DictWriter(file, self._columns)
+            if not self._end:
                 writer.writeheader()
-                writer.writerows(rows)
-        self._rows = []
+            writer.writerows(self._rows[:-1])
+            self._end = file.tell()
+            writer.writerow(self._rows[-1])
+            file.truncate()
+        del self._rows[:-1]
 
     def finalize(self, status: str) -> None:
         """Write what is left."""

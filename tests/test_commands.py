@@ -1,0 +1,165 @@
+"""The programs as a user runs them: answers at once, one line for a mistake, sweeps, signals."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from tests.conftest import ROOT, SMALL
+
+GROUPS = sorted(
+    f"{path.parent.name}={path.stem}" for path in (ROOT / "conf").glob("*/*.yaml") if path.parent.name != "hydra"
+)
+
+
+def command(script: str, *args: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *args],
+        cwd=cwd, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"} | (env or {}), timeout=300,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def small(photos) -> list[str]:
+    return [*SMALL, f"data.root={photos}", f"data.store_dir={photos.parent / 'stores'}"]
+
+
+@pytest.mark.parametrize("choice", GROUPS)
+def test_every_option_composes_and_resolves(choice) -> None:
+    override = f"+{choice}" if choice.startswith(("sweep", "experiment")) else choice
+    override = override.replace("+", "", 1)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", [override, "run_dir=x", "data.root=x"])
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+
+
+def test_experiment_beats_defaults_and_command_line_beats_experiment() -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        assert compose("train", ["experiment=demo"]).image_size == 64
+        assert compose("train", ["experiment=demo", "image_size=128"]).image_size == 128
+        assert compose("train", ["experiment=demo"]).data.name == "scenes"
+        assert compose("train", ["experiment=demo", "data=coco"]).data.name == "coco"
+
+
+def test_the_reports_recipe_is_the_reports() -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", ["experiment=report"])
+    assert (cfg.gan_mode, cfg.lr, cfg.betas, cfg.lambda_L1) == ("vanilla", 2e-4, [0.5, 0.999], 100)
+    assert (cfg.batch_size, cfg.max_epochs, cfg.image_size) == (16, 100, 256)
+    assert (cfg.data.name, cfg.data.num_train, cfg.data.num_val, cfg.data.flip) == ("coco", 8000, 2000, True)
+    assert (cfg.generator.n_down, cfg.generator.num_filters, cfg.discriminator.n_down) == (8, 64, 3)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--cfg", "job"]])
+@pytest.mark.parametrize("script", ["train.py", "eval.py"])
+def test_help_and_config_answer_without_torch(tmp_path, script, args) -> None:
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    more = ["ckpt_path=x"] if script == "eval.py" else []
+    result = command(script, *args, *more, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 0, result.stderr
+    assert "batch_size" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "args", "message"),
+    [
+        ("train.py", ["lrr=1e-4"], "unknown option 'lrr'; did you mean lr? --help lists them all"),
+        ("train.py", ["data=cocoo"], "Could not find 'data/cocoo' Available options in 'data': coco folder scenes"),
+        ("train.py", ["data=folder"], "data=folder needs data.root=FOLDER"),
+        ("train.py", ["ckpt_path=last"], "no outputs/*/*/checkpoints/last.ckpt here; name a path or leave it out"),
+        ("train.py", ["-m", "trainer=cpu", "trainer.devices=2"], "a sweep's jobs run on one device each"),
+        ("eval.py", ["ckpt_path=gone.ckpt"], "ckpt_path=gone.ckpt is no file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(tmp_path, script, args, message) -> None:
+    result = command(script, *args, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, small) -> None:
+    (tmp_path / "taken").write_text("a file")
+    result = command("train.py", *small, "data.store_dir=taken/stores", cwd=tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "taken/stores" in result.stderr
+
+
+def test_the_traceback_is_shown_when_asked_for(tmp_path) -> None:
+    result = command("train.py", "lrr=1", cwd=tmp_path, env={"HYDRA_FULL_ERROR": "1"})
+    assert "Traceback" in result.stderr
+
+
+def test_a_sweep_survives_a_failing_job_and_leaves_a_table(tmp_path, small) -> None:
+    args = ["-m", "gan_mode=vanilla,foo,lsgan", "betas=[0.5,0.999],[0.0,0.99]", "max_epochs=1", "hydra.sweep.dir=sweep"]
+    result = command("train.py", *args, *small, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "4 of 6 jobs completed" in result.stdout
+    with (tmp_path / "sweep" / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["completed"] * 2 + ["failed"] * 2 + ["completed"] * 2
+    assert [row["gan_mode"] for row in rows] == ["vanilla"] * 2 + ["foo"] * 2 + ["lsgan"] * 2
+    for row in rows:
+        failed = row["status"] == "failed"
+        assert "betas=" in row["overrides"] and float(row["seconds"]) >= 0
+        assert ("unknown gan_mode 'foo'" in row["error"]) == failed
+        assert (row["val/l1"] == "") == failed
+
+
+def start(tmp_path: Path, small: list[str], *args: str) -> subprocess.Popen:
+    run = ["hydra.run.dir=run", "max_epochs=200", "callbacks.last.every_n_batches=2", "ckpt_path=last"]
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *small, *run, *args],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def wait_for(path: Path, process: subprocess.Popen, newer_than: float = 0.0) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() or path.stat().st_mtime <= newer_than:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_sigterm_saves_and_exits_with_143(tmp_path, small) -> None:
+    from colorize.checkpoint import read_checkpoint
+
+    process = start(tmp_path, small, "callbacks.last.every_n_batches=0")
+    wait_for(tmp_path / "run/samples/epoch-001.png", process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["batches"] >= 10
+
+
+@pytest.mark.slow
+def test_a_killed_run_always_resumes(tmp_path, small) -> None:
+    """Three kills at arbitrary moments; `benchmarks/kill.py` does more of them."""
+    from colorize.checkpoint import read_checkpoint
+
+    last, seen = tmp_path / "run/checkpoints/last.ckpt", 0
+    for wait in (0.0, 0.123, 0.271):
+        process = start(tmp_path, small)
+        wait_for(last, process, newer_than=last.stat().st_mtime if seen else 0.0)
+        time.sleep(wait)
+        process.kill()
+        process.wait()
+        batches = read_checkpoint(last)["batches"]
+        assert batches > seen
+        seen = batches
+    steps = [int(row["step"]) for row in csv.DictReader((tmp_path / "run/metrics.csv").read_text().splitlines())]
+    assert steps == sorted(set(steps))
+
+
+def test_tracebacks_of_ours_are_not_hidden() -> None:
+    from colorize.console import in_one_line
+
+    assert in_one_line(KeyError("a bug")) is None
+    assert re.match("No space left", in_one_line(OSError(28, "No space left on device", "x")))

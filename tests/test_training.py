@@ -1,0 +1,206 @@
+"""What a run does, logs, writes and refuses."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from PIL import Image
+
+from colorize.checkpoint import load_generator, read_checkpoint
+from colorize.errors import UserError
+from colorize.experiment import train
+from colorize.training import TrainingDivergedError
+from colorize.training.module import LOSSES
+
+BATCHES = 5  # of 4 images, an epoch
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, photos) -> Path:
+    """A finished run of two epochs."""
+    from hydra import compose, initialize_config_dir
+
+    from tests.conftest import ROOT, SMALL
+
+    folder = tmp_path_factory.mktemp("run")
+    fixed = [f"data.root={photos}", f"run_dir={folder}", f"data.store_dir={photos.parent / 'stores'}", "max_epochs=2"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        train(compose("train", [*SMALL, *fixed]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(run) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_what_the_design_names(run) -> None:
+    left = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert left == {
+        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "summary.json",
+        "samples/epoch-000.png", "samples/epoch-001.png",
+    }  # fmt: skip
+
+
+def test_each_step_logs_the_six_losses_and_lr(rows) -> None:
+    steps = [row for row in rows if row["train/loss_D"]]
+    assert [int(row["step"]) for row in steps] == list(range(2 * BATCHES))
+    assert all(row[f"train/{name}"] for row in steps for name in LOSSES)
+    assert all(float(row["train/lr_G"]) == pytest.approx(2e-4) for row in steps)
+
+
+def test_epoch_losses_are_the_means_of_the_steps(rows) -> None:
+    for epoch in ("0", "1"):
+        steps = [float(row["train/loss_G"]) for row in rows if row["epoch"] == epoch and row["train/loss_G"]]
+        mean = next(
+            float(row["train/loss_G_epoch"]) for row in rows if row["epoch"] == epoch and row["train/loss_G_epoch"]
+        )
+        assert mean == pytest.approx(sum(steps) / BATCHES, rel=1e-5)
+
+
+def test_validation_logs_the_losses_and_the_scores(rows) -> None:
+    names = {*LOSSES, "l1", "psnr", "ssim", "colorfulness", "delta_colorfulness", "delta_e", "out_of_gamut"}
+    validations = [row for row in rows if row["val/l1"]]
+    assert len(validations) == 2
+    assert all(row[f"val/{name}"] for row in validations for name in names)
+
+
+def test_speed_is_logged(rows) -> None:
+    assert all(float(row["train/images_per_s"]) > 0 for row in rows if row["train/images_per_s"])
+    assert any(row["train/images_per_s"] for row in rows)
+
+
+def test_validation_l1_is_that_of_the_checkpoint(run, rows) -> None:
+    checkpoint = read_checkpoint(run / "checkpoints/last.ckpt")
+    assert float(rows[-1]["val/loss_G_L1"]) == pytest.approx(100 * float(rows[-1]["val/l1"]), rel=1e-4)
+    assert checkpoint["batches"] == 2 * BATCHES
+
+
+def test_global_step_counts_batches(run) -> None:
+    assert read_checkpoint(run / "checkpoints/last.ckpt")["global_step"] == 2 * BATCHES
+
+
+def test_samples_show_grey_generated_real(run) -> None:
+    with Image.open(run / "samples/epoch-000.png") as opened:
+        picture = opened.copy()
+    assert picture.size == (3 * (64 + 4) + 4, 22 + 2 * (64 + 4))
+    grey = picture.crop((4, 22, 68, 86)).convert("RGB")
+    low, high = zip(*grey.getextrema(), strict=True)
+    assert max(low) - min(low) <= 1 and max(high) - min(high) <= 1
+
+
+def test_summary_tells_what_the_run_came_to(run) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["metrics"]["val/l1"] > 0
+    assert summary["batches"] == 2 * BATCHES and summary["epochs"] == 2
+    assert {"seconds", "images_per_s", "peak_memory_bytes", "versions", "commit"} <= set(summary)
+
+
+def test_checkpoint_keeps_the_config(run) -> None:
+    provenance = read_checkpoint(run / "checkpoints/best.ckpt")["hyper_parameters"]["provenance"]
+    assert provenance["config"]["gan_mode"] == "vanilla"
+
+
+def test_checkpoint_gives_a_generator(run) -> None:
+    generator, settings = load_generator(run / "checkpoints/best.ckpt")
+    assert generator(torch.zeros(1, 1, 64, 64)).shape == (1, 2, 64, 64)
+    assert settings["image_size"] == 64 and not generator.training
+
+
+def test_equal_seeds_give_equal_weights(make_config, tmp_path) -> None:
+    for name in ("a", "b"):
+        train(make_config("max_epochs=1", run=name))
+    first, second = (read_checkpoint(tmp_path / n / "checkpoints/last.ckpt")["state_dict"] for n in ("a", "b"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_another_seed_gives_other_weights(make_config, tmp_path) -> None:
+    for name in ("0", "1"):
+        train(make_config("max_epochs=1", f"seed={name}", run=name))
+    first, second = (read_checkpoint(tmp_path / n / "checkpoints/last.ckpt")["state_dict"] for n in ("0", "1"))
+    assert not torch.equal(first["generator.model.0.weight"], second["generator.model.0.weight"])
+
+
+def test_max_steps_counts_batches(make_config, tmp_path) -> None:
+    train(make_config("+trainer.max_steps=7"))
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["batches"] == 7
+
+
+def test_bf16_trains(make_config) -> None:
+    assert train(make_config("max_epochs=1", "trainer.precision=bf16-mixed"))["val/l1"] > 0
+
+
+def test_each_network_can_have_its_own_lr(make_config, tmp_path) -> None:
+    train(make_config("max_epochs=1", "optim.discriminator.lr=1e-5"))
+    last = list(csv.DictReader((tmp_path / "run/metrics.csv").read_text().splitlines()))[-1]
+    assert (float(last["train/lr_G"]), float(last["train/lr_D"])) == (pytest.approx(2e-4), pytest.approx(1e-5))
+
+
+class Poison(Callback):
+    """Makes a network's weight infinite before a batch."""
+
+    def __init__(self, network: str, batch: int) -> None:
+        self.network = network
+        self.batch = batch
+
+    def on_train_batch_start(self, trainer, module, *_) -> None:
+        if module.batches == self.batch:
+            with torch.no_grad():
+                next(getattr(module, self.network).parameters()).fill_(torch.inf)
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(make_config, tmp_path, network) -> None:
+    poison = f"+callbacks.poison={{_target_: {__name__}.Poison, network: {network}, batch: 7}}"
+    with pytest.raises(TrainingDivergedError, match=r"loss_D is nan at epoch 1, batch 7: stopped before"):
+        train(make_config("max_epochs=3", poison))
+    checkpoint = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")
+    assert checkpoint["batches"] == BATCHES
+    assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+class PoisonLate(Poison):
+    """Makes it infinite after the batch, when its loss was still a number."""
+
+    on_train_batch_start = Callback.on_train_batch_start
+
+    def on_train_batch_end(self, trainer, module, *_) -> None:
+        Poison.on_train_batch_start(self, trainer, module)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(make_config, tmp_path) -> None:
+    poison = f"+callbacks.poison={{_target_: {__name__}.PoisonLate, network: generator, batch: {2 * BATCHES}}}"
+    with pytest.raises(TrainingDivergedError, match="not saved"):
+        train(make_config("max_epochs=3", poison))
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["batches"] == BATCHES
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("gan_mode=foo", r"unknown gan_mode 'foo'; choose one of \['lsgan', 'vanilla'\]"),
+        ("lr=-1", "lr must be above 0; got -1"),
+        ("lr=abc", "lr must be above 0; got abc"),
+        ("betas=[0.5]", r"betas must be two numbers in \[0, 1\); got \[0.5\]"),
+        ("betas=[0.5,1.0]", "betas must be two numbers"),
+        ("lambda_L1=-1", "lambda_L1 must be at least 0; got -1"),
+        ("batch_size=0", "batch_size must be a whole number of at least 1; got 0"),
+        ("max_epochs=x", "max_epochs must be a whole number of at least 1; got x"),
+        ("image_size=100", "image is 100x100; this U-Net needs multiples of 64: use 128x128"),
+        ("generator.name=foo", r"unknown generator 'foo'; choose one of \['unet'\]"),
+        ("data.name=foo", r"unknown data set 'foo'"),
+        ("data.root=/nowhere", "data.root=/nowhere is no folder"),
+        ("trainer.precision=8", "unknown trainer.precision"),
+        ("ckpt_path=/nowhere.ckpt", "ckpt_path=/nowhere.ckpt is no file"),
+        ("data.num_train=100", "found 25 usable images"),
+        ("logger.mode=foo", "unknown logger.mode 'foo'"),
+    ],
+)
+def test_a_mistake_is_named(make_config, override, message) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        train(make_config(override))
+    assert "\n" not in str(caught.value)
