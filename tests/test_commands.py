@@ -2,6 +2,7 @@
 
 import csv
 import os
+import random
 import re
 import signal
 import subprocess
@@ -141,14 +142,14 @@ def test_sigterm_saves_and_exits_with_143(tmp_path, small) -> None:
 
 @pytest.mark.slow
 def test_a_killed_run_always_resumes(tmp_path, small) -> None:
-    """Three kills at arbitrary moments; `benchmarks/kill.py` does more of them."""
+    """Kill at random moments after the first save; COLORIZE_KILLS sets how often."""
     from colorize.checkpoint import read_checkpoint
 
-    last, seen = tmp_path / "run/checkpoints/last.ckpt", 0
-    for wait in (0.0, 0.123, 0.271):
+    last, seen, draw = tmp_path / "run/checkpoints/last.ckpt", 0, random.Random(0)
+    for _ in range(int(os.environ.get("COLORIZE_KILLS", "3"))):
         process = start(tmp_path, small)
         wait_for(last, process, newer_than=last.stat().st_mtime if seen else 0.0)
-        time.sleep(wait)
+        time.sleep(draw.uniform(0, 0.5))
         process.kill()
         process.wait()
         batches = read_checkpoint(last)["batches"]

@@ -1,0 +1,40 @@
+# `make help` lists the targets. Needs Python 3.11 to 3.13 and nothing else: PYTHON=python3.12 make test chooses one.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: $(VENV)/.ready  ## make the environment: .venv with the versions of requirements.lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "$(PYTHON) is no Python 3.11 to 3.13: name one with make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	$(VENV)/bin/uv pip install --quiet --python $(RUN) --require-hashes -r requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --editable .
+	@touch $@
+
+demo: setup  ## train on generated scenes for a few minutes of CPU, score unseen ones, name a picture
+	$(RUN) train.py experiment=demo hydra.run.dir=$(DEMO)/train
+	$(RUN) eval.py ckpt_path=$(DEMO)/train/checkpoints/best.ckpt data=scenes hydra.run.dir=$(DEMO)/eval
+
+test: setup  ## run all tests
+	$(RUN) -m pytest
+
+lint: setup  ## check style and formatting
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+lock: setup  ## renew requirements.lock from pyproject.toml
+	$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \
+		--upgrade --quiet --custom-compile-command 'make lock' --output-file requirements.lock
+
+clean:  ## remove the environment and the demo; data and runs stay
+	rm -rf $(VENV) $(DEMO)
