@@ -80,6 +80,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
             tracking.finish()
     metrics = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(("train/", "val/"))}
     write_summary(run_dir / "summary.json", trainer, metrics, time.perf_counter() - started)
+    log.info("%s %.4f; results in %s", cfg.optimized_metric, metrics.get(cfg.optimized_metric, float("nan")), run_dir)
     return metrics
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from colorize.errors import UserError
 
+NUMBERS = {int: int, float: (int, float)}  # annotation to what may be given for it
+
 
 class Registry:
     """Builds objects by name, so that configs and checkpoints hold names and plain data only.
@@ -41,9 +43,13 @@ class Registry:
         if name not in self._entries:
             raise UserError(f"unknown {self.kind} {name!r}; choose one of {self.names}")
         entry = self._entries[name]
+        parameters = inspect.signature(entry).parameters
         try:
             inspect.signature(entry).bind(**kwargs)
         except TypeError as error:
-            takes = ", ".join(inspect.signature(entry).parameters)
-            raise UserError(f"{self.kind} {name!r}: {error}; it takes {takes}") from None
+            raise UserError(f"{self.kind} {name!r}: {error}; it takes {', '.join(parameters)}") from None
+        for key, value in kwargs.items():
+            wanted = NUMBERS.get(parameters[key].annotation) if key in parameters else None
+            if wanted and not isinstance(value, wanted):
+                raise UserError(f"{self.kind} {name!r}: {key} must be a number; got {value!r}")
         return entry(**kwargs)

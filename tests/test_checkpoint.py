@@ -1,6 +1,7 @@
 """A checkpoint is whole, plain data, and of this project; anything else is one line."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,8 +29,8 @@ def test_what_was_written_is_read(checkpoint) -> None:
 def test_a_failed_write_keeps_the_old_checkpoint(checkpoint, monkeypatch) -> None:
     before = checkpoint.read_bytes()
 
-    def half(content, path):
-        path.write_bytes(b"half")
+    def half(content, file):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", half)
@@ -37,6 +38,15 @@ def test_a_failed_write_keeps_the_old_checkpoint(checkpoint, monkeypatch) -> Non
         AtomicCheckpointIO().save_checkpoint({}, checkpoint)
     assert checkpoint.read_bytes() == before
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is full")
+def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch) -> None:
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *a, **k: opened(Path("/dev/full"), *a, **k))
+    with pytest.raises(OSError, match="No space left on device"):
+        AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(100_000)}, tmp_path / "x.ckpt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_checkpoint_is_named(tmp_path) -> None:

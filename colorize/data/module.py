@@ -129,8 +129,8 @@ class ColorizationDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         for key, value, least in (("num_train", num_train, 0), ("num_val", num_val, 0), ("batch_size", batch_size, 1)):
-            if value is not None and value < least:
-                raise UserError(f"{key} must be at least {least}; got {value}")
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise UserError(f"data.{key} must be a whole number of at least {least}; got {value}")
         self.name = name
         self.source = source
         self.image_size = image_size
@@ -142,14 +142,15 @@ class ColorizationDataModule(LightningDataModule):
         self.flip = flip
         self.store_dir = Path(store_dir)
         self.store: ImageStore | None = None
+        self._folder: Path | None = None
 
     def prepare_data(self) -> None:
         """Fetch what is missing and build the image store, unless both are done."""
-        self._build()
+        self._folder = self._build()
 
     def setup(self, stage: str | None = None) -> None:
         """Open the image store."""
-        self.store = ImageStore(self._build())
+        self.store = ImageStore(self._folder or self._build())
         images = len(self.store.train_rows)
         if stage == "fit" and images < self.batch_size:
             raise UserError(f"batch_size={self.batch_size} is more than the {images} training images")

@@ -3,7 +3,7 @@
 import signal
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -19,9 +19,37 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target and renames, so that a reader or a killed run never meets half a file."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path``."""
-        with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+        """Write ``checkpoint`` to ``path``.
+
+        Raises:
+            OSError: if there is no space, or the folder cannot be written.
+        """
+        with replacing(path) as temporary, temporary.open("wb", buffering=0) as file:
+            kept = _KeepsError(file)
+            try:
+                torch.save(checkpoint, kept)
+            except RuntimeError as error:  # torch's writer says "unexpected pos" for a full disk
+                if kept.error is None:
+                    raise
+                raise OSError(kept.error.errno, kept.error.strerror, str(path)) from error
+
+
+class _KeepsError:
+    """A file that remembers why a write failed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 class LastCheckpoint(Checkpoint):

@@ -19,7 +19,7 @@ def adam(params: Iterable[Parameter], lr: float, betas: Iterable[float]) -> Adam
     Raises:
         UserError: if ``lr`` is not positive or ``betas`` is not two numbers in [0, 1).
     """
-    if not isinstance(lr, int | float) or not 0 < lr < float("inf"):
+    if not 0 < lr < float("inf"):
         raise UserError(f"lr must be above 0; got {lr}")
     betas = tuple(betas)
     if len(betas) != 2 or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):
