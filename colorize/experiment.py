@@ -15,6 +15,7 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
@@ -129,13 +130,21 @@ def find_checkpoint(cfg: DictConfig) -> Path | None:
 
 
 def _identity() -> tuple[str | None, str | None]:
-    """Name the run by its overrides, and its group by the sweep it belongs to."""
+    """Name the run by its overrides, in a sweep by those that vary, and its group by the sweep."""
     if not HydraConfig.initialized():
         return None, None
     hydra_cfg = HydraConfig.get()
-    sweep = Path(hydra_cfg.sweep.dir)
-    group = "-".join(sweep.parts[-2:]) if hydra_cfg.mode == RunMode.MULTIRUN else None
-    return hydra_cfg.job.override_dirname[:128] or None, group
+    overrides, group = list(hydra_cfg.overrides.task), None
+    if hydra_cfg.mode == RunMode.MULTIRUN:
+        sweep = Path(hydra_cfg.sweep.dir)
+        group = "-".join(sweep.parts[-2:])
+        overall = OmegaConf.load(sweep / "multirun.yaml").hydra
+        given = OverridesParser.create().parse_overrides(list(overall.overrides.task))
+        swept = {each.get_key_element() for each in given if each.is_sweep_override()} | {
+            *(overall.sweeper.params or [])
+        }
+        overrides = [override for override in overrides if override.split("=")[0] in swept]
+    return ",".join(overrides)[:128] or None, group  # W&B takes 128 characters
 
 
 def silence_known_warnings() -> None:

@@ -1,13 +1,15 @@
 """Imports point downwards only; the heavy libraries stay on the floors that may use them."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "colorize"
 FLOORS = {
-    0: ["errors", "files", "images", "lab", "registry"],
+    0: ["errors", "files", "images", "lab", "registry", "seeds"],
     1: ["networks", "losses", "metrics", "grids"],
     2: ["data", "checkpoint", "inference"],
     3: ["training"],
@@ -55,6 +57,14 @@ def test_imports_point_downwards(path: Path) -> None:
 def test_heavy_libraries_stay_on_their_floors(path: Path) -> None:
     forbidden = FORBIDDEN[FLOOR[member(path)]] | ({"lightning"} if member(path) == "inference" else set())
     assert not {name.split(".")[0] for name in imported(path)} & forbidden
+
+
+@pytest.mark.parametrize(
+    "module", ["colorize.data.decode", "colorize.data.scenes", "colorize.console", "colorize.sweeps"]
+)
+def test_what_workers_and_help_import_is_light(module) -> None:
+    code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_modules_are_small() -> None:

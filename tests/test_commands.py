@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from tests.conftest import ROOT, SMALL
+from tests.test_tracking import records
 
 GROUPS = sorted(
     f"{path.parent.name}={path.stem}" for path in (ROOT / "conf").glob("*/*.yaml") if path.parent.name != "hydra"
@@ -100,11 +101,11 @@ def test_the_traceback_is_shown_when_asked_for(tmp_path) -> None:
 
 
 def test_a_sweep_survives_a_failing_job_and_leaves_a_table(tmp_path, small) -> None:
-    args = ["-m", "gan_mode=vanilla,foo,lsgan", "betas=[0.5,0.999],[0.0,0.99]", "max_epochs=1", "hydra.sweep.dir=sweep"]
-    result = command("train.py", *args, *small, cwd=tmp_path)
+    args = ["gan_mode=vanilla,foo,lsgan", "betas=[0.5,0.999],[0.0,0.99]", "max_epochs=1", "hydra.sweep.dir=the/sweep"]
+    result = command("train.py", "-m", *small, *args, "logger=wandb", cwd=tmp_path, env={"WANDB_MODE": "offline"})
     assert result.returncode == 1
     assert "4 of 6 jobs completed" in result.stdout
-    with (tmp_path / "sweep" / "sweep.csv").open() as file:
+    with (tmp_path / "the/sweep/sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["status"] for row in rows] == ["completed"] * 2 + ["failed"] * 2 + ["completed"] * 2
     assert [row["gan_mode"] for row in rows] == ["vanilla"] * 2 + ["foo"] * 2 + ["lsgan"] * 2
@@ -113,6 +114,15 @@ def test_a_sweep_survives_a_failing_job_and_leaves_a_table(tmp_path, small) -> N
         assert "betas=" in row["overrides"] and float(row["seconds"]) >= 0
         assert ("unknown gan_mode 'foo'" in row["error"]) == failed
         assert (row["val/l1"] == "") == failed
+
+    starts = [
+        next(record.run for record in records(tmp_path / "the/sweep" / row["job"]) if record.HasField("run"))
+        for row in rows
+        if row["status"] == "completed"
+    ]
+    assert len({run.run_id for run in starts}) == 4  # each job ended its own
+    assert {run.run_group for run in starts} == {"the-sweep"}
+    assert starts[0].display_name == "gan_mode=vanilla,betas=[0.5,0.999]"
 
 
 def start(tmp_path: Path, small: list[str], *args: str) -> subprocess.Popen:

@@ -13,6 +13,7 @@ from colorize.data.sources import SOURCES
 from colorize.data.store import ImageStore, build_store
 from colorize.errors import UserError
 from colorize.lab import rgb_to_l_ab
+from colorize.seeds import seed_for
 
 
 class Picks(NamedTuple):
@@ -81,7 +82,7 @@ class EpochSampler(Sampler[Picks]):
 
     def __iter__(self) -> Iterator[Picks]:
         # A generator: its first line runs at the first batch, when epoch and batches_done are known
-        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        draw = torch.Generator().manual_seed(seed_for("order and flips", self.seed, self.epoch))
         order = self.rows[torch.randperm(len(self.rows), generator=draw)][self.rank :: self.world_size]
         flips = torch.rand(len(order), generator=draw) < (0.5 if self.flip else 0.0)
         for batch in range(self.batches_done(), len(self)):

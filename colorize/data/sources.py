@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -212,7 +213,8 @@ class ScenesSource:
         with FileLock(f"{self.root}.lock"):
             if not self.root.exists():
                 with replacing_folder(self.root) as temporary:
-                    generate_scenes(temporary, **{k: v for k, v in self.settings.items() if k != "version"})
+                    settings = {key: value for key, value in self.settings.items() if key != "version"}
+                    generate_scenes(temporary, **settings, show_progress=sys.stdout.isatty())
         return CocoSource(str(self.root)).candidates()
 
     def fetch(self, candidates: Iterable[Candidate]) -> dict[Path, str]:

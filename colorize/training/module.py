@@ -13,6 +13,7 @@ from colorize.errors import UserError
 from colorize.losses import build_loss
 from colorize.metrics import ImageScores
 from colorize.networks import build_discriminator, build_generator
+from colorize.seeds import seed_for
 from colorize.training.optim import build_optimizer
 
 LOSSES = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
@@ -75,7 +76,7 @@ class ColorizationModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Step D, then G, on one batch (report: the same fake for both, D on fake and real apart)."""
         # Dropout is a pure function of (seed, batch), so a resumed run draws what an uninterrupted one would
-        torch.manual_seed((self.hparams["seed"] + self.global_rank) * 1_000_003 + self.batches)
+        torch.manual_seed(seed_for("dropout", self.hparams["seed"], self.global_rank, self.batches))
         # D by its plain optimiser: then trainer.global_step counts G's steps alone
         opt_g, opt_d = self.optimizers()[0], self.optimizers(use_pl_optimizer=False)[1]
         fake_ab = self.generator(batch.L)
