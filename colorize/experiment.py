@@ -140,9 +140,8 @@ def _identity() -> tuple[str | None, str | None]:
         group = "-".join(sweep.parts[-2:])
         overall = OmegaConf.load(sweep / "multirun.yaml").hydra
         given = OverridesParser.create().parse_overrides(list(overall.overrides.task))
-        swept = {each.get_key_element() for each in given if each.is_sweep_override()} | {
-            *(overall.sweeper.params or [])
-        }
+        swept = {override.get_key_element() for override in given if override.is_sweep_override()}
+        swept |= set(overall.sweeper.get("params") or {})
         overrides = [override for override in overrides if override.split("=")[0] in swept]
     return ",".join(overrides)[:128] or None, group  # W&B takes 128 characters
 

@@ -9,6 +9,7 @@ from colorize.lab import l_ab_to_rgb, to_uint8
 
 GAP = 4  # pixels between pictures
 CAPTION = 22  # pixels above them
+SMALLEST = 128  # pixels a side that a picture is enlarged to, by a whole factor
 
 
 def picture_grid(columns: dict[str, Tensor]) -> Image.Image:
@@ -18,6 +19,8 @@ def picture_grid(columns: dict[str, Tensor]) -> Image.Image:
         columns: caption to ``(N, 3, H, W)`` uint8 RGB on the CPU; all of the same shape.
     """
     count, _, height, width = next(iter(columns.values())).shape
+    factor = -(-SMALLEST // min(height, width, SMALLEST))
+    height, width = height * factor, width * factor
     size = (len(columns) * (width + GAP) + GAP, CAPTION + count * (height + GAP))
     canvas = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
@@ -27,7 +30,8 @@ def picture_grid(columns: dict[str, Tensor]) -> Image.Image:
         draw.text((left + width / 2, CAPTION / 2), caption, fill="black", font=font, anchor="mm")
         for y, picture in enumerate(pictures):
             array = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
-            canvas.paste(Image.fromarray(array), (left, CAPTION + y * (height + GAP)))
+            enlarged = Image.fromarray(array).resize((width, height), Image.Resampling.NEAREST)
+            canvas.paste(enlarged, (left, CAPTION + y * (height + GAP)))
     return canvas
 
 

@@ -54,9 +54,9 @@ def test_scores_are_those_of_the_pictures(make_config, checkpoints, tmp_path) ->
         picture = opened.copy()
     psnr, ssim = [], []
     for y in range(5):
-        top = 22 + y * 68
-        grey, real = (picture.crop((4 + x * 68, top, 68 + x * 68, top + 64)) for x in (0, 2))
-        grey, real = (np.asarray(image) for image in (grey, real))
+        top = 22 + y * 132
+        cells = [picture.crop((4 + x * 132, top, 132 + x * 132, top + 128)) for x in (0, 2)]
+        grey, real = (np.asarray(cell.resize((64, 64), Image.Resampling.NEAREST)) for cell in cells)
         psnr.append(peak_signal_noise_ratio(real, grey))
         ssim.append(structural_similarity(real, grey, channel_axis=2))
     assert rows["grey"]["psnr"] == pytest.approx(sum(psnr) / 5, rel=1e-5)
@@ -84,7 +84,7 @@ def test_several_checkpoints_share_a_table_and_a_picture(make_config, checkpoint
     rows = evaluate(make_config(f"ckpt_path=[{checkpoints[0]},{checkpoints[1]}]"))
     assert list(rows)[2:] == [str(path) for path in checkpoints]
     with Image.open(tmp_path / "picture.png") as picture:
-        assert picture.width == 6 * 68 + 4  # grey, two generated, real, two errors
+        assert picture.width == 6 * 132 + 4  # grey, two generated, real, two errors
 
 
 def test_missing_weights_are_named_in_a_line_each(make_config, checkpoints, capsys, tmp_path) -> None:

@@ -87,8 +87,8 @@ def test_global_step_counts_batches(run) -> None:
 def test_samples_show_grey_generated_real(run) -> None:
     with Image.open(run / "samples/epoch-000.png") as opened:
         picture = opened.copy()
-    assert picture.size == (3 * (64 + 4) + 4, 22 + 2 * (64 + 4))
-    grey = picture.crop((4, 22, 68, 86)).convert("RGB")
+    assert picture.size == (3 * (128 + 4) + 4, 22 + 2 * (128 + 4))  # 64 pixels enlarged to 128
+    grey = picture.crop((4, 22, 132, 150)).convert("RGB")
     low, high = zip(*grey.getextrema(), strict=True)
     assert max(low) - min(low) <= 1 and max(high) - min(high) <= 1
 
