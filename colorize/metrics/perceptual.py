@@ -13,9 +13,12 @@ from colorize.metrics.image import PEAK, check_rgb
 
 # Metrics by the network that they need: the file of its weights, and where that is published.
 INCEPTION = "fid, kid"
-FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 SOURCES = {
-    INCEPTION: ("weights-inception-2015-12-05-6726825d.pth", FIDELITY),
+    INCEPTION: (
+        INCEPTION_FILE,
+        f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}",
+    ),
     "lpips_alex": ("alexnet-owt-7be5be79.pth", "torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url"),
     "lpips_vgg": ("vgg16-397923af.pth", "torchvision.models.VGG16_Weights.IMAGENET1K_V1.url"),
 }
