@@ -80,7 +80,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
         finally:
             tracking.finish()
     metrics = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(("train/", "val/"))}
-    write_summary(run_dir / "summary.json", trainer, metrics, time.perf_counter() - started)
+    if trainer.is_global_zero:
+        write_summary(run_dir / "summary.json", trainer, metrics, time.perf_counter() - started)
     log.info("%s %.4f; results in %s", cfg.optimized_metric, metrics.get(cfg.optimized_metric, float("nan")), run_dir)
     return metrics
 
@@ -96,6 +97,8 @@ def check(cfg: DictConfig) -> None:
             raise UserError(f"{key} must be a whole number of at least {least}; got {cfg[key]}")
     if not isinstance(cfg.lambda_L1, int | float) or cfg.lambda_L1 < 0:
         raise UserError(f"lambda_L1 must be at least 0; got {cfg.lambda_L1}")
+    if cfg.trainer.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise UserError("no GPU is here that torch can use: choose trainer=cpu or trainer=auto")
     precisions = ("32", "bf16-mixed")
     if str(cfg.trainer.precision) not in precisions:
         raise UserError(f"unknown trainer.precision {cfg.trainer.precision!r}; choose one of {list(precisions)}")

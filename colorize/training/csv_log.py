@@ -31,6 +31,10 @@ class CsvLogger(Logger):
         self._columns: list[str] = []
         self._rows: list[dict[str, Any]] = []  # not in the file yet, or its last row, which may still grow
         self._end = 0  # of the file's finished rows, in bytes
+        self._start(resume_step)
+
+    @rank_zero_only
+    def _start(self, resume_step: int | None) -> None:
         if resume_step is not None and self.path.exists():
             self._rows = [row | {"step": int(row["step"])} for row in self._read() if int(row["step"]) < resume_step]
         self.path.unlink(missing_ok=True)

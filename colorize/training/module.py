@@ -150,7 +150,8 @@ class ColorizationModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean image scores."""
-        self.log_dict({f"val/{name}": value.float() for name, value in self.scores.compute().items()})
+        scores = {f"val/{name}": value.float() for name, value in self.scores.compute().items()}
+        self.log_dict(scores, sync_dist=True)  # equal on all devices already; Lightning cannot know
         self.scores.reset()
 
     def forward(self, L: Tensor) -> Tensor:
