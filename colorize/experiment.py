@@ -191,7 +191,7 @@ def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], secon
     summary = {
         "metrics": metrics,
         "seconds": round(seconds, 2),
-        "images_per_s": metrics.get("train/images_per_s"),
+        "images_per_s": metrics.get("train/images_per_s_epoch"),
         "peak_memory_bytes": peak,
         "epochs": trainer.current_epoch,
         "batches": trainer.lightning_module.batches,

@@ -23,6 +23,22 @@ class TrainingDivergedError(UserError):
     """A loss or a weight is no longer a number; nothing is stepped or saved from here on."""
 
 
+class Speed:
+    """Images per second since the last restart."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Start to count."""
+        self.images = 0
+        self.since = time.perf_counter()
+
+    def rate(self) -> float:
+        """Return images per second."""
+        return self.images / (time.perf_counter() - self.since)
+
+
 class ColorizationModule(LightningModule):
     """A generator and a discriminator in manual optimisation, as the report trains them.
 
@@ -61,9 +77,10 @@ class ColorizationModule(LightningModule):
         self.objective = build_loss(**loss)
         self.scores = ImageScores()
         self.batches = 0  # not trainer.global_step: it counts optimiser steps, and a run may do several a batch
-        self.register_buffer("_loss_sum", torch.zeros(len(LOSSES), dtype=torch.float64), persistent=False)
+        self.register_buffer("_loss_sum", torch.zeros(len(LOSSES)), persistent=False)  # over the epoch
         self._losses_summed = 0
-        self._speed_from = (0, 0.0)  # images in this process, and when
+        self._interval, self._epoch = Speed(), Speed()
+        self._epoch_rate = 0.0
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Build one optimiser for each network."""
@@ -72,6 +89,15 @@ class ColorizationModule(LightningModule):
             build_optimizer(self.generator.parameters(), **settings["generator"]),
             build_optimizer(self.discriminator.parameters(), **settings["discriminator"]),
         ]
+
+    def on_train_start(self) -> None:
+        """Start the clocks; a run resumed within an epoch does not see the epoch's start."""
+        self.on_train_epoch_start()
+
+    def on_train_epoch_start(self) -> None:
+        """Start the clocks."""
+        self._interval.restart()
+        self._epoch.restart()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Step D, then G, on one batch (report: the same fake for both, D on fake and real apart)."""
@@ -109,31 +135,29 @@ class ColorizationModule(LightningModule):
     def _log_training(self, losses: dict[str, Tensor], images: int) -> None:
         self._loss_sum += torch.stack([losses[name].detach() for name in LOSSES])
         self._losses_summed += 1
-        every = self.trainer.log_every_n_steps
-        seen, since = self._speed_from
-        seen += images * self.trainer.world_size
-        self._speed_from = (seen, since)
-        if self.batches % every:
+        for speed in (self._interval, self._epoch):
+            speed.images += images * self.trainer.world_size
+        if self.batches % self.trainer.log_every_n_steps:
             return
-        now = time.perf_counter()
         values = {f"train/{name}": losses[name].detach() for name in LOSSES}
         values |= {f"train/lr_{n}": o.param_groups[0]["lr"] for n, o in zip("GD", self.trainer.optimizers, strict=True)}
-        if since:
-            values["train/images_per_s"] = seen / (now - since)
-        self._speed_from = (0, now)
-        self.log_dict(values, prog_bar=False, batch_size=images)
+        values["train/images_per_s"] = self._interval.rate()
+        self._interval.restart()
+        self.log_dict(values, batch_size=images)
         self.log_dict({"D": losses["loss_D"].detach(), "G": losses["loss_G"].detach()}, prog_bar=True, logger=False)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean of each loss."""
+        """Log the epoch's mean of each loss, and its speed."""
         mean = self._loss_sum / max(self._losses_summed, 1)
-        self.log_dict({f"train/{name}_epoch": value for name, value in zip(LOSSES, mean, strict=True)}, sync_dist=True)
+        values = {f"train/{name}_epoch": value for name, value in zip(LOSSES, mean, strict=True)}
+        values["train/images_per_s_epoch"] = self._epoch_rate or self._epoch.rate()
+        self.log_dict(values, sync_dist=True)
         self._loss_sum.zero_()
         self._losses_summed = 0
 
     def on_validation_epoch_start(self) -> None:
-        """Keep validation's time out of the training speed."""
-        self._speed_from = (0, 0.0)
+        """Take the epoch's speed before validation's time counts."""
+        self._epoch_rate = self._epoch.rate()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compute the six losses and the image scores on held-out images."""
