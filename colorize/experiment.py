@@ -48,6 +48,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     config = OmegaConf.to_container(cfg, resolve=True)
     ckpt_path = find_checkpoint(cfg)
     resumed = (ckpt_path, read_checkpoint(ckpt_path)) if ckpt_path else None
+    if resumed:
+        check_resumable(*resumed, config)
     started = time.perf_counter()
     with warnings.catch_warnings():
         silence_known_warnings()
@@ -102,6 +104,20 @@ def check(cfg: DictConfig) -> None:
     precisions = ("32", "bf16-mixed")
     if str(cfg.trainer.precision) not in precisions:
         raise UserError(f"unknown trainer.precision {cfg.trainer.precision!r}; choose one of {list(precisions)}")
+
+
+def check_resumable(path: Path, checkpoint: dict[str, Any], config: dict[str, Any]) -> None:
+    """Refuse to resume with other networks than the checkpoint's.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    if "optimizer_states" not in checkpoint:
+        raise UserError(f"ckpt_path={path} holds weights only: there is nothing to go on from")
+    for network in ("generator", "discriminator"):
+        trained = checkpoint["hyper_parameters"].get(network)
+        if trained != config[network]:
+            raise UserError(f"ckpt_path={path} was trained with {network} {trained}; this run has {config[network]}")
 
 
 def find_checkpoint(cfg: DictConfig) -> Path | None:

@@ -129,7 +129,8 @@ def test_unusable_images_are_listed_with_their_reasons(folder, tmp_path) -> None
 
 def test_skipped_images_are_said(folder, tmp_path, caplog) -> None:
     build_store(FolderSource(str(folder)), tmp_path / "stores", num_train=None, num_val=None, image_size=16)
-    assert "skipped 3 of 13 images: 1 near-grey, 2 unreadable or missing" in caplog.text
+    assert "skipped 3 of 13 images: 1 near-grey, 2 unreadable or missing (" in caplog.text
+    assert "empty.jpg" in caplog.text and "page.jpg" in caplog.text
 
 
 def test_decoding_in_processes_gives_the_same_store(folder, tmp_path, monkeypatch) -> None:

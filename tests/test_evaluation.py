@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -93,6 +94,15 @@ def test_missing_weights_are_named_in_a_line_each(make_config, checkpoints, caps
     assert len(lines) == 3
     for file in ("weights-inception-2015-12-05-6726825d.pth", "alexnet-owt-7be5be79.pth", "vgg16-397923af.pth"):
         assert sum(file in line and str(tmp_path) in line for line in lines) == 1
+
+
+@pytest.mark.slow
+def test_lpips_is_scored_where_its_weights_are(make_config, checkpoints, tmp_path) -> None:
+    from torchvision.models import alexnet
+
+    torch.save(alexnet(weights=None).state_dict(), tmp_path / "alexnet-owt-7be5be79.pth")
+    rows = evaluate(make_config(f"ckpt_path={checkpoints[0]}"))
+    assert rows["ground truth"]["lpips_alex"] == 0 < rows["grey"]["lpips_alex"]
 
 
 def test_the_last_lines_name_the_score_and_the_picture(make_config, checkpoints, capsys, tmp_path) -> None:

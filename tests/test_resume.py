@@ -1,5 +1,6 @@
 """An interrupted and resumed run ends with the weights, bit for bit, of a run that was left alone."""
 
+import csv
 import shutil
 import signal
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from lightning.pytorch import Callback
 
 from colorize.checkpoint import read_checkpoint
+from colorize.errors import UserError
 from colorize.experiment import train
 
 EPOCHS = 3  # of 5 batches
@@ -105,6 +107,25 @@ def test_resume_from_a_save_within_an_epoch_is_exact(make_config, tmp_path, unin
         train(make_config(f"max_epochs={EPOCHS}", "callbacks.last.every_n_batches=3", failing))
     assert read_checkpoint(tmp_path / "run" / LAST)["batches"] == 6
     resume_and_compare(make_config, tmp_path, uninterrupted)
+
+
+def test_a_resumed_run_takes_the_configs_lr(make_config, tmp_path) -> None:
+    train(make_config("max_epochs=1"))
+    train(make_config("max_epochs=2", "ckpt_path=last", "lr=1e-5"))
+    rows = csv.DictReader((tmp_path / "run/metrics.csv").read_text().splitlines())
+    assert [float(row["train/lr_G"]) for row in rows] == pytest.approx([2e-4] * 5 + [1e-5] * 5)
+
+
+def test_resuming_a_finished_run_validates_it(make_config, tmp_path) -> None:
+    first = train(make_config("max_epochs=1"))
+    again = train(make_config("max_epochs=1", "ckpt_path=last"))
+    assert again["val/l1"] == pytest.approx(first["val/l1"])
+
+
+def test_resuming_with_another_network_names_both(make_config) -> None:
+    train(make_config("max_epochs=1"))
+    with pytest.raises(UserError, match=r"was trained with generator .*'num_filters': 4.*; this run has .*8"):
+        train(make_config("max_epochs=2", "ckpt_path=last", "generator.num_filters=8"))
 
 
 def test_resume_into_another_directory_is_exact(make_config, tmp_path, uninterrupted) -> None:

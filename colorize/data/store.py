@@ -20,6 +20,7 @@ from colorize.files import replacing_folder
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # of the folder below; part of the fingerprint
+NAMED = 5  # skipped files that the log names
 
 
 class ImageStore:
@@ -130,8 +131,9 @@ def _write_index(selection: Selection, digests: dict[int, str], folder: Path, si
     }
     (folder / "index.json").write_text(json.dumps(index))
     if selection.rejected:
-        grey = sum(reason == NEAR_GREY for _, reason in selection.rejected)
+        bad = [candidate.path.name for candidate, reason in selection.rejected if reason != NEAR_GREY]
         log.warning(
-            "skipped %d of %d images: %d near-grey, %d unreadable or missing; listed in skipped.csv of the store",
-            len(selection.rejected), len(selection.rejected) + len(kept), grey, len(selection.rejected) - grey,
+            "skipped %d of %d images: %d near-grey, %d unreadable or missing%s; listed in skipped.csv of the store",
+            len(selection.rejected), len(selection.rejected) + len(kept), len(selection.rejected) - len(bad), len(bad),
+            f" ({', '.join(bad[:NAMED])}{', ...' if len(bad) > NAMED else ''})" if bad else "",
         )  # fmt: skip

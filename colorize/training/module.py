@@ -91,8 +91,11 @@ class ColorizationModule(LightningModule):
         ]
 
     def on_train_start(self) -> None:
-        """Start the clocks; a run resumed within an epoch does not see the epoch's start."""
-        self.on_train_epoch_start()
+        """Let the config's lr and betas win over a resumed checkpoint's, and start the clocks."""
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group.update(optimizer.defaults)
+        self.on_train_epoch_start()  # a run resumed within an epoch does not see its start
 
     def on_train_epoch_start(self) -> None:
         """Start the clocks."""
