@@ -101,6 +101,7 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"lambda_L1 must be at least 0; got {cfg.lambda_L1}")
     if cfg.trainer.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         raise UserError("no GPU is here that torch can use: choose trainer=cpu or trainer=auto")
+    tracking.wandb_mode(cfg.logger.mode)
     precisions = ("32", "bf16-mixed")
     if str(cfg.trainer.precision) not in precisions:
         raise UserError(f"unknown trainer.precision {cfg.trainer.precision!r}; choose one of {list(precisions)}")

@@ -207,3 +207,9 @@ def test_a_mistake_is_named(make_config, override, message) -> None:
     with pytest.raises(UserError, match=message) as caught:
         train(make_config(override))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["lr=-1", "gan_mode=foo", "logger.mode=foo", "image_size=100"])
+def test_a_mistake_is_told_before_the_data_are_touched(make_config, override) -> None:
+    with pytest.raises(UserError, match=r"^(?!data\.root)"):
+        train(make_config(override, "data.root=/nowhere"))

@@ -75,6 +75,7 @@ class ColorizationModule(LightningModule):
         for network in (self.generator, self.discriminator):
             network.check_size(image_size, image_size)
         self.objective = build_loss(**loss)
+        self.configure_optimizers()  # a bad lr is told now, not after the data set has been fetched
         self.scores = ImageScores()
         self.batches = 0  # not trainer.global_step: it counts optimiser steps, and a run may do several a batch
         self.register_buffer("_loss_sum", torch.zeros(len(LOSSES)), persistent=False)  # over the epoch
