@@ -109,6 +109,13 @@ def test_resume_from_a_save_within_an_epoch_is_exact(make_config, tmp_path, unin
     resume_and_compare(make_config, tmp_path, uninterrupted)
 
 
+def test_what_a_killed_run_left_half_written_is_removed(make_config, tmp_path) -> None:
+    train(make_config("max_epochs=1"))
+    (tmp_path / "run/checkpoints/.last.4711.ckpt").write_bytes(b"half")
+    train(make_config("max_epochs=2", "ckpt_path=last"))
+    assert {path.name for path in (tmp_path / "run/checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
 def test_a_resumed_run_takes_the_configs_lr(make_config, tmp_path) -> None:
     train(make_config("max_epochs=1"))
     train(make_config("max_epochs=2", "ckpt_path=last", "lr=1e-5"))

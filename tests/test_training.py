@@ -126,7 +126,7 @@ def test_another_seed_gives_other_weights(make_config, tmp_path) -> None:
 
 
 def test_max_steps_counts_batches(make_config, tmp_path) -> None:
-    train(make_config("+trainer.max_steps=7"))
+    train(make_config("trainer.max_steps=7"))
     assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["batches"] == 7
 
 

@@ -69,6 +69,12 @@ class LastCheckpoint(Checkpoint):
         self._received: int | None = None
         self._handlers: dict[int, Any] = {}
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Remove what a killed run left half-written."""
+        if trainer.is_global_zero:
+            for partial in self.path.parent.glob(".*.ckpt"):
+                partial.unlink()
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the signals, after Lightning has set its own handlers."""
         if threading.current_thread() is threading.main_thread():
