@@ -48,13 +48,14 @@ def colorful_image(seed: int, width: int = 48, height: int = 40) -> Image.Image:
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
+def small_config(photos: Path, run_dir: Path, *overrides: str) -> DictConfig:
+    """Compose a small run on a folder of images."""
+    fixed = [f"data.root={photos}", f"run_dir={run_dir}", f"data.store_dir={photos.parent / 'stores'}"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", [*SMALL, *fixed, *overrides])
+
+
 @pytest.fixture
 def make_config(photos: Path, tmp_path: Path) -> Callable[..., DictConfig]:
     """Return a function that composes a small run on `photos` in a directory of the test."""
-
-    def make(*overrides: str, run: str = "run", data: Path = photos) -> DictConfig:
-        fixed = [f"data.root={data}", f"run_dir={tmp_path / run}", f"data.store_dir={data.parent / 'stores'}"]
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            return compose("train", [*SMALL, *fixed, *overrides])
-
-    return make
+    return lambda *overrides, run="run": small_config(photos, tmp_path / run, *overrides)

@@ -14,17 +14,15 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from colorize.errors import UserError
 from colorize.evaluation import evaluate
 from colorize.experiment import train
-from tests.conftest import ROOT, SMALL
+from tests.conftest import ROOT, small_config
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory, photos) -> list[Path]:
     """Make the checkpoints of two runs."""
     folder = tmp_path_factory.mktemp("runs")
-    fixed = [f"data.root={photos}", f"data.store_dir={photos.parent / 'stores'}", "max_epochs=1"]
     for name in ("a", "b"):
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            train(compose("train", [*SMALL, *fixed, f"run_dir={folder / name}", f"seed={ord(name)}"]))
+        train(small_config(photos, folder / name, "max_epochs=1", f"seed={ord(name)}"))
     return [folder / name / "checkpoints/best.ckpt" for name in ("a", "b")]
 
 

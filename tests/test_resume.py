@@ -12,6 +12,7 @@ from lightning.pytorch import Callback
 from colorize.checkpoint import read_checkpoint
 from colorize.errors import UserError
 from colorize.experiment import train
+from tests.conftest import small_config
 
 EPOCHS = 3  # of 5 batches
 LAST = "checkpoints/last.ckpt"
@@ -46,14 +47,8 @@ class Signals(Callback):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, photos) -> Path:
-    from hydra import compose, initialize_config_dir
-
-    from tests.conftest import ROOT, SMALL
-
     run = tmp_path_factory.mktemp("uninterrupted")
-    fixed = [f"data.root={photos}", f"run_dir={run}", f"data.store_dir={photos.parent / 'stores'}"]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        train(compose("train", [*SMALL, *fixed, f"max_epochs={EPOCHS}"]))
+    train(small_config(photos, run, f"max_epochs={EPOCHS}"))
     return run
 
 

@@ -14,6 +14,7 @@ from colorize.errors import UserError
 from colorize.experiment import train
 from colorize.training import TrainingDivergedError
 from colorize.training.module import LOSSES
+from tests.conftest import small_config
 
 BATCHES = 5  # of 4 images, an epoch
 
@@ -21,14 +22,8 @@ BATCHES = 5  # of 4 images, an epoch
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, photos) -> Path:
     """A finished run of two epochs."""
-    from hydra import compose, initialize_config_dir
-
-    from tests.conftest import ROOT, SMALL
-
     folder = tmp_path_factory.mktemp("run")
-    fixed = [f"data.root={photos}", f"run_dir={folder}", f"data.store_dir={photos.parent / 'stores'}", "max_epochs=2"]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        train(compose("train", [*SMALL, *fixed]))
+    train(small_config(photos, folder, "max_epochs=2"))
     return folder
 
 
