@@ -44,7 +44,7 @@ def download_images(
         targets: URL and file of each image; a file that exists is left alone, a ``.part`` file is gone on with.
         workers: transfers at once.
         show_progress: draw a bar where stdout is a terminal.
-        attempts: tries for each image, with growing pauses.
+        attempts: tries for each image that bring nothing new, with growing pauses.
         timeout: seconds of silence after which a try is given up.
     Returns:
         The images that could not be had, each with the reason; it says whether another run may mend it.
@@ -130,8 +130,9 @@ class _Fetcher:
         """Bring the file of a path and URL here whole; return the path with ``None`` or why not."""
         path, url = target
         part = path.with_name(f"{path.name}.part")
-        for attempt in range(self.attempts):
-            if attempt and self.cancelled.wait(BACKOFF * 2 ** (attempt - 1)):
+        futile, most = 0, 0  # attempts since the file last grew, and its size then
+        while futile < self.attempts:
+            if futile and self.cancelled.wait(BACKOFF * 2 ** (futile - 1)):
                 break
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,6 +150,9 @@ class _Fetcher:
                 raise UserError(f"cannot write {path}: {error.strerror or error}") from error
             if failure.permanent:
                 return path, failure
+            held = part.stat().st_size if part.exists() else 0
+            futile = 1 if held > most else futile + 1
+            most = max(most, held)
         return path, DownloadError(f"{failure} after {self.attempts} attempts", unreachable=failure.unreachable)
 
     def _receive(self, url: str, part: Path) -> None:
