@@ -103,6 +103,13 @@ def test_doing_without_what_did_not_come(server) -> None:
     assert len(store.train_rows) == 8
 
 
+def test_another_splits_index_is_not_taken_for_it(server) -> None:
+    url = publish(server, dict.fromkeys(range(1, 21), "ok"))
+    build(url)
+    with pytest.raises(UserError, match=r"holds no annotations/instances_val2017\.json"):
+        CocoSource(split="val2017", annotations_url=url)
+
+
 def test_a_page_instead_of_the_archive_is_no_archive(server) -> None:
     server.files[ARCHIVE] = b"<html>log in</html>"
     with pytest.raises(UserError, match=r"cannot download .*not a whole \.zip file"):

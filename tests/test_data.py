@@ -207,6 +207,14 @@ def test_a_folder_without_annotations_says_what_would_do(tmp_path) -> None:
         CocoSource(str(tmp_path))
 
 
+def test_of_several_indices_the_split_chooses(coco_root) -> None:
+    index = coco_root / "annotations" / "instances.json"
+    (coco_root / "annotations" / "instances_val2017.json").write_bytes(index.read_bytes())
+    assert CocoSource(str(coco_root), split="val2017").index.name == "instances_val2017.json"
+    with pytest.raises(UserError, match=r"instances_train2017\.json does not exist; of .* by data\.split=X"):
+        CocoSource(str(coco_root))
+
+
 def test_an_index_that_is_none_is_named(coco_root) -> None:
     (coco_root / "annotations" / "instances.json").write_text('["not COCO"]')
     with pytest.raises(UserError, match=r"instances\.json is no COCO instances file"):

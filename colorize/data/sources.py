@@ -113,11 +113,13 @@ class CocoSource:
 
     def _find_index(self) -> Path | None:
         named = self.root / "annotations" / f"instances_{self.split}.json"
-        found = [named] if named.exists() else sorted(self.root.glob("annotations/*.json"))
+        if named.exists():
+            return named
+        found = [] if self.download else sorted(self.root.glob("annotations/*.json"))
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
-            raise UserError(f"{named} does not exist, and {named.parent} holds several others ({names}): keep one")
-        return found[0] if found else None
+            raise UserError(f"{named} does not exist; of {names} choose instances_X.json by data.split=X")
+        return found[0] if found else None  # a folder's only index will do, whatever its name
 
     def _download_index(self, url: str) -> Path:
         if not self.download:
@@ -171,7 +173,8 @@ class CocoSource:
         if not self.download:
             return {candidate.path: "no such file" for candidate in missing}
         without = {c.path: "no file, and no coco_url in the index" for c in missing if not c.url}
-        failed = download_images([(c.url, c.path) for c in missing if c.url])
+        with FileLock(self.root / ".download.lock"):  # stores of several sizes may want the same files
+            failed = download_images([(c.url, c.path) for c in missing if c.url])
         passing = [path for path, failure in failed.items() if not failure.permanent]
         if passing:  # replacing these would make the split depend on the network's mood
             raise UserError(
