@@ -74,6 +74,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
                 plugins=[AtomicCheckpointIO()],
                 default_root_dir=run_dir,
                 num_sanity_val_steps=0,
+                enable_progress_bar="progress" in cfg.callbacks,  # else Lightning adds one of its own
                 use_distributed_sampler=False,  # the sampler shards by itself
             )
             trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)

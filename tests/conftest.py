@@ -21,7 +21,6 @@ SMALL = [
     "logger=csv",
     "trainer=cpu",
     "trainer.log_every_n_steps=1",
-    "trainer.enable_progress_bar=false",
     "~callbacks.progress",
     "callbacks.samples.num_images=2",
 ]
