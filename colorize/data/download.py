@@ -104,8 +104,9 @@ def download_file(
 class DownloadError(Exception):
     """A file that could not be had whole; the message is the reason in a few words."""
 
-    def __init__(self, reason: str, permanent: bool = False, unreachable: bool = False) -> None:
+    def __init__(self, reason: str, permanent: bool = False, unreachable: bool = False, slow: bool = False) -> None:
         super().__init__(reason)
+        self.slow = slow  # it came, too slowly to wait for
         self.permanent = permanent  # no further attempt would help
         self.unreachable = unreachable  # there was no connection to the server
 
@@ -151,7 +152,7 @@ class _Fetcher:
             if failure.permanent:
                 return path, failure
             held = part.stat().st_size if part.exists() else 0
-            futile = 1 if held > most else futile + 1
+            futile = 1 if held > most and not failure.slow else futile + 1
             most = max(most, held)
         return path, DownloadError(f"{failure} after {self.attempts} attempts", unreachable=failure.unreachable)
 
@@ -189,7 +190,7 @@ class _Fetcher:
                 self.report(held, total)
                 if time.monotonic() - since > self.timeout:
                     if held - before < SLOWEST * self.timeout:
-                        raise DownloadError(f"slower than {SLOWEST} bytes/s")
+                        raise DownloadError(f"slower than {SLOWEST} bytes/s", slow=True)
                     since, before = time.monotonic(), held
             os.fsync(file.fileno())
         if total is not None and held != total:
