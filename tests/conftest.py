@@ -47,6 +47,21 @@ def colorful_image(seed: int, width: int = 48, height: int = 40) -> Image.Image:
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Ten good images, some of them deep, and four that cannot be used."""
+    root = tmp_path / "images"
+    for number in range(10):
+        path = root / ("deep/er" if number % 2 else ".") / f"good {number} ü.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colorful_image(number).save(path)
+    Image.new("L", (9, 9), 80).save(root / "grey.png")
+    (root / "empty.jpg").touch()
+    (root / "page.jpg").write_text("<html></html>")
+    (root / "notes.txt").write_text("no image")
+    return root
+
+
 def small_config(photos: Path, run_dir: Path, *overrides: str) -> DictConfig:
     """Compose a small run on a folder of images."""
     fixed = [f"data.root={photos}", f"run_dir={run_dir}", f"data.store_dir={photos.parent / 'stores'}"]
