@@ -14,6 +14,7 @@ from typing import Any
 
 import hydra
 import torch
+import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -81,7 +82,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
             if cfg.optimized_metric not in trainer.callback_metrics:  # the last validation was interrupted
                 trainer.validate(module, datamodule=data, verbose=False)
         finally:
-            tracking.finish()
+            wandb.finish()  # else the next job of a sweep would continue this run
     metrics = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(("train/", "val/"))}
     if trainer.is_global_zero:
         write_summary(run_dir / "summary.json", trainer, metrics, time.perf_counter() - started)

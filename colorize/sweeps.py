@@ -44,9 +44,11 @@ def job(task: Callable[[DictConfig], float | None]) -> Callable[[DictConfig], fl
 
 
 def _run_in_sweep(task: Callable[[DictConfig], float | None], cfg: DictConfig, hydra: Any) -> float | None:
-    if cfg.get("trainer") and cfg.trainer.devices != 1:
+    trainer = cfg.get("trainer") or {}  # evaluation has none
+    devices = [f"trainer.{key}={trainer[key]}" for key in ("devices", "num_nodes") if trainer.get(key, 1) != 1]
+    if devices:
         # Each process of such a job would run the whole sweep again; SystemExit ends it at the first job
-        print(f"a sweep's jobs run on one device each; got trainer.devices={cfg.trainer.devices}", file=sys.stderr)
+        print(f"a sweep's jobs run on one device each; got {' '.join(devices)}", file=sys.stderr)
         raise SystemExit(2)
     record = {"job": hydra.job.num, "overrides": list(hydra.overrides.task), "status": "running"}
     path = Path(hydra.runtime.output_dir) / "job.json"

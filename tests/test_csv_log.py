@@ -58,6 +58,12 @@ def test_a_resumed_run_continues_its_file_and_drops_what_it_repeats(path) -> Non
     assert [row["a"] for row in rows(path)] == ["0", "1", "2", "3", "40"]
 
 
+def test_half_a_line_of_a_killed_run_is_dropped(path) -> None:
+    path.write_text("epoch,step,a\n0,0,1.5\n0")
+    CsvLogger(path, resume_step=4)
+    assert rows(path) == [{"epoch": "0", "step": "0", "a": "1.5"}]
+
+
 def test_a_new_run_starts_a_new_file(path) -> None:
     CsvLogger(path).log_metrics({"a": 1}, 0)
     logger = CsvLogger(path)

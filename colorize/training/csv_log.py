@@ -36,7 +36,8 @@ class CsvLogger(Logger):
     @rank_zero_only
     def _start(self, resume_step: int | None) -> None:
         if resume_step is not None and self.path.exists():
-            self._rows = [row | {"step": int(row["step"])} for row in self._read() if int(row["step"]) < resume_step]
+            whole = [row for row in self._read() if (row["step"] or "").isdigit()]  # a killed run may leave half a line
+            self._rows = [row | {"step": int(row["step"])} for row in whole if int(row["step"]) < resume_step]
         self.path.unlink(missing_ok=True)
         self.save()
 
