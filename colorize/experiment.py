@@ -8,6 +8,8 @@ import resource
 import subprocess
 import time
 import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 import colorize
 from colorize import tracking
@@ -27,8 +30,10 @@ from colorize.checkpoint import read_checkpoint
 from colorize.data import ColorizationDataModule
 from colorize.errors import UserError
 from colorize.files import replacing
+from colorize.inference import choose_device
 from colorize.training import ColorizationModule
-from colorize.training.checkpoints import AtomicCheckpointIO
+from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO
+from colorize.training.engine import choose_engine, choose_precision
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +49,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
         UserError: for a mistake in the config, the data or the checkpoint.
     """
     check(cfg)
+    device = choose_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto")
+    precision = choose_precision(str(cfg.trainer.precision), device)
+    settings = OmegaConf.to_container(cfg.engine, resolve=True)
+    resident = settings.pop("resident")
+    engine = choose_engine(settings, device, one_device=cfg.trainer.devices == 1 and cfg.trainer.num_nodes == 1)
     run_dir = Path(cfg.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     config = OmegaConf.to_container(cfg, resolve=True)
@@ -54,7 +64,15 @@ def train(cfg: DictConfig) -> dict[str, float]:
     started = time.perf_counter()
     with warnings.catch_warnings():
         silence_known_warnings()
-        data = ColorizationDataModule(seed=cfg.seed, **config["data"])
+        if engine.threads:
+            torch.set_num_threads(engine.threads)
+        data = ColorizationDataModule(
+            seed=cfg.seed,
+            val_images=cfg.val_images,
+            resident=resident,
+            compile=engine.compile,
+            **config["data"],
+        )
         module = ColorizationModule(
             generator=config["generator"],
             discriminator=config["discriminator"],
@@ -63,31 +81,40 @@ def train(cfg: DictConfig) -> dict[str, float]:
             image_size=cfg.image_size,
             seed=cfg.seed,
             provenance={"config": config, "version": colorize.__version__, "commit": commit()},
+            engine=engine,
         )
         data.prepare_data()  # before any logger starts: a missing data set leaves no empty run behind
         name, group = _identity()
         try:
             trainer = Trainer(
-                **config["trainer"],
+                **config["trainer"] | {"precision": precision},
                 max_epochs=cfg.max_epochs,
                 callbacks=[*hydra.utils.instantiate(cfg.callbacks).values(), tracking.WandbIdentity()],
                 logger=tracking.build_loggers(cfg.logger, run_dir, flatten(config), name, group, resumed),
-                plugins=[AtomicCheckpointIO()],
+                plugins=[AsyncCheckpointIO() if engine.async_checkpoints else AtomicCheckpointIO()],
                 default_root_dir=run_dir,
                 num_sanity_val_steps=0,
                 enable_progress_bar="progress" in cfg.callbacks,  # else Lightning adds one of its own
                 use_distributed_sampler=False,  # the sampler shards by itself
             )
             trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
-            if cfg.optimized_metric not in trainer.callback_metrics:  # the last validation was interrupted
+            metrics = numbers(trainer.callback_metrics)
+            # Not all were scored after the last epoch, or that validation was interrupted
+            if data.scored_each_epoch < len(data.store.val_rows) or cfg.optimized_metric not in metrics:
                 trainer.validate(module, datamodule=data, verbose=False)
+                metrics |= numbers(trainer.callback_metrics)
         finally:
             wandb.finish()  # else the next job of a sweep would continue this run
-    metrics = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(("train/", "val/"))}
     if trainer.is_global_zero:
-        write_summary(run_dir / "summary.json", trainer, metrics, time.perf_counter() - started)
+        how = {"precision": precision} | asdict(engine) | {"images": data.images_kept}
+        write_summary(run_dir / "summary.json", trainer, metrics, time.perf_counter() - started, how)
     log.info("%s %.4f; results in %s", cfg.optimized_metric, metrics.get(cfg.optimized_metric, float("nan")), run_dir)
     return metrics
+
+
+def numbers(metrics: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the logged values of training and validation, as plain numbers."""
+    return {name: value.item() for name, value in metrics.items() if name.startswith(("train/", "val/"))}
 
 
 def check(cfg: DictConfig) -> None:
@@ -103,10 +130,9 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"lambda_L1 must be at least 0; got {cfg.lambda_L1}")
     if cfg.trainer.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         raise UserError("no GPU is here that torch can use: choose trainer=cpu or trainer=auto")
+    if cfg.val_images is not None and (not isinstance(cfg.val_images, int) or cfg.val_images < 1):
+        raise UserError(f"val_images must be a whole number of at least 1, or null; got {cfg.val_images}")
     tracking.wandb_mode(cfg.logger.mode)
-    precisions = ("32", "bf16-mixed")
-    if str(cfg.trainer.precision) not in precisions:
-        raise UserError(f"unknown trainer.precision {cfg.trainer.precision!r}; choose one of {list(precisions)}")
 
 
 def check_resumable(path: Path, checkpoint: dict[str, Any], config: dict[str, Any]) -> None:
@@ -203,8 +229,10 @@ def commit() -> str | None:
     return head + ("+" if changed else "")
 
 
-def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], seconds: float) -> None:
-    """Write what a run came to: metrics, seconds, images/s, peak memory, machine, versions, commit."""
+def write_summary(
+    path: Path, trainer: Trainer, metrics: dict[str, float], seconds: float, engine: dict[str, Any]
+) -> None:
+    """Write what a run came to: metrics, seconds, images/s, peak memory, engine, machine, versions, commit."""
     on_gpu = torch.cuda.is_available() and trainer.strategy.root_device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     summary = {
@@ -212,6 +240,7 @@ def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], secon
         "seconds": round(seconds, 2),
         "images_per_s": metrics.get("train/images_per_s_epoch"),
         "peak_memory_bytes": peak,
+        "engine": engine,
         "epochs": trainer.current_epoch,
         "batches": trainer.lightning_module.batches,
         "device": torch.cuda.get_device_name() if on_gpu else f"{platform.machine()} CPU, {os.cpu_count()} cores",

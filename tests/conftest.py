@@ -20,6 +20,8 @@ SMALL = [
     "discriminator.num_filters=4",
     "logger=csv",
     "trainer=cpu",
+    "engine.threads=1",  # the networks are too small for more
+    "val_images=25",  # all
     "trainer.log_every_n_steps=1",
     "~callbacks.progress",
     "callbacks.samples.num_images=2",

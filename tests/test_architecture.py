@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "colorize"
 FLOORS = {
-    0: ["errors", "files", "images", "lab", "registry", "seeds"],
+    0: ["errors", "files", "images", "lab", "machine", "registry", "seeds"],
     1: ["networks", "losses", "metrics", "grids"],
     2: ["data", "checkpoint", "inference"],
     3: ["training"],

@@ -66,7 +66,7 @@ def test_batches_are_lab_of_the_stores_images(data) -> None:
 
 
 def test_flipped_images_are_mirrored(data) -> None:
-    from colorize.data.module import Picks, to_batch
+    from colorize.data.feed import Picks, to_batch
 
     rows = data.store.train_rows[:2]
     picks = Picks(rows, torch.tensor([True, False]))

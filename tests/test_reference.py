@@ -81,7 +81,8 @@ def generator_pairs(ours: nn.Module, reference: ReferenceGenerator) -> list[tupl
 
 @pytest.fixture(scope="module")
 def module() -> ColorizationModule:
-    adam = {"name": "adam", "lr": 2e-4, "betas": [0.5, 0.999]}
+    # Not fused: D's weights would differ in the last bit, and with them the sign of gradients that are all rounding
+    adam = {"name": "adam", "lr": 2e-4, "betas": [0.5, 0.999], "fused": False}
     return ColorizationModule(
         generator={"name": "unet"},
         discriminator={"name": "patch"},

@@ -151,7 +151,7 @@ class Poison(Callback):
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(make_config, tmp_path, network) -> None:
     poison = f"+callbacks.poison={{_target_: {__name__}.Poison, network: {network}, batch: 7}}"
-    with pytest.raises(TrainingDivergedError, match=r"loss_D is nan at epoch 1, batch 7: stopped before"):
+    with pytest.raises(TrainingDivergedError, match=r"loss_D is nan at epoch 1, batch 7: nothing was stepped"):
         train(make_config("max_epochs=3", poison))
     checkpoint = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")
     assert checkpoint["batches"] == BATCHES

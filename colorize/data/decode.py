@@ -13,6 +13,7 @@ from PIL import Image
 from rich.progress import track
 
 from colorize.images import ImageError, is_near_grey, read_rgb
+from colorize.machine import cores
 
 PARALLEL_FROM = 64  # images; below it, starting processes takes longer than the work
 NEAR_GREY = "near-grey: no colour to learn from"
@@ -46,7 +47,7 @@ def reserve(descriptor: int, size: int) -> None:
 def decode_images(jobs: list[Job]) -> list[Outcome]:
     """Do the jobs, on all cores where they are many."""
     shown = {"description": "decoding images", "total": len(jobs), "disable": not sys.stderr.isatty()}
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores()
     if len(jobs) < PARALLEL_FROM or workers == 1:
         return list(track(map(_decode, jobs), **shown))
     context = multiprocessing.get_context("spawn")  # fork is unsafe once torch runs threads

@@ -1,42 +1,23 @@
-"""The data module: indices in the loader; pixels gathered, flipped and turned into Lab on the device."""
+"""The data module: indices in the loader; images gathered, flipped and turned into Lab on the device."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from colorize.data.feed import Batch, Feed, Picks, Pixels, choose_feed, to_batch
 from colorize.data.sources import SOURCES
 from colorize.data.store import ImageStore, build_store
 from colorize.errors import UserError
-from colorize.lab import rgb_to_l_ab
 from colorize.seeds import seed_for
 
 
-class Picks(NamedTuple):
-    """What the loader yields: which images, and which of them are mirrored."""
-
-    rows: Tensor  # (B,) int64, rows of the store
-    flips: Tensor  # (B,) bool
-
-
-class Pixels(NamedTuple):
-    """Picks with their images, on the device."""
-
-    rgb: Tensor  # (B, 3, H, W) uint8
-    flips: Tensor  # (B,) bool
-    ids: Tensor  # (B,) int64
-
-
-class Batch(NamedTuple):
-    """What the networks see."""
-
-    L: Tensor  # (B, 1, H, W) float32 in [-1, 1]
-    ab: Tensor  # (B, 2, H, W) float32 in [-1, 1]
-    ids: Tensor  # (B,) int64: COCO's image ids, or rows of the store
+CUDA_VAL_BATCH = 64  # images at least: without gradients they fit, and a GPU is idle between small batches
 
 
 class EpochSampler(Sampler[Picks]):
@@ -110,6 +91,10 @@ class ColorizationDataModule(LightningDataModule):
         split_seed: of the split; apart from ``seed``, so that runs of several seeds share their images.
         flip: mirror half of the training images.
         store_dir: folder that keeps the image stores.
+        val_images: images that are scored after each epoch, the first of the validation set; ``None`` takes a
+            sixteenth of the training images. Validation outside of training scores all.
+        resident: keep the images where training runs (see `choose_feed`).
+        compile: let torch.compile fuse mirroring and Lab conversion.
         **source: arguments of the data set, such as ``root``.
     Raises:
         UserError: if the data set is unknown, missing, empty or too small.
@@ -126,10 +111,18 @@ class ColorizationDataModule(LightningDataModule):
         split_seed: int = 0,
         flip: bool = True,
         store_dir: str = "data/stores",
+        val_images: int | None = None,
+        resident: bool | str = False,
+        compile: bool = False,
         **source: Any,
     ) -> None:
         super().__init__()
-        for key, value, least in (("num_train", num_train, 0), ("num_val", num_val, 0), ("batch_size", batch_size, 1)):
+        for key, value, least in (
+            ("num_train", num_train, 0),
+            ("num_val", num_val, 0),
+            ("batch_size", batch_size, 1),
+            ("val_images", val_images, 1),
+        ):
             if value is not None and (not isinstance(value, int) or value < least):
                 raise UserError(f"data.{key} must be a whole number of at least {least}; got {value}")
         self.name = name
@@ -142,8 +135,12 @@ class ColorizationDataModule(LightningDataModule):
         self.split_seed = split_seed
         self.flip = flip
         self.store_dir = Path(store_dir)
+        self.val_images = val_images
+        self.resident = resident
         self.store: ImageStore | None = None
         self._folder: Path | None = None
+        self._feed: Feed | None = None
+        self._to_batch = torch.compile(to_batch) if compile else to_batch
 
     def prepare_data(self) -> None:
         """Fetch what is missing and build the image store, unless both are done."""
@@ -151,7 +148,7 @@ class ColorizationDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Open the image store."""
-        self.store = ImageStore(self._folder or self._build())
+        self.store = self.store or ImageStore(self._folder or self._build())
         images = len(self.store.train_rows)
         if stage == "fit" and images < self.batch_size:
             raise UserError(f"batch_size={self.batch_size} is more than the {images} training images")
@@ -184,37 +181,47 @@ class ColorizationDataModule(LightningDataModule):
         return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader:
-        """Return the loader of all validation images, in their order."""
-        rows = self.store.val_rows
+        """Return the loader of the validation images, in their order; in training, of the first ``val_images``."""
+        rows, size = self.store.val_rows, self.batch_size
         if self.trainer is not None:
+            if self.trainer.state.fn == TrainerFn.FITTING:
+                rows = rows[: self.scored_each_epoch]
             rows = rows[self.trainer.global_rank :: self.trainer.world_size]
-        return self._loader([_unflipped(part) for part in rows.split(self.batch_size)])
+            if self.trainer.strategy.root_device.type == "cuda":
+                size = max(size, CUDA_VAL_BATCH)
+        return self._loader([_unflipped(part) for part in rows.split(size)])
+
+    @property
+    def scored_each_epoch(self) -> int:
+        """Return how many validation images training scores after each epoch."""
+        enough = self.val_images or max(self.batch_size, len(self.store.train_rows) // 16)
+        return min(enough, len(self.store.val_rows))
+
+    @property
+    def images_kept(self) -> str:
+        """Return where the images stay, in a word."""
+        return type(self._feed).__name__
 
     def _loader(self, batches: Sampler[Picks] | list[Picks]) -> DataLoader:
         # Its own generator: starting a loader must not draw from the global one
         return DataLoader(_Passed(), sampler=batches, batch_size=None, generator=torch.Generator())
 
     def transfer_batch_to_device(self, batch: Picks | Batch, device: torch.device, dataloader_idx: int) -> Any:
-        """Gather the images of the batch and bring them to the device, as uint8."""
+        """Gather the images of the batch on the device."""
         if isinstance(batch, Batch):
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
-        moved = (self.store.gather(batch.rows), batch.flips, self.store.ids[batch.rows])
-        return Pixels(*(part.to(device) for part in moved))
+        if self._feed is None or self._feed.device != device:
+            self._feed = choose_feed(self.store, device, self.resident)
+        return self._feed.take(batch)
 
     def on_after_batch_transfer(self, batch: Pixels | Batch, dataloader_idx: int) -> Batch:
         """Mirror and convert to Lab, in float32, on the device."""
-        return batch if isinstance(batch, Batch) else to_batch(batch)
+        return batch if isinstance(batch, Batch) else self._to_batch(batch)
 
     def val_batch(self, rows: Tensor, device: torch.device) -> Batch:
         """Return chosen images of the store as a batch, without flips, outside of any loader."""
-        return to_batch(self.transfer_batch_to_device(_unflipped(rows), device, 0))
+        return self.on_after_batch_transfer(self.transfer_batch_to_device(_unflipped(rows), device, 0), 0)
 
 
 def _unflipped(rows: Tensor) -> Picks:
     return Picks(rows, torch.zeros(len(rows), dtype=torch.bool))
-
-
-def to_batch(pixels: Pixels) -> Batch:
-    """Mirror the marked images and split all into L and ab."""
-    rgb = torch.where(pixels.flips[:, None, None, None], pixels.rgb.flip(-1), pixels.rgb)
-    return Batch(*rgb_to_l_ab(rgb.float() / 255), pixels.ids)

@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,6 +11,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning_utilities.core.apply_func import apply_to_collection
 
 from colorize.files import replacing
 
@@ -32,6 +35,63 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 if kept.error is None:
                     raise
                 raise OSError(kept.error.errno, kept.error.strerror, str(path)) from error
+
+
+    def flush(self) -> None:
+        """Return when everything is on disk, as it already is."""
+
+
+class AsyncCheckpointIO(AtomicCheckpointIO):
+    """Writes in a thread, from a copy of the tensors, so that training goes on meanwhile.
+
+    A checkpoint that still waits for the disk when a newer one of the same name comes is left out: a slow disk
+    delays checkpoints, it neither holds up training nor fills the memory with copies.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: dict[str, Future[None]] = {}
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Copy ``checkpoint`` and have it written.
+
+        Raises:
+            OSError: if an earlier one could not be written.
+        """
+        before = self._writing.get(str(path))
+        if before is not None and not before.cancel() and before.done():
+            before.result()  # raises what went wrong
+        copy = apply_to_collection(checkpoint, torch.Tensor, lambda tensor: tensor.detach().clone())
+        copied = torch.cuda.current_stream().record_event() if torch.cuda.is_available() else None
+        self._writing[str(path)] = self._thread.submit(self._write, copy, path, copied)
+
+    def _write(self, checkpoint: dict[str, Any], path: str | Path, copied: torch.cuda.Event | None) -> None:
+        # A stream of its own: on training's, the copy to main memory would wait for all batches launched since
+        stream = torch.cuda.Stream() if copied else None
+        with torch.cuda.stream(stream) if stream else nullcontext():
+            if stream:
+                stream.wait_event(copied)
+            super().save_checkpoint(checkpoint, path)
+
+    def flush(self) -> None:
+        """Return when everything is on disk.
+
+        Raises:
+            OSError: if something could not be written.
+        """
+        while self._writing:
+            _, written = self._writing.popitem()
+            if not written.cancelled():
+                written.result()
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete, after what is on its way has been written."""
+        self.flush()
+        super().remove_checkpoint(path)
+
+    def teardown(self) -> None:
+        """Write what is left; called at the end of a run, however it ends."""
+        self.flush()
 
 
 class _KeepsError:
@@ -88,6 +148,10 @@ class LastCheckpoint(Checkpoint):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for the disk, before loggers look for files."""
+        trainer.strategy.checkpoint_io.flush()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the signals back."""

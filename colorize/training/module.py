@@ -1,6 +1,7 @@
 """The training algorithm: one discriminator step and one generator step a batch, on the same fake."""
 
 import time
+from math import isfinite
 from typing import Any
 
 import torch
@@ -14,13 +15,15 @@ from colorize.losses import build_loss
 from colorize.metrics import ImageScores
 from colorize.networks import build_discriminator, build_generator
 from colorize.seeds import seed_for
-from colorize.training.optim import build_optimizer
+from colorize.training.engine import CudaGraphStep, Engine
+from colorize.training.optim import build_optimizer, fit_states
 
 LOSSES = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
+DESCENDED = ("loss_D", "loss_G")
 
 
 class TrainingDivergedError(UserError):
-    """A loss or a weight is no longer a number; nothing is stepped or saved from here on."""
+    """A loss or a weight is no longer a number; nothing was stepped or saved from there on."""
 
 
 class Speed:
@@ -52,6 +55,7 @@ class ColorizationModule(LightningModule):
         image_size: pixels a side that the networks are trained at.
         seed: of weights and dropout.
         provenance: what the run was (config, version, commit); kept in the checkpoint, not used.
+        engine: how the arithmetic is done; not kept.
     Raises:
         UserError: if a name or value is unknown, or a network cannot take ``image_size``.
     """
@@ -65,21 +69,34 @@ class ColorizationModule(LightningModule):
         image_size: int = 256,
         seed: int = 0,
         provenance: dict[str, Any] | None = None,
+        engine: Engine | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters(logger=False, ignore="engine")
+        self.engine = engine or Engine()
         self.automatic_optimization = False
         torch.manual_seed(seed)
         self.generator = build_generator(**generator)
         self.discriminator = build_discriminator(**discriminator)
         for network in (self.generator, self.discriminator):
             network.check_size(image_size, image_size)
+            if self.engine.channels_last:
+                network.to(memory_format=torch.channels_last)
+            if self.engine.compile:
+                network.compile(dynamic=False)  # unlike torch.compile, it leaves the names of the weights alone
         self.objective = build_loss(**loss)
         self.configure_optimizers()  # a bad lr is told now, not after the data set has been fetched
         self.scores = ImageScores()
         self.batches = 0  # not trainer.global_step: it counts optimiser steps, and a run may do several a batch
         self.register_buffer("_loss_sum", torch.zeros(len(LOSSES)), persistent=False)  # over the epoch
         self._losses_summed = 0
+        # Kept on the device, so that no step waits for it: whether a loss was no number, the two losses and the
+        # number of batches up to then
+        self.register_buffer("_diverged", torch.zeros(()), persistent=False)
+        self.register_buffer("_judged", torch.zeros(len(DESCENDED)), persistent=False)
+        self.register_buffer("_sound_batches", torch.zeros((), dtype=torch.int64), persistent=False)
+        self._run_step = self.step
+        self.shown: dict[str, float] = {}  # beside the progress bar
         self._interval, self._epoch = Speed(), Speed()
         self._epoch_rate = 0.0
 
@@ -96,6 +113,11 @@ class ColorizationModule(LightningModule):
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group.update(optimizer.defaults)
+            fit_states(optimizer)
+            if optimizer.defaults.get("fused"):
+                optimizer.found_inf = self._diverged  # while it is 1, the optimiser does nothing
+        self._run_step = CudaGraphStep(self.step, self.trainer.optimizers) if self.engine.cuda_graphs else self.step
+        self._sound_batches.fill_(self.batches)
         self.on_train_epoch_start()  # a run resumed within an epoch does not see its start
 
     def on_train_epoch_start(self) -> None:
@@ -104,54 +126,82 @@ class ColorizationModule(LightningModule):
         self._epoch.restart()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Step D, then G, on one batch (report: the same fake for both, D on fake and real apart)."""
+        """Step D, then G, on one batch."""
         # Dropout is a pure function of (seed, batch), so a resumed run draws what an uninterrupted one would
         torch.manual_seed(seed_for("dropout", self.hparams["seed"], self.global_rank, self.batches))
-        # D by its plain optimiser: then trainer.global_step counts G's steps alone
-        opt_g, opt_d = self.optimizers()[0], self.optimizers(use_pl_optimizer=False)[1]
-        fake_ab = self.generator(batch.L)
+        losses = self._run_step(batch.L, batch.ab)
+        self.batches += 1
+        counter = self.optimizers()[0]  # Lightning's, around G: trainer.global_step then counts batches
+        counter._on_before_step()
+        counter._on_after_step()
+        self._log_training(losses, len(batch.L))
 
-        fake_logits = self._judge(batch.L, fake_ab.detach())
-        losses_d = self.objective.discriminator(fake_logits, self._judge(batch.L, batch.ab))
-        self._descend(opt_d, losses_d["loss_D"], "loss_D")
+    def step(self, L: Tensor, ab: Tensor) -> Tensor:
+        """Step both networks, without waiting for the device (report: one fake for both, D on fake and real apart).
+
+        Args:
+            L: ``(B, 1, H, W)`` in [-1, 1].
+            ab: ``(B, 2, H, W)`` in [-1, 1].
+        Returns:
+            The losses, in the order of ``LOSSES``.
+        """
+        opt_g, opt_d = self.trainer.optimizers
+        fake_ab = self.generator(L)
+
+        losses_d = self.objective.discriminator(self._judge(L, fake_ab.detach()), self._judge(L, ab))
+        self._descend(opt_d, "loss_D", losses_d)
 
         self.discriminator.requires_grad_(False)
-        losses_g = self.objective.generator(self._judge(batch.L, fake_ab), fake_ab, batch.ab)
-        self._descend(opt_g, losses_g["loss_G"], "loss_G")
+        losses_g = self.objective.generator(self._judge(L, fake_ab), fake_ab, ab)
+        self._descend(opt_g, "loss_G", losses_g)
         self.discriminator.requires_grad_(True)
 
-        self.batches += 1
-        self._log_training(losses_d | losses_g, len(batch.L))
+        losses = torch.stack([(losses_d | losses_g)[name].detach() for name in LOSSES])
+        self._loss_sum += losses
+        self._sound_batches += self._diverged == 0
+        return losses
 
     def _judge(self, L: Tensor, ab: Tensor) -> Tensor:
         return self.discriminator(torch.cat([L, ab.float()], dim=1))
 
-    def _descend(self, optimizer: Optimizer, loss: Tensor, name: str) -> None:
-        if not torch.isfinite(loss):
-            raise TrainingDivergedError(
-                f"{name} is {loss.item()} at epoch {self.current_epoch}, batch {self.batches}: stopped before the "
-                "optimiser's step; the last checkpoint is from before; try a lower lr"
-            )
+    def _descend(self, optimizer: Optimizer, name: str, losses: dict[str, Tensor]) -> None:
+        loss, slot = losses[name].detach(), self._judged[DESCENDED.index(name)]
+        slot.copy_(torch.where(self._diverged == 0, loss, slot))
+        self._diverged.copy_(torch.where(loss.isfinite(), self._diverged, 1))  # from now on nothing is stepped
+        if not optimizer.defaults.get("fused"):
+            self._check_finite()
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        self.manual_backward(losses[name])
         optimizer.step()
 
-    def _log_training(self, losses: dict[str, Tensor], images: int) -> None:
-        self._loss_sum += torch.stack([losses[name].detach() for name in LOSSES])
+    def _check_finite(self) -> None:
+        """Stop if a loss was no number since the last look; waits for the device."""
+        if not self._diverged:
+            return
+        name, value = next((n, v) for n, v in zip(DESCENDED, self._judged.tolist(), strict=True) if not isfinite(v))
+        raise TrainingDivergedError(
+            f"{name} is {value} at epoch {self.current_epoch}, batch {self._sound_batches.item()}: nothing was stepped "
+            "from there on; the last checkpoint is from before; try a lower lr"
+        )
+
+    def _log_training(self, losses: Tensor, images: int) -> None:
         self._losses_summed += 1
         for speed in (self._interval, self._epoch):
             speed.images += images * self.trainer.world_size
         if self.batches % self.trainer.log_every_n_steps:
             return
-        values = {f"train/{name}": losses[name].detach() for name in LOSSES}
-        values |= {f"train/lr_{n}": o.param_groups[0]["lr"] for n, o in zip("GD", self.trainer.optimizers, strict=True)}
+        self._check_finite()
+        values = {f"train/{name}": value for name, value in zip(LOSSES, losses.tolist(), strict=True)}
+        for name, optimizer in zip("GD", self.trainer.optimizers, strict=True):
+            values[f"train/lr_{name}"] = float(optimizer.param_groups[0]["lr"])
         values["train/images_per_s"] = self._interval.rate()
         self._interval.restart()
         self.log_dict(values, batch_size=images)
-        self.log_dict({"D": losses["loss_D"].detach(), "G": losses["loss_G"].detach()}, prog_bar=True, logger=False)
+        self.shown = {name: values[f"train/loss_{name}"] for name in "DG"}
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean of each loss, and its speed."""
+        self._check_finite()
         mean = self._loss_sum / max(self._losses_summed, 1)
         values = {f"train/{name}_epoch": value for name, value in zip(LOSSES, mean, strict=True)}
         values["train/images_per_s_epoch"] = self._epoch_rate or self._epoch.rate()
@@ -161,6 +211,7 @@ class ColorizationModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Take the epoch's speed before validation's time counts."""
+        self._check_finite()
         self._epoch_rate = self._epoch.rate()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -188,12 +239,13 @@ class ColorizationModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counters; refuse to save weights that are no numbers."""
-        for name, parameter in self.named_parameters():
-            if not torch.isfinite(parameter).all():
-                raise TrainingDivergedError(
-                    f"{name} is not finite at epoch {self.current_epoch}, batch {self.batches}: "
-                    "not saved; the last checkpoint is from before; try a lower lr"
-                )
+        self._check_finite()
+        if not torch.nn.utils.get_total_norm(self.parameters()).isfinite():
+            name = next((name for name, value in self.named_parameters() if not value.isfinite().all()), "the weights")
+            raise TrainingDivergedError(
+                f"{name}: not finite at epoch {self.current_epoch}, batch {self.batches}: "
+                "not saved; the last checkpoint is from before; try a lower lr"
+            )
         checkpoint["batches"] = self.batches
         checkpoint["losses"] = {"sum": self._loss_sum.tolist(), "batches": self._losses_summed}
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Adam, Optimizer
 
@@ -13,8 +15,15 @@ OPTIMIZERS = Registry("optimizer")
 
 
 @OPTIMIZERS.register("adam")
-def adam(params: Iterable[Parameter], lr: float, betas: Iterable[float]) -> Adam:
+def adam(params: Iterable[Parameter], lr: float, betas: Iterable[float], fused: bool = True) -> Adam:
     """Adam (Kingma & Ba 2015).
+
+    Args:
+        params: what it steps.
+        lr: learning rate.
+        betas: decay of the first and the second moment.
+        fused: one kernel steps all of ``params``; and it heeds ``found_inf``, so that a loss that is no number is
+            noticed without waiting for the device at every step.
 
     Raises:
         UserError: if ``lr`` is not positive or ``betas`` is not two numbers in [0, 1).
@@ -24,7 +33,7 @@ def adam(params: Iterable[Parameter], lr: float, betas: Iterable[float]) -> Adam
     betas = tuple(betas)
     if len(betas) != 2 or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):
         raise UserError(f"betas must be two numbers in [0, 1); got {list(betas)}")
-    return Adam(params, lr=lr, betas=betas)
+    return Adam(params, lr=lr, betas=betas, fused=fused)
 
 
 def build_optimizer(params: Iterable[Parameter], name: str, **kwargs: Any) -> Optimizer:
@@ -34,3 +43,15 @@ def build_optimizer(params: Iterable[Parameter], name: str, **kwargs: Any) -> Op
         UserError: if the name or an argument is unknown or out of range.
     """
     return OPTIMIZERS.build(name, params=params, **kwargs)
+
+
+def fit_states(optimizer: Optimizer) -> None:
+    """Give loaded states the device and the memory format of their parameters, as a fused optimiser needs.
+
+    A checkpoint may come from another device, or from a run whose engine laid out weights otherwise.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                like = parameter if value.shape == parameter.shape else value
+                state[name] = torch.empty_like(like, device=parameter.device).copy_(value)

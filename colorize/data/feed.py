@@ -1,0 +1,130 @@
+"""How the images of a batch reach the device: streamed from the store, or kept where the training runs."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from colorize.data.store import ImageStore
+from colorize.errors import UserError
+from colorize.lab import rgb_to_l_ab
+from colorize.machine import memory_available
+
+GPU_SHARE = 0.5  # of the free memory of a GPU that the images may take
+RAM_SHARE = 0.25  # of the free main memory
+COPIED = 256  # images at a time on their way to a GPU
+
+
+class Picks(NamedTuple):
+    """What the loader yields: which images, and which of them are mirrored."""
+
+    rows: Tensor  # (B,) int64, rows of the store
+    flips: Tensor  # (B,) bool
+
+
+class Pixels(NamedTuple):
+    """Picks with their images, on the device."""
+
+    rgb: Tensor  # (B, 3, H, W) uint8
+    flips: Tensor  # (B,) bool
+    ids: Tensor  # (B,) int64
+
+
+class Batch(NamedTuple):
+    """What the networks see."""
+
+    L: Tensor  # (B, 1, H, W) float32 in [-1, 1]
+    ab: Tensor  # (B, 2, H, W) float32 in [-1, 1]
+    ids: Tensor  # (B,) int64: COCO's image ids, or rows of the store
+
+
+class StreamedPixels:
+    """Reads each batch from the store's file and sends it to the device as uint8."""
+
+    def __init__(self, store: ImageStore, device: torch.device) -> None:
+        self.store = store
+        self.device = device
+
+    def take(self, picks: Picks) -> Pixels:
+        """Return the images of a batch on the device."""
+        parts = (self.store.gather(picks.rows), picks.flips, self.store.ids[picks.rows])
+        return Pixels(*(_sent(part, self.device) for part in parts))
+
+
+class DevicePixels:
+    """Keeps the whole store on the device as uint8: 2 GB for 10,000 images of 256x256."""
+
+    def __init__(self, store: ImageStore, device: torch.device) -> None:
+        self.device = device
+        self.ids = store.ids.to(device)
+        self.rgb = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device)
+        for rows in torch.arange(len(store.pixels)).split(COPIED):
+            self.rgb[rows[0] : rows[-1] + 1] = store.gather(rows).to(device)
+
+    def take(self, picks: Picks) -> Pixels:
+        """Return the images of a batch; only their numbers travel."""
+        rows = _sent(picks.rows, self.device)
+        return Pixels(self.rgb[rows], _sent(picks.flips, self.device), self.ids[rows])
+
+
+class LabCache:
+    """Keeps images in main memory as Lab, each converted when it is first asked for.
+
+    The conversion takes a CPU far longer than to read the result again. Values are rounded to float16, at most 0.012
+    in L* and 0.027 in ab, a tenth of what 8 bits a channel already cost. 3.9 GB for 10,000 images of 256x256.
+    """
+
+    def __init__(self, store: ImageStore, device: torch.device) -> None:
+        self.store = store
+        self.device = device
+        self.lab = torch.empty(store.pixels.shape, dtype=torch.float16)  # its memory is taken as it is filled
+        self.filled = torch.zeros(len(self.lab), dtype=torch.bool)
+
+    def take(self, picks: Picks) -> Batch:
+        """Return a batch, mirrored as picked."""
+        for row in picks.rows[~self.filled[picks.rows]].unique().split(1):  # one at a time stays in the CPU's cache
+            self.lab[row] = torch.cat(rgb_to_l_ab(self.store.gather(row).float() / 255), dim=1).half()
+            self.filled[row] = True
+        _, _, height, width = self.lab.shape
+        L = torch.empty(len(picks.rows), 1, height, width)
+        ab = torch.empty(len(picks.rows), 2, height, width)
+        for number, (row, flip) in enumerate(zip(picks.rows.tolist(), picks.flips.tolist(), strict=True)):
+            lab = self.lab[row].flip(-1) if flip else self.lab[row]
+            L[number] = lab[:1]
+            ab[number] = lab[1:]
+        return Batch(L, ab, self.store.ids[picks.rows])
+
+
+Feed = StreamedPixels | DevicePixels | LabCache
+
+
+def choose_feed(store: ImageStore, device: torch.device, resident: bool | str) -> Feed:
+    """Decide where the images stay.
+
+    Args:
+        store: the images.
+        device: where batches are used.
+        resident: keep them there; ``auto`` does where they take no more than a share of the free memory.
+    Raises:
+        UserError: if ``resident`` is none of these.
+    """
+    if resident not in (True, False, "auto"):
+        raise UserError(f"engine.resident must be auto, true or false; got {resident}")
+    kind, size, room = {
+        "cuda": (DevicePixels, store.pixels.nbytes, lambda: GPU_SHARE * torch.cuda.mem_get_info(device)[0]),
+        "cpu": (LabCache, 2 * store.pixels.nbytes, lambda: RAM_SHARE * memory_available()),
+    }.get(device.type, (DevicePixels, store.pixels.nbytes, lambda: 0))
+    if resident is True or (resident == "auto" and size <= room()):
+        return kind(store, device)
+    return StreamedPixels(store, device)
+
+
+def to_batch(pixels: Pixels) -> Batch:
+    """Mirror the marked images and split all into L and ab."""
+    rgb = torch.where(pixels.flips[:, None, None, None], pixels.rgb.flip(-1), pixels.rgb)
+    return Batch(*rgb_to_l_ab(rgb.float() / 255), pixels.ids)
+
+
+def _sent(part: Tensor, device: torch.device) -> Tensor:
+    """Send a tensor without waiting: from ordinary memory, CUDA waits for all that was launched before."""
+    return part.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else part.to(device)

@@ -1,0 +1,25 @@
+"""What this machine offers: processor cores that may be used, and arithmetic that they do fast."""
+
+import os
+from pathlib import Path
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of processor time, and of time
+
+
+def cores() -> int:
+    """Return how many cores this process may use: of its affinity, and within its container's quota."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = QUOTA.read_text().split()
+    except (OSError, ValueError):
+        return here
+    return here if quota == "max" else max(1, min(here, round(int(quota) / int(period))))
+
+
+def memory_available() -> int:
+    """Return the bytes of memory that can be taken without swapping; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)

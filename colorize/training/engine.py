@@ -1,0 +1,137 @@
+"""How the arithmetic of training is done: what is fastest on the device, and the same training."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from colorize.errors import UserError
+from colorize.machine import cores
+
+FAST_BF16 = ("avx512_bf16", "amx_bf16")  # instructions without which bf16 on a CPU is slower than float32
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Choices of arithmetic; each is a key of ``conf/engine/default.yaml``, which says what it bought.
+
+    Args:
+        channels_last: keep weights and activations as (B, H, W, C), as matrix units read them.
+        compile: let torch.compile fuse the operations of both networks and of the colour conversion.
+        cuda_graphs: record D's and G's step once and replay it: one launch instead of a thousand.
+        async_checkpoints: write checkpoints in a thread, from a copy of the weights.
+        threads: of the CPU; ``None`` leaves torch's choice.
+    """
+
+    channels_last: bool = False
+    compile: bool = False
+    cuda_graphs: bool = False
+    async_checkpoints: bool = False
+    threads: int | None = None
+
+
+def choose_engine(settings: Mapping[str, Any], device: torch.device, one_device: bool = True) -> Engine:
+    """Replace every ``auto`` by what suits the device.
+
+    Args:
+        settings: a value for every field of `Engine`; ``auto`` or as there.
+        device: where training runs.
+        one_device: whether it runs there alone.
+    Raises:
+        UserError: if a value is of the wrong kind, or CUDA graphs are asked for where there can be none.
+    """
+    on_cuda = device.type == "cuda"
+    best = {
+        "channels_last": device.type != "mps",
+        "compile": False,
+        "cuda_graphs": on_cuda and one_device,
+        "async_checkpoints": on_cuda,
+        "threads": None if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ else cores(),
+    }
+    chosen = {key: best[key] if value == "auto" else value for key, value in settings.items()}
+    for key, value in chosen.items():
+        if key == "threads":
+            fits = value is None or (isinstance(value, int) and value >= 1)
+        else:
+            fits = isinstance(value, bool)
+        if not fits:
+            kind = "a whole number of at least 1" if key == "threads" else "true or false"
+            raise UserError(f"engine.{key} must be auto or {kind}; got {value}")
+    if chosen["cuda_graphs"] and not best["cuda_graphs"]:
+        raise UserError("engine.cuda_graphs=true needs one CUDA GPU, and one only: leave it at auto")
+    return Engine(**chosen)
+
+
+def choose_precision(asked: str, device: torch.device) -> str:
+    """Replace ``auto``: bf16 where the device multiplies it fast, else float32.
+
+    Raises:
+        UserError: if it is none of ``auto``, ``32`` and ``bf16-mixed``.
+    """
+    choices = ("auto", "32", "bf16-mixed")
+    if asked not in choices:
+        raise UserError(f"unknown trainer.precision {asked!r}; choose one of {list(choices)}")
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+        fast = any(capabilities.get(name) for name in FAST_BF16)
+    return "bf16-mixed" if fast else "32"
+
+
+class CudaGraphStep:
+    """A training step that is recorded as one CUDA graph and then replayed (Graham et al., PyTorch 1.10).
+
+    The first calls run as they are: cuDNN chooses its kernels, torch.compile compiles, Adam makes its moments.
+    Random draws inside follow the global generator's seed at each replay, as they would without a graph. All of it
+    runs on one stream of its own, for the default one cannot be recorded.
+
+    Args:
+        step: ``(L, ab)`` to losses; works in place on weights and optimisers, and never waits for the device.
+        optimizers: whose learning rates, tensors from here on, can change between replays.
+    """
+
+    WARM_UP = 3  # calls before recording
+
+    def __init__(self, step: Any, optimizers: list[torch.optim.Optimizer]) -> None:
+        self.step = step
+        self.stream = torch.cuda.Stream()
+        self.calls = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            device = group["params"][0].device
+            group["capturable"] = True
+            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device)
+
+    def __call__(self, L: Tensor, ab: Tensor) -> Tensor:
+        """Step on one batch; the result is overwritten by the next call."""
+        self.calls += 1
+        if self.calls <= self.WARM_UP:
+            return self._warm_up(L, ab)
+        if self.graph is None:
+            self._record(L, ab)
+        if L.shape != self.L.shape:
+            return self.step(L, ab)
+        self.L.copy_(L)
+        self.ab.copy_(ab)
+        self.graph.replay()
+        return self.losses
+
+    def _warm_up(self, L: Tensor, ab: Tensor) -> Tensor:
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            losses = self.step(L, ab)
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return losses
+
+    def _record(self, L: Tensor, ab: Tensor) -> None:
+        self.L, self.ab = L.clone(), ab.clone()
+        self.graph = torch.cuda.CUDAGraph()
+        # thread_local: a thread that writes a checkpoint or a picture meanwhile may use the GPU
+        with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
+            self.losses = self.step(self.L, self.ab)
