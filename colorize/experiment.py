@@ -1,5 +1,6 @@
 """From a config to a trained model: seed, data, module, callbacks, loggers, trainer, fit, summary."""
 
+import contextlib
 import json
 import logging
 import os
@@ -10,13 +11,12 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
-import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -33,7 +33,7 @@ from colorize.files import replacing
 from colorize.inference import choose_device
 from colorize.training import ColorizationModule
 from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO
-from colorize.training.engine import choose_engine, choose_precision
+from colorize.training.engine import Engine, choose_engine, prepare_process
 
 log = logging.getLogger(__name__)
 
@@ -49,54 +49,22 @@ def train(cfg: DictConfig) -> dict[str, float]:
         UserError: for a mistake in the config, the data or the checkpoint.
     """
     check(cfg)
-    device = choose_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto")
-    precision = choose_precision(str(cfg.trainer.precision), device)
-    settings = OmegaConf.to_container(cfg.engine, resolve=True)
-    resident = settings.pop("resident")
-    engine = choose_engine(settings, device, one_device=cfg.trainer.devices == 1 and cfg.trainer.num_nodes == 1)
+    engine = engine_of(cfg)
     run_dir = Path(cfg.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    config = OmegaConf.to_container(cfg, resolve=True)
     ckpt_path = find_checkpoint(cfg)
     resumed = (ckpt_path, read_checkpoint(ckpt_path)) if ckpt_path else None
     if resumed:
-        check_resumable(*resumed, config)
+        check_resumable(*resumed, OmegaConf.to_container(cfg, resolve=True))
     started = time.perf_counter()
     with warnings.catch_warnings():
         silence_known_warnings()
-        if engine.threads:
-            torch.set_num_threads(engine.threads)
-        data = ColorizationDataModule(
-            seed=cfg.seed,
-            val_images=cfg.val_images,
-            resident=resident,
-            compile=engine.compile,
-            **config["data"],
-        )
-        module = ColorizationModule(
-            generator=config["generator"],
-            discriminator=config["discriminator"],
-            loss=config["loss"],
-            optim=config["optim"],
-            image_size=cfg.image_size,
-            seed=cfg.seed,
-            provenance={"config": config, "version": colorize.__version__, "commit": commit()},
-            engine=engine,
-        )
+        prepare_process(engine)
+        data = build_data(cfg, engine)
+        module = build_module(cfg, engine)
         data.prepare_data()  # before any logger starts: a missing data set leaves no empty run behind
-        name, group = _identity()
         try:
-            trainer = Trainer(
-                **config["trainer"] | {"precision": precision},
-                max_epochs=cfg.max_epochs,
-                callbacks=[*hydra.utils.instantiate(cfg.callbacks).values(), tracking.WandbIdentity()],
-                logger=tracking.build_loggers(cfg.logger, run_dir, flatten(config), name, group, resumed),
-                plugins=[AsyncCheckpointIO() if engine.async_checkpoints else AtomicCheckpointIO()],
-                default_root_dir=run_dir,
-                num_sanity_val_steps=0,
-                enable_progress_bar="progress" in cfg.callbacks,  # else Lightning adds one of its own
-                use_distributed_sampler=False,  # the sampler shards by itself
-            )
+            trainer = build_trainer(cfg, engine, resumed)
             trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
             metrics = numbers(trainer.callback_metrics)
             # Not all were scored after the last epoch, or that validation was interrupted
@@ -104,12 +72,65 @@ def train(cfg: DictConfig) -> dict[str, float]:
                 trainer.validate(module, datamodule=data, verbose=False)
                 metrics |= numbers(trainer.callback_metrics)
         finally:
-            wandb.finish()  # else the next job of a sweep would continue this run
+            tracking.finish()
     if trainer.is_global_zero:
-        how = {"precision": precision} | asdict(engine) | {"images": data.images_kept}
-        write_summary(run_dir / "summary.json", trainer, metrics, time.perf_counter() - started, how)
+        write_summary(run_dir / "summary.json", trainer, metrics, time.perf_counter() - started)
     log.info("%s %.4f; results in %s", cfg.optimized_metric, metrics.get(cfg.optimized_metric, float("nan")), run_dir)
     return metrics
+
+
+def engine_of(cfg: DictConfig) -> Engine:
+    """Decide how to compute, by the config and by what is here."""
+    device = choose_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto")
+    one_device = cfg.trainer.devices == 1 and cfg.trainer.num_nodes == 1
+    return choose_engine(
+        OmegaConf.to_container(cfg.engine, resolve=True), str(cfg.trainer.precision), device, one_device
+    )
+
+
+def build_data(cfg: DictConfig, engine: Engine) -> ColorizationDataModule:
+    """Build the data module of a config."""
+    how = {"val_images": cfg.val_images, "resident": engine.resident, "compile": engine.compile}
+    return ColorizationDataModule(seed=cfg.seed, **how, **OmegaConf.to_container(cfg.data, resolve=True))
+
+
+def build_module(cfg: DictConfig, engine: Engine) -> ColorizationModule:
+    """Build the networks, losses and optimisers of a config."""
+    config = OmegaConf.to_container(cfg, resolve=True)
+    return ColorizationModule(
+        generator=config["generator"],
+        discriminator=config["discriminator"],
+        loss=config["loss"],
+        optim=config["optim"],
+        image_size=cfg.image_size,
+        seed=cfg.seed,
+        provenance={"config": config, "version": colorize.__version__, "commit": commit()},
+        engine=engine,
+    )
+
+
+def build_trainer(cfg: DictConfig, engine: Engine, resumed: tuple[Path, dict[str, Any]] | None = None) -> Trainer:
+    """Build the trainer of a config, with its callbacks and loggers.
+
+    Args:
+        cfg: the composed config.
+        engine: as `engine_of` chose.
+        resumed: path and contents of the checkpoint that the run goes on from.
+    """
+    config = OmegaConf.to_container(cfg, resolve=True)
+    run_dir = Path(cfg.run_dir)
+    name, group = _identity()
+    return Trainer(
+        **config["trainer"] | {"precision": engine.precision},
+        max_epochs=cfg.max_epochs,
+        callbacks=[*hydra.utils.instantiate(cfg.callbacks).values(), tracking.WandbIdentity()],
+        logger=tracking.build_loggers(cfg.logger, run_dir, flatten(config), name, group, resumed),
+        plugins=[AsyncCheckpointIO() if engine.async_checkpoints else AtomicCheckpointIO()],
+        default_root_dir=run_dir,
+        num_sanity_val_steps=0,
+        enable_progress_bar="progress" in cfg.callbacks,  # else Lightning adds one of its own
+        use_distributed_sampler=False,  # the sampler shards by itself
+    )
 
 
 def numbers(metrics: Mapping[str, Tensor]) -> dict[str, float]:
@@ -229,9 +250,16 @@ def commit() -> str | None:
     return head + ("+" if changed else "")
 
 
-def write_summary(
-    path: Path, trainer: Trainer, metrics: dict[str, float], seconds: float, engine: dict[str, Any]
-) -> None:
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a result depends on, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], seconds: float) -> None:
     """Write what a run came to: metrics, seconds, images/s, peak memory, engine, machine, versions, commit."""
     on_gpu = torch.cuda.is_available() and trainer.strategy.root_device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -240,11 +268,11 @@ def write_summary(
         "seconds": round(seconds, 2),
         "images_per_s": metrics.get("train/images_per_s_epoch"),
         "peak_memory_bytes": peak,
-        "engine": engine,
+        "engine": asdict(trainer.lightning_module.engine) | {"resident": trainer.datamodule.images_kept},
         "epochs": trainer.current_epoch,
         "batches": trainer.lightning_module.batches,
         "device": torch.cuda.get_device_name() if on_gpu else f"{platform.machine()} CPU, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": versions(),
         "commit": commit(),
         "checkpoints": [str(found) for found in sorted(path.parent.glob("checkpoints/*.ckpt"))],
     }

@@ -1,5 +1,6 @@
-"""What this machine offers: processor cores that may be used, and arithmetic that they do fast."""
+"""What this machine offers: processor cores and memory."""
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -23,3 +24,14 @@ def memory_available() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for the next batch to take.
+
+    glibc otherwise maps every large tensor anew and returns it page by page. Elsewhere this does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: never give back the top of the heap
+        mallopt(-4, 0)  # M_MMAP_MAX: no tensor outside of the heap

@@ -3,6 +3,7 @@
 import netrc
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,10 @@ def build_loggers(
     loggers: list[Logger] = [CsvLogger(run_dir / "metrics.csv", resume_step)]
     mode = wandb_mode(settings["mode"])
     if mode != "disabled":
+        import wandb  # here: half a second that runs without W&B need not spend
+
+        # A run that starts looks for inputs of W&B's launch service, which nothing here stages: 1.6 s of imports
+        wandb.Run._detect_and_apply_job_inputs = lambda run: None
         loggers.append(
             WandbLogger(
                 project=settings["project"],
@@ -84,6 +89,12 @@ def build_loggers(
         except ModuleNotFoundError:
             raise UserError("logger.tensorboard=true needs: pip install 'colorize[tensorboard]'") from None
     return loggers
+
+
+def finish() -> None:
+    """End the W&B run, if there is one; else the next job of a sweep would continue it."""
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].finish()
 
 
 def wandb_mode(asked: str) -> str:

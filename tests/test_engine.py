@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import warnings
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from colorize.training.module import LOSSES
 from tests.conftest import small_config
 
 PLAIN = ["engine=plain", "trainer.precision=32", "optim.generator.fused=false", "optim.discriminator.fused=false"]
-AUTO = dict.fromkeys(("channels_last", "compile", "cuda_graphs", "async_checkpoints", "threads"), "auto")
+AUTO = dict.fromkeys([field.name for field in dataclasses.fields(Engine) if field.name != "precision"], "auto")
 STEPS = 20
 
 
@@ -58,6 +59,7 @@ def test_losses_of_20_steps_stay(plain: np.ndarray, photos: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compiled_losses_of_20_steps_stay(photos: Path, tmp_path: Path) -> None:
     small = ["image_size=16", "generator.n_down=2", "discriminator.n_down=1", "trainer.limit_val_batches=0"]
     small += ["~callbacks.best", "~callbacks.samples", "optimized_metric=train/loss_G"]
@@ -97,34 +99,35 @@ def test_a_run_continues_a_checkpoint_of_another_engine(photos: Path, tmp_path: 
 def test_a_cpu_gets_what_suits_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("colorize.training.engine.cores", lambda: 6)
-    assert choose_engine(AUTO, torch.device("cpu")) == Engine(channels_last=True, threads=6)
+    chosen = choose_engine(AUTO, "32", torch.device("cpu"))
+    assert chosen == Engine(channels_last=True, keep_memory=True, resident="auto", threads=6)
 
 
 def test_a_gpu_gets_what_suits_it() -> None:
-    chosen = choose_engine(AUTO, torch.device("cuda"))
-    assert chosen == Engine(channels_last=True, cuda_graphs=True, async_checkpoints=True)
+    chosen = choose_engine(AUTO, "32", torch.device("cuda"))
+    assert chosen == Engine(channels_last=True, cuda_graphs=True, async_checkpoints=True, resident="auto")
 
 
 def test_several_gpus_get_no_graphs() -> None:
-    assert not choose_engine(AUTO, torch.device("cuda"), one_device=False).cuda_graphs
+    assert not choose_engine(AUTO, "32", torch.device("cuda"), one_device=False).cuda_graphs
 
 
 def test_what_the_user_sets_wins() -> None:
-    settings = {"channels_last": False, "compile": True, "cuda_graphs": False, "async_checkpoints": False, "threads": 3}
-    assert choose_engine(settings, torch.device("cuda")) == Engine(compile=True, threads=3)
+    settings = dict.fromkeys(AUTO, False) | {"compile": True, "threads": 3}
+    assert choose_engine(settings, "32", torch.device("cuda")) == Engine(compile=True, threads=3)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("cuda_graphs", True, "engine.cuda_graphs=true needs one CUDA GPU"),
-        ("compile", "yes", "engine.compile must be auto or true or false; got yes"),
-        ("threads", 0, "engine.threads must be auto or a whole number of at least 1; got 0"),
+        ("compile", "yes", "engine.compile must be auto, true or false; got yes"),
+        ("threads", 0, "engine.threads must be auto, or a whole number of at least 1; got 0"),
     ],
 )
 def test_a_wrong_lever_is_named(key, value, message) -> None:
     with pytest.raises(UserError, match=message):
-        choose_engine(AUTO | {key: value}, torch.device("cpu"))
+        choose_engine(AUTO | {key: value}, "32", torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("instructions", "precision"), [({"avx512_bf16": True}, "bf16-mixed"), ({"avx2": True}, "32")])

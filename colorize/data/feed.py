@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from colorize.data.store import ImageStore
-from colorize.errors import UserError
 from colorize.lab import rgb_to_l_ab
 from colorize.machine import memory_available
 
@@ -105,11 +104,7 @@ def choose_feed(store: ImageStore, device: torch.device, resident: bool | str) -
         store: the images.
         device: where batches are used.
         resident: keep them there; ``auto`` does where they take no more than a share of the free memory.
-    Raises:
-        UserError: if ``resident`` is none of these.
     """
-    if resident not in (True, False, "auto"):
-        raise UserError(f"engine.resident must be auto, true or false; got {resident}")
     kind, size, room = {
         "cuda": (DevicePixels, store.pixels.nbytes, lambda: GPU_SHARE * torch.cuda.mem_get_info(device)[0]),
         "cpu": (LabCache, 2 * store.pixels.nbytes, lambda: RAM_SHARE * memory_available()),

@@ -144,7 +144,8 @@ class ColorizationDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fetch what is missing and build the image store, unless both are done."""
-        self._folder = self._build()
+        if self.store is None:
+            self._folder = self._build()
 
     def setup(self, stage: str | None = None) -> None:
         """Open the image store."""

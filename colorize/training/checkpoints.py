@@ -36,7 +36,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                     raise
                 raise OSError(kept.error.errno, kept.error.strerror, str(path)) from error
 
-
     def flush(self) -> None:
         """Return when everything is on disk, as it already is."""
 

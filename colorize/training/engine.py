@@ -9,35 +9,42 @@ import torch
 from torch import Tensor
 
 from colorize.errors import UserError
-from colorize.machine import cores
+from colorize.machine import cores, keep_freed_memory
 
 FAST_BF16 = ("avx512_bf16", "amx_bf16")  # instructions without which bf16 on a CPU is slower than float32
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Choices of arithmetic; each is a key of ``conf/engine/default.yaml``, which says what it bought.
+    """Choices of arithmetic; keys of ``conf/engine/default.yaml``, which says what each bought, and the precision.
 
     Args:
+        precision: ``32`` or ``bf16-mixed``; weights, losses and colour conversion are float32 in both.
         channels_last: keep weights and activations as (B, H, W, C), as matrix units read them.
         compile: let torch.compile fuse the operations of both networks and of the colour conversion.
         cuda_graphs: record D's and G's step once and replay it: one launch instead of a thousand.
         async_checkpoints: write checkpoints in a thread, from a copy of the weights.
+        keep_memory: freed memory stays with the process (see `keep_freed_memory`).
+        resident: images stay where training runs (see `choose_feed`); ``auto`` is decided when their size is known.
         threads: of the CPU; ``None`` leaves torch's choice.
     """
 
+    precision: str = "32"
     channels_last: bool = False
     compile: bool = False
     cuda_graphs: bool = False
     async_checkpoints: bool = False
+    keep_memory: bool = False
+    resident: bool | str = False
     threads: int | None = None
 
 
-def choose_engine(settings: Mapping[str, Any], device: torch.device, one_device: bool = True) -> Engine:
+def choose_engine(settings: Mapping[str, Any], precision: str, device: torch.device, one_device: bool = True) -> Engine:
     """Replace every ``auto`` by what suits the device.
 
     Args:
-        settings: a value for every field of `Engine`; ``auto`` or as there.
+        settings: a value for every other field of `Engine`; ``auto`` or as there.
+        precision: ``auto``, ``32`` or ``bf16-mixed``.
         device: where training runs.
         one_device: whether it runs there alone.
     Raises:
@@ -49,6 +56,8 @@ def choose_engine(settings: Mapping[str, Any], device: torch.device, one_device:
         "compile": False,
         "cuda_graphs": on_cuda and one_device,
         "async_checkpoints": on_cuda,
+        "keep_memory": device.type == "cpu",
+        "resident": "auto",
         "threads": None if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ else cores(),
     }
     chosen = {key: best[key] if value == "auto" else value for key, value in settings.items()}
@@ -56,13 +65,21 @@ def choose_engine(settings: Mapping[str, Any], device: torch.device, one_device:
         if key == "threads":
             fits = value is None or (isinstance(value, int) and value >= 1)
         else:
-            fits = isinstance(value, bool)
+            fits = isinstance(value, bool) or (key, value) == ("resident", "auto")
         if not fits:
-            kind = "a whole number of at least 1" if key == "threads" else "true or false"
-            raise UserError(f"engine.{key} must be auto or {kind}; got {value}")
+            kind = "or a whole number of at least 1" if key == "threads" else "true or false"
+            raise UserError(f"engine.{key} must be auto, {kind}; got {value}")
     if chosen["cuda_graphs"] and not best["cuda_graphs"]:
         raise UserError("engine.cuda_graphs=true needs one CUDA GPU, and one only: leave it at auto")
-    return Engine(**chosen)
+    return Engine(choose_precision(precision, device), **chosen)
+
+
+def prepare_process(engine: Engine) -> None:
+    """Set what holds for the whole process."""
+    if engine.threads:
+        torch.set_num_threads(engine.threads)
+    if engine.keep_memory:
+        keep_freed_memory()
 
 
 def choose_precision(asked: str, device: torch.device) -> str:

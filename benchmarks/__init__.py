@@ -1,0 +1,1 @@
+"""Programs that measure; each prints tables and writes them as JSON."""
