@@ -5,10 +5,10 @@ RUN := $(VENV)/bin/python
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test lint bench bench-gpu lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 19
 
 setup: $(VENV)/.ready  ## make the environment: .venv with the versions of requirements.lock
 
@@ -31,6 +31,16 @@ test: setup  ## run all tests
 lint: setup  ## check style and formatting
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+bench: setup  ## measure this machine's CPU, about 9 minutes: tables, and benchmarks/results/*.json
+	$(RUN) -m benchmarks.train_step --no-compile
+	$(RUN) -m benchmarks.data_path
+	$(RUN) -m benchmarks.inference
+	$(RUN) -m benchmarks.scaling
+
+# No setup: a GPU is often on a machine without a network; benchmarks/gpu_proof.py says what must be there
+bench-gpu:  ## measure one GPU, under 9 minutes; without .venv by PYTHON
+	$(if $(wildcard $(RUN)),$(RUN),$(PYTHON)) -m benchmarks.gpu_proof
 
 lock: setup  ## renew requirements.lock from pyproject.toml
 	$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \

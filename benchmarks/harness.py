@@ -21,6 +21,7 @@ from colorize.experiment import commit, versions
 from colorize.files import replacing
 from colorize.machine import cores
 
+ANSWER = "seconds: "  # before what a worker answers
 RESULTS = Path("benchmarks/results")
 DISTINCT = 500  # images of a synthetic store; more rows repeat them
 
@@ -134,6 +135,42 @@ def peak_memory() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class Worker:
+    """A process that takes its turns when it is told: for what a process can only be or not be as a whole.
+
+    Args:
+        module: run as ``python -m``; it calls `serve`.
+        args: its arguments.
+    """
+
+    def __init__(self, module: str, *args: str) -> None:
+        command = [sys.executable, "-m", module, *args]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def turn(self) -> list[float]:
+        """Let it run once; return its seconds.
+
+        Raises:
+            RuntimeError: if it ended instead.
+        """
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith(ANSWER):
+                return json.loads(line.removeprefix(ANSWER))
+        raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+
+    def close(self) -> None:
+        """End it."""
+        self.process.communicate()
+
+
+def serve(turn: Callable[[], list[float]]) -> None:
+    """Take turns as a `Worker`, until it is closed."""
+    for _ in sys.stdin:
+        print(f"{ANSWER}{json.dumps(turn())}", flush=True)
 
 
 def in_new_process(module: str, *args: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Training speed of the project's own module under its own Trainer, beside a plain loop that transcribes the report.
 
-    python -m benchmarks.train_step            # CPU: about 6 minutes on 2 cores
-    python -m benchmarks.train_step --device cuda --batch-sizes 16 64 256
+python -m benchmarks.train_step            # CPU: about 6 minutes on 2 cores
+python -m benchmarks.train_step --device cuda --batch-sizes 16 64 256
 """
 
 import copy
@@ -9,6 +9,9 @@ import logging
 import tempfile
 import time
 import warnings
+from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,19 +28,19 @@ from benchmarks import harness
 from colorize.data import Batch, ColorizationDataModule
 from colorize.data.store import ImageStore
 from colorize.experiment import build_data, build_module, build_trainer, engine_of, silence_known_warnings
-from colorize.machine import keep_freed_memory
 from colorize.seeds import seed_for
 from colorize.training import ColorizationModule
+from colorize.training.engine import prepare_process
 
 NOT_FUSED = ["optim.generator.fused=false", "optim.discriminator.fused=false"]
-FLOAT32 = ["trainer.precision=32", "engine.keep_memory=false"]  # memory is kept for the whole process: measured last
-LEVERS = {  # each adds to the one before
+LEVERS = {  # each adds to the one before; engine.keep_memory is for processes as a whole, hence not here
     "Trainer, engine=plain, float32": ["engine=plain", "trainer.precision=32", *NOT_FUSED],
-    "+ fused Adam, channels_last": ["engine.cuda_graphs=false", *FLOAT32],
-    "+ bf16": ["engine.cuda_graphs=false", "engine.keep_memory=false", "trainer.precision=bf16-mixed"],
+    "+ fused Adam, channels_last": ["engine.cuda_graphs=false", "trainer.precision=32"],
+    "+ bf16": ["engine.cuda_graphs=false", "trainer.precision=bf16-mixed"],
 }
 GRAPHS = {"+ CUDA graphs": ["engine.cuda_graphs=true", "trainer.precision=bf16-mixed"]}
-COMPILED = {"+ compile": ["engine.compile=true", "engine.keep_memory=false", "trainer.precision=bf16-mixed"]}
+COMPILED = {"+ compile": ["engine.compile=true", "trainer.precision=bf16-mixed"]}
+RATES = {torch.float32: "float32", torch.bfloat16: "bf16"}
 SMALL = ["image_size=64", "generator.n_down=6", "generator.num_filters=8", "discriminator.num_filters=8"]
 
 
@@ -118,14 +121,18 @@ class Variant:
 
     Args:
         overrides: of ``conf/train.yaml``.
+        batch: images a step.
         store: the images.
         run_dir: for what a run writes.
         warm_up: batches before the clock starts, each turn.
         steps: batches that count.
     """
 
-    def __init__(self, overrides: list[str], store: ImageStore, run_dir: Path, warm_up: int, steps: int) -> None:
-        self.cfg = config(run_dir, f"+trainer.limit_train_batches={warm_up + steps}", *overrides)
+    def __init__(
+        self, overrides: list[str], batch: int, store: ImageStore, run_dir: Path, warm_up: int, steps: int
+    ) -> None:
+        limit = f"trainer.limit_train_batches={warm_up + steps}"
+        self.cfg = config(run_dir, limit, f"batch_size={batch}", *overrides)
         self.engine = engine_of(self.cfg)
         self.module = build_module(self.cfg, self.engine)
         self.data = build_data(self.cfg, self.engine)
@@ -150,7 +157,7 @@ def config(run_dir: Path, *overrides: str) -> DictConfig:
     fixed = ["data=folder", "logger=csv", f"run_dir={run_dir}", "max_epochs=1", "trainer.limit_val_batches=0"]
     fixed += ["~callbacks.best", "~callbacks.last", "~callbacks.samples", "~callbacks.progress"]
     with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
-        return compose("train", [*fixed, *(o.removeprefix("+") for o in overrides)])
+        return compose("train", [*fixed, *overrides])
 
 
 def fit(cfg: DictConfig, module: ColorizationModule, data: ColorizationDataModule, *callbacks: Callback) -> Trainer:
@@ -198,91 +205,121 @@ def difference(variant: Variant, plain: PlainLoop) -> float:
     return worst
 
 
+def compare(report: harness.Report, common: list[str], store: ImageStore, folder: Path, args: Namespace) -> None:
+    """Measure the plain loop and the levers, one after another, in this process."""
+    gpu = args.device == "cuda"
+    levers = LEVERS | (GRAPHS if gpu else {}) | ({} if args.no_compile else COMPILED)
+    variants = {name: args.variant([*common, *lever], args.batch, store, folder) for name, lever in levers.items()}
+    same, base = next(iter(variants.values())), "plain loop, float32"
+    flops = flops_an_image(same.module, same.cfg.image_size)
+    plain = plain_of(same, args.device)
+    worst = difference(same, plain)
+    turns = {base: plain_turn(plain, same, store, args)} | {name: v.turn for name, v in variants.items()}
+    for turn in turns.values():  # compilers and allocators have their first time
+        turn()
+    for v in variants.values():
+        v.outside.clear()
+    seconds = harness.in_turns(turns, args.rounds)
+    ceilings = {kind: harness.matrix_rate(kind, args.device, 8192 if gpu else 1024) for kind in RATES}
+    rows = []
+    for name, found in seconds.items():
+        row = speeds(name, found, seconds[base], args.batch)
+        kind = torch.bfloat16 if name in variants and variants[name].engine.precision != "32" else torch.float32
+        row["of the matrix rate"] = f"{100 * flops * harness.rate(found, args.batch) / ceilings[kind]:.0f}%"
+        if name in variants:
+            row |= {"peak GB": variants[name].peak / 1e9} if gpu else {}
+            row |= {} if gpu else {"outside of the step": f"{100 * median(variants[name].outside):.2f}%"}
+        rows.append(row)
+    report.table(f"Training, batch {args.batch}, {same.cfg.image_size}x{same.cfg.image_size}, in turns", rows)
+    rates = ", ".join(f"{RATES[kind]} {value / 1e9:.0f} GFLOP/s" for kind, value in ceilings.items())
+    print(f"\nOne image costs {flops / 1e9:.1f} GFLOP a step; matrix products reach {rates}.")
+    print(f"engine=plain and the plain loop, on the same batches: losses differ by at most {worst:.1e}.", flush=True)
+
+
+def speeds(name: str, found: list[float], base: list[float], batch: int) -> dict[str, Any]:
+    """Return a row of the table."""
+    return {
+        "": name,
+        "images/s": harness.rate(found, batch),
+        "seconds a step": median(found),
+        "spread": harness.spread(found),
+        "x plain": median(a / b for a, b in zip(base, found, strict=True)),
+    }
+
+
+def plain_of(variant: Variant, device: str) -> PlainLoop:
+    """Return the plain loop with the networks of a variant."""
+    return PlainLoop(variant.module.generator.to(device), variant.module.discriminator.to(device))
+
+
+def plain_turn(plain: PlainLoop, like: Variant, store: ImageStore, args: Namespace) -> Callable[[], list[float]]:
+    """Return a turn of the plain loop on one fixed batch."""
+    fixed = like.data.val_batch(store.train_rows[: args.batch], torch.device(args.device))
+
+    def turn() -> list[float]:
+        harness.timed(lambda: plain.step(fixed.L, fixed.ab), like.warm_up if args.device == "cuda" else 0)
+        return [sum(harness.timed(lambda: plain.step(fixed.L, fixed.ab), like.steps)) / like.steps]
+
+    return turn
+
+
+def compare_defaults(report: harness.Report, args: Namespace) -> None:
+    """Measure the plain loop and the default engine, in processes of their own, which take turns."""
+    flags = ["--device", args.device, "--batch-sizes", str(args.batch), *(["--quick"] if args.quick else [])]
+    workers = {name: harness.Worker("benchmarks.train_step", *flags, "--serve", name) for name in ("plain", "default")}
+    for worker in workers.values():
+        worker.turn()
+    seconds = harness.in_turns({name: worker.turn for name, worker in workers.items()}, args.rounds)
+    for worker in workers.values():
+        worker.close()
+    names = {"plain": "plain loop, float32", "default": f"Trainer, trainer={'gpu' if args.device == 'cuda' else 'cpu'}"}
+    rows = [speeds(names[name], found, seconds["plain"], args.batch) for name, found in seconds.items()]
+    report.table(f"What one gets by default, batch {args.batch}; a process each, in turns", rows)
+
+
+def compare_batches(
+    report: harness.Report, common: list[str], store: ImageStore, folder: Path, args: Namespace
+) -> None:
+    """Measure the default engine by batch size."""
+    rows = []
+    for batch in [1, 2] if args.quick else args.batch_sizes:
+        variant = args.variant(common, batch, store, folder)
+        variant.turn()
+        found = harness.in_turns({"": variant.turn}, args.rounds)[""]
+        row = {"batch": batch, "images/s": harness.rate(found, batch), "spread (s)": harness.spread(found)}
+        rows.append(row | ({"peak GB": variant.peak / 1e9} if args.device == "cuda" else {}))
+    report.table(f"By batch size: {variant.engine}", rows)
+
+
 def main() -> None:
     """Measure and print."""
     parser = harness.arguments(__doc__)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 4, 1], help="the first for the comparison")
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 4, 1], help="the first for the comparisons")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: 2 minutes less")
+    parser.add_argument("--serve", choices=["plain", "default"], help="take turns, for another process")
     args = parser.parse_args()
-    gpu = args.device == "cuda"
-    rounds = 1 if args.quick else args.rounds
-    warm_up, steps = (12, 50) if gpu else (1, 1)
-    levers = LEVERS | (GRAPHS if gpu else {}) | ({} if args.no_compile else COMPILED)
-    common = ["trainer=gpu" if gpu else "trainer=cpu", *(SMALL if args.quick else [])]
-    batch = 4 if args.quick else args.batch_sizes[0]
-    with tempfile.TemporaryDirectory() as folder:
-        report = harness.Report("train_step")
-        size = config(Path(folder), *common).image_size
-        store = harness.synthetic_store(Path(folder) / "store", batch * (warm_up + steps), 0, size)
-
-        def variant(overrides: list[str], batch_size: int) -> Variant:
-            return Variant([*common, f"batch_size={batch_size}", *overrides], store, Path(folder), warm_up, steps)
-
-        variants = {name: variant(overrides, batch) for name, overrides in levers.items()}
-        same = next(iter(variants.values()))
-        flops = flops_an_image(same.module, size)
-        plain = PlainLoop(*(network.to(args.device) for network in (same.module.generator, same.module.discriminator)))
-        worst = difference(same, plain)
-        fixed = same.data.val_batch(store.train_rows[:batch], torch.device(args.device))
-        peaks = {}
-
-        def plain_turn() -> list[float]:
-            harness.timed(lambda: plain.step(fixed.L, fixed.ab), warm_up if gpu else 0)
-            return [sum(harness.timed(lambda: plain.step(fixed.L, fixed.ab), steps)) / steps]
-
-        turns = {"plain loop, float32": plain_turn} | {name: v.turn for name, v in variants.items()}
-        for turn in turns.values():  # compilers and allocators have their first time
-            turn()
-        for v in variants.values():
-            v.outside.clear()
-        seconds = harness.in_turns(turns, rounds)
-        if not gpu:
-            keep_freed_memory()
-            kept = {"plain loop": "plain loop, float32", "bf16": "+ bf16"}
-            kept_turns = {f"{name}, freed memory kept": turns[key] for name, key in kept.items()}
-            for turn in kept_turns.values():
-                turn()
-            seconds |= harness.in_turns(kept_turns, rounds)
-            variants["bf16, freed memory kept"] = variants["+ bf16"]
-        base = "plain loop, float32"
-        peaks |= {name: v.peak for name, v in variants.items()} if gpu else {}
-        rows = []
-        for name, found in seconds.items():
-            row: dict[str, Any] = {"": name, "images/s": harness.rate(found, batch), "seconds a step": median(found)}
-            row |= {"spread": harness.spread(found)}
-            row["x plain"] = median(a / b for a, b in zip(seconds[base], found, strict=True))
-            if name in variants and not gpu:
-                row["outside of the step"] = f"{100 * median(variants[name].outside):.2f}%"
-            if name in peaks:
-                row["peak GB"] = peaks[name] / 1e9
-            rows.append(row)
-        report.table(f"Training, batch {batch}, {size}x{size}, {rounds} rounds in turns", rows)
-        print(f"\nengine=plain against the plain loop, same batches: losses differ by at most {worst:.1e}")
-
-        wide = torch.bfloat16 if variants["+ bf16"].engine.precision != "32" else torch.float32
-        ceilings = {
-            "float32": harness.matrix_rate(torch.float32, args.device, 8192 if gpu else 1024),
-            "bf16": harness.matrix_rate(wide, args.device, 8192 if gpu else 1024),
-        }
-        shares = []
-        for name, found in seconds.items():
-            ceiling = ceilings["float32" if "float32" in name or "channels_last" in name else "bf16"]
-            reached = flops * harness.rate(found, batch)
-            shares.append({"": name, "GFLOP/s": reached / 1e9, "of the matrix rate": f"{100 * reached / ceiling:.0f}%"})
-        for name, value in ceilings.items():
-            shares.append({"": f"matrix product, {name}", "GFLOP/s": value / 1e9})
-        report.table(f"Share of the matrix rate; one image costs {flops / 1e9:.1f} GFLOP a step", shares)
-
-        rows = []
-        for batch_size in [1, 2] if args.quick else args.batch_sizes:
-            v = variant([], batch_size)
-            v.turn()
-            found = harness.in_turns({"default": v.turn}, rounds)["default"]
-            row = {"batch": batch_size, "images/s": harness.rate(found, batch_size), "spread (s)": harness.spread(found)}
-            rows.append(row | ({"peak GB": v.peak / 1e9} if gpu else {}))
-            del v
-        report.table(f"Default engine by batch size: {engine_of(config(Path(folder), *common))}", rows)
+    args.rounds = 1 if args.quick else args.rounds
+    args.batch = 4 if args.quick else args.batch_sizes[0]
+    warm_up, steps = (12, 50) if args.device == "cuda" else (1, 1)
+    args.variant = partial(Variant, warm_up=warm_up, steps=steps)
+    common = ["trainer=gpu" if args.device == "cuda" else "trainer=cpu", *(SMALL if args.quick else [])]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        largest = max(args.batch, *args.batch_sizes) * (warm_up + steps)
+        store = harness.synthetic_store(folder / "store", largest, 0, config(folder, *common).image_size)
+        if args.serve == "default":
+            variant = args.variant(common, args.batch, store, folder)
+            prepare_process(variant.engine)
+            harness.serve(variant.turn)
+        elif args.serve == "plain":
+            variant = args.variant([*common, *next(iter(LEVERS.values()))], args.batch, store, folder)
+            harness.serve(plain_turn(plain_of(variant, args.device), variant, store, args))
+        else:
+            report = harness.Report("train_step")
+            compare_defaults(report, args)
+            compare_batches(report, common, store, folder, args)
+            compare(report, common, store, folder, args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A checkpoint is whole, plain data, and of this project; anything else is one line."""
 
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 
 from colorize.checkpoint import load_generator, read_checkpoint
 from colorize.errors import UserError
-from colorize.training.checkpoints import AtomicCheckpointIO
+from colorize.training import checkpoints
+from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO
 
 
 @pytest.fixture
@@ -47,6 +49,49 @@ def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch) -> None:
     with pytest.raises(OSError, match="No space left on device"):
         AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(100_000)}, tmp_path / "x.ckpt")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def slow_disk(monkeypatch) -> threading.Event:
+    """Hold up what is written until the event is set."""
+    write, free = AtomicCheckpointIO.save_checkpoint, threading.Event()
+
+    def wait_and_write(self, *args) -> None:
+        free.wait(30)
+        write(self, *args)
+
+    monkeypatch.setattr(AtomicCheckpointIO, "save_checkpoint", wait_and_write)
+    return free
+
+
+def test_what_is_written_in_the_background_is_what_was_when_it_was_asked_for(tmp_path, slow_disk) -> None:
+    weight, writer = torch.zeros(3), AsyncCheckpointIO()
+    writer.save_checkpoint({"weight": weight}, tmp_path / "x.ckpt")
+    weight += 1
+    assert not (tmp_path / "x.ckpt").exists()
+    slow_disk.set()
+    writer.flush()
+    assert torch.load(tmp_path / "x.ckpt", weights_only=True)["weight"].tolist() == [0, 0, 0]
+
+
+def test_a_slow_disk_leaves_out_checkpoints_not_the_last(tmp_path, slow_disk, monkeypatch) -> None:
+    written, replacing = [], checkpoints.replacing
+    monkeypatch.setattr(checkpoints, "replacing", lambda path: written.append(path) or replacing(path))
+    writer = AsyncCheckpointIO()
+    for number in range(5):
+        writer.save_checkpoint({"number": number}, tmp_path / "x.ckpt")
+    slow_disk.set()
+    writer.teardown()
+    assert torch.load(tmp_path / "x.ckpt", weights_only=True)["number"] == 4
+    assert len(written) == 2  # the one that was being written, and the last
+
+
+def test_a_failure_in_the_background_is_told(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    writer = AsyncCheckpointIO()
+    writer.save_checkpoint({}, tmp_path / "file" / "y.ckpt")
+    with pytest.raises(OSError):
+        writer.flush()
 
 
 def test_a_missing_checkpoint_is_named(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,17 +82,22 @@ def test_validation_covers_every_image_once(data) -> None:
     assert rows.tolist() == data.store.val_rows.tolist()
 
 
-def test_the_reports_numbers_give_500_and_125_batches_of_its_shapes(tmp_path) -> None:
-    """A store of 10,000 entries at 256x256, as a sparse file: the loaders count it, one batch is read."""
-    folder = tmp_path / "store"
+def sparse_store(folder: Path, train: int, val: int) -> ImageStore:
+    """Make a store of black images of 256x256, which take no space."""
     folder.mkdir()
-    shape = [10_000, 3, 256, 256]
+    shape = [train + val, 3, 256, 256]
     (folder / "pixels.u8").touch()
     os.truncate(folder / "pixels.u8", int(np.prod(shape)))
-    index = {"shape": shape, "val": list(range(2000)), "train": list(range(2000, 10_000)), "ids": list(range(10_000))}
-    (folder / "index.json").write_text(json.dumps(index | {"skipped": 0}))
+    rows = list(range(train + val))
+    index = {"shape": shape, "val": rows[:val], "train": rows[val:], "ids": rows, "skipped": 0}
+    (folder / "index.json").write_text(json.dumps(index))
+    return ImageStore(folder)
+
+
+def test_the_reports_numbers_give_500_and_125_batches_of_its_shapes(tmp_path) -> None:
+    """The loaders count the entries, one batch is read."""
     data = ColorizationDataModule("folder")
-    data.store = ImageStore(folder)
+    data.store = sparse_store(tmp_path / "store", train=8000, val=2000)
     assert len(EpochSampler(data.store.train_rows, data.batch_size, 0)) == 500
     assert len(data.val_dataloader()) == 125
     batch = data.val_batch(next(iter(data.val_dataloader())).rows, torch.device("cpu"))

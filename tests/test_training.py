@@ -12,6 +12,7 @@ from PIL import Image
 from colorize.checkpoint import load_generator, read_checkpoint
 from colorize.errors import UserError
 from colorize.experiment import train
+from colorize.metrics import ImageScores
 from colorize.training import TrainingDivergedError
 from colorize.training.module import LOSSES
 from tests.conftest import small_config
@@ -62,6 +63,14 @@ def test_validation_logs_the_losses_and_the_scores(rows) -> None:
     validations = [row for row in rows if row["val/l1"]]
     assert len(validations) == 2
     assert all(row[f"val/{name}"] for row in validations for name in names)
+
+
+def test_a_part_is_scored_after_each_epoch_and_all_at_the_end(make_config, tmp_path, monkeypatch) -> None:
+    scored = []
+    monkeypatch.setattr(ImageScores, "compute", lambda self: scored.append(len(torch.cat(self.scores))) or {})
+    metrics = train(make_config("max_epochs=2", "val_images=2", "optimized_metric=val/loss_G"))
+    assert scored == [2, 2, 5]
+    assert metrics["val/loss_G"] > 0 and metrics["train/loss_G_epoch"] > 0
 
 
 def test_speed_is_logged(rows) -> None:

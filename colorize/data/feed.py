@@ -81,7 +81,7 @@ class LabCache:
 
     def take(self, picks: Picks) -> Batch:
         """Return a batch, mirrored as picked."""
-        for row in picks.rows[~self.filled[picks.rows]].unique().split(1):  # one at a time stays in the CPU's cache
+        for row in picks.rows[~self.filled[picks.rows]].unique()[:, None]:  # one at a time stays in the CPU's cache
             self.lab[row] = torch.cat(rgb_to_l_ab(self.store.gather(row).float() / 255), dim=1).half()
             self.filled[row] = True
         _, _, height, width = self.lab.shape

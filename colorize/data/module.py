@@ -16,7 +16,6 @@ from colorize.data.store import ImageStore, build_store
 from colorize.errors import UserError
 from colorize.seeds import seed_for
 
-
 CUDA_VAL_BATCH = 64  # images at least: without gradients they fit, and a GPU is idle between small batches
 
 
