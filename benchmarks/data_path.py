@@ -18,7 +18,7 @@ from skimage.color import rgb2lab
 
 from benchmarks import harness
 from colorize.data.decode import PARALLEL_FROM
-from colorize.data.feed import LabCache, Picks, StreamedPixels, to_batch
+from colorize.data.feed import LabCache, Picks, StreamedPixels
 from colorize.data.scenes import draw_scene
 from colorize.data.sources import SOURCES
 from colorize.data.store import ImageStore, build_store
@@ -101,7 +101,7 @@ def main() -> None:
         turns = {
             "report's way": lambda: [seconds_an_image(reports, batches)],
             "store, being built": build_one,
-            "store, warm: streamed": of(lambda picks: to_batch(streamed.take(picks)), batches),
+            "store, warm: streamed": of(streamed.take, batches),
             "store, warm: kept as Lab": of(cache.take, 20 * batches),
         }
         for turn in list(turns.values())[2:]:

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import harness
 from benchmarks.train_step import SMALL, Variant
-from colorize.data.feed import StreamedPixels, to_batch
+from colorize.data.feed import StreamedPixels
 from colorize.data.module import EpochSampler
 from colorize.data.store import ImageStore
 
@@ -35,7 +35,7 @@ def read(folder: Path, batches: int) -> dict[str, float]:
         picks += [p for p, _ in zip(epoch, range(batches - len(picks)), strict=False)]
     ready = time.perf_counter()
     for batch in picks:
-        to_batch(feed.take(batch))
+        feed.take(batch)
     return {"open": opened - start, "epoch": begun - opened, "image": (time.perf_counter() - ready) / (batches * BATCH)}
 
 

@@ -46,9 +46,8 @@ def test_lab_kept_in_memory_is_converted_once(store, monkeypatch) -> None:
 
 
 def test_a_compiled_conversion_is_the_same(store) -> None:
-    pixels = StreamedPixels(store, CPU).take(PICKS)
-    compiled = torch.compile(to_batch, backend="aot_eager")(pixels)
-    torch.testing.assert_close(compiled.ab, to_batch(pixels).ab)
+    compiled = StreamedPixels(store, CPU, torch.compile(to_batch, backend="aot_eager"))
+    torch.testing.assert_close(compiled.take(PICKS).ab, StreamedPixels(store, CPU).take(PICKS).ab)
 
 
 @pytest.mark.parametrize(

@@ -67,11 +67,11 @@ def test_batches_are_lab_of_the_stores_images(data) -> None:
 
 
 def test_flipped_images_are_mirrored(data) -> None:
-    from colorize.data.feed import Picks, to_batch
+    from colorize.data.feed import Picks
 
     rows = data.store.train_rows[:2]
     picks = Picks(rows, torch.tensor([True, False]))
-    batch = to_batch(data.transfer_batch_to_device(picks, torch.device("cpu"), 0))
+    batch = data.transfer_batch_to_device(picks, torch.device("cpu"), 0)
     plain = data.val_batch(rows, torch.device("cpu"))
     assert torch.equal(batch.L[0], plain.L[0].flip(-1)) and torch.equal(batch.ab[0], plain.ab[0].flip(-1))
     assert torch.equal(batch.L[1], plain.L[1])

@@ -1,5 +1,6 @@
 """How the images of a batch reach the device: streamed from the store, or kept where the training runs."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from colorize.data.store import ImageStore
 from colorize.lab import rgb_to_l_ab
 from colorize.machine import memory_available
 
+Convert = Callable[["Pixels"], "Batch"]
 GPU_SHARE = 0.5  # of the free memory of a GPU that the images may take
 RAM_SHARE = 0.25  # of the free main memory
 COPIED = 256  # images at a time on their way to a GPU
@@ -37,30 +39,59 @@ class Batch(NamedTuple):
     ids: Tensor  # (B,) int64: COCO's image ids, or rows of the store
 
 
-class StreamedPixels:
-    """Reads each batch from the store's file and sends it to the device as uint8."""
+def to_batch(pixels: Pixels) -> Batch:
+    """Mirror the marked images and split all into L and ab."""
+    rgb = torch.where(pixels.flips[:, None, None, None], pixels.rgb.flip(-1), pixels.rgb)
+    return Batch(*rgb_to_l_ab(rgb.float() / 255), pixels.ids)
 
-    def __init__(self, store: ImageStore, device: torch.device) -> None:
+
+class StreamedPixels:
+    """Reads each batch from the store's file, sends it to the device as uint8 and converts it there.
+
+    Args:
+        store: the images.
+        device: where batches are used.
+        convert: `to_batch`, or a compiled form of it.
+    """
+
+    def __init__(self, store: ImageStore, device: torch.device, convert: Convert = to_batch) -> None:
         self.store = store
         self.device = device
+        self.convert = convert
+        # Kornia's conversion waits for its stream twice a batch. On one of its own, it does not wait for training
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def take(self, picks: Picks) -> Pixels:
+    def take(self, picks: Picks) -> Batch:
+        """Return a batch on the device, mirrored as picked."""
+        if self.stream is None:
+            return self.convert(self.pixels(picks))
+        with torch.cuda.stream(self.stream):
+            batch = self.convert(self.pixels(picks))
+        training = torch.cuda.current_stream(self.device)
+        training.wait_stream(self.stream)
+        for part in batch:
+            part.record_stream(training)
+        return batch
+
+    def pixels(self, picks: Picks) -> Pixels:
         """Return the images of a batch on the device."""
         parts = (self.store.gather(picks.rows), picks.flips, self.store.ids[picks.rows])
         return Pixels(*(_sent(part, self.device) for part in parts))
 
 
-class DevicePixels:
+class DevicePixels(StreamedPixels):
     """Keeps the whole store on the device as uint8: 2 GB for 10,000 images of 256x256."""
 
-    def __init__(self, store: ImageStore, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, store: ImageStore, device: torch.device, convert: Convert = to_batch) -> None:
+        super().__init__(store, device, convert)
         self.ids = store.ids.to(device)
         self.rgb = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device)
         for rows in torch.arange(len(store.pixels)).split(COPIED):
             self.rgb[rows[0] : rows[-1] + 1] = store.gather(rows).to(device)
+        if self.stream is not None:
+            self.stream.wait_stream(torch.cuda.current_stream(device))
 
-    def take(self, picks: Picks) -> Pixels:
+    def pixels(self, picks: Picks) -> Pixels:
         """Return the images of a batch; only their numbers travel."""
         rows = _sent(picks.rows, self.device)
         return Pixels(self.rgb[rows], _sent(picks.flips, self.device), self.ids[rows])
@@ -94,30 +125,23 @@ class LabCache:
         return Batch(L, ab, self.store.ids[picks.rows])
 
 
-Feed = StreamedPixels | DevicePixels | LabCache
-
-
-def choose_feed(store: ImageStore, device: torch.device, resident: bool | str) -> Feed:
+def choose_feed(
+    store: ImageStore, device: torch.device, resident: bool | str, convert: Convert = to_batch
+) -> StreamedPixels | LabCache:
     """Decide where the images stay.
 
     Args:
         store: the images.
         device: where batches are used.
         resident: keep them there; ``auto`` does where they take no more than a share of the free memory.
+        convert: `to_batch`, or a compiled form of it.
     """
-    kind, size, room = {
-        "cuda": (DevicePixels, store.pixels.nbytes, lambda: GPU_SHARE * torch.cuda.mem_get_info(device)[0]),
-        "cpu": (LabCache, 2 * store.pixels.nbytes, lambda: RAM_SHARE * memory_available()),
-    }.get(device.type, (DevicePixels, store.pixels.nbytes, lambda: 0))
-    if resident is True or (resident == "auto" and size <= room()):
-        return kind(store, device)
-    return StreamedPixels(store, device)
-
-
-def to_batch(pixels: Pixels) -> Batch:
-    """Mirror the marked images and split all into L and ab."""
-    rgb = torch.where(pixels.flips[:, None, None, None], pixels.rgb.flip(-1), pixels.rgb)
-    return Batch(*rgb_to_l_ab(rgb.float() / 255), pixels.ids)
+    if device.type == "cpu":
+        fits = resident == "auto" and 2 * store.pixels.nbytes <= RAM_SHARE * memory_available()
+        return LabCache(store, device) if resident is True or fits else StreamedPixels(store, device, convert)
+    room = GPU_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    kind = DevicePixels if resident is True or (resident == "auto" and store.pixels.nbytes <= room) else StreamedPixels
+    return kind(store, device, convert)
 
 
 def _sent(part: Tensor, device: torch.device) -> Tensor:

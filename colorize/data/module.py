@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from colorize.data.feed import Batch, Feed, Picks, Pixels, choose_feed, to_batch
+from colorize.data.feed import Batch, LabCache, Picks, StreamedPixels, choose_feed, to_batch
 from colorize.data.sources import SOURCES
 from colorize.data.store import ImageStore, build_store
 from colorize.errors import UserError
@@ -138,8 +138,8 @@ class ColorizationDataModule(LightningDataModule):
         self.resident = resident
         self.store: ImageStore | None = None
         self._folder: Path | None = None
-        self._feed: Feed | None = None
-        self._to_batch = torch.compile(to_batch) if compile else to_batch
+        self._feed: StreamedPixels | LabCache | None = None
+        self._convert = torch.compile(to_batch) if compile else to_batch
 
     def prepare_data(self) -> None:
         """Fetch what is missing and build the image store, unless both are done."""
@@ -206,21 +206,17 @@ class ColorizationDataModule(LightningDataModule):
         # Its own generator: starting a loader must not draw from the global one
         return DataLoader(_Passed(), sampler=batches, batch_size=None, generator=torch.Generator())
 
-    def transfer_batch_to_device(self, batch: Picks | Batch, device: torch.device, dataloader_idx: int) -> Any:
-        """Gather the images of the batch on the device."""
+    def transfer_batch_to_device(self, batch: Picks | Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Gather the images of the batch, mirror them and convert them to Lab, in float32, on the device."""
         if isinstance(batch, Batch):
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
         if self._feed is None or self._feed.device != device:
-            self._feed = choose_feed(self.store, device, self.resident)
+            self._feed = choose_feed(self.store, device, self.resident, self._convert)
         return self._feed.take(batch)
-
-    def on_after_batch_transfer(self, batch: Pixels | Batch, dataloader_idx: int) -> Batch:
-        """Mirror and convert to Lab, in float32, on the device."""
-        return batch if isinstance(batch, Batch) else self._to_batch(batch)
 
     def val_batch(self, rows: Tensor, device: torch.device) -> Batch:
         """Return chosen images of the store as a batch, without flips, outside of any loader."""
-        return self.on_after_batch_transfer(self.transfer_batch_to_device(_unflipped(rows), device, 0), 0)
+        return self.transfer_batch_to_device(_unflipped(rows), device, 0)
 
 
 def _unflipped(rows: Tensor) -> Picks:

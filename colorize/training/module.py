@@ -117,6 +117,7 @@ class ColorizationModule(LightningModule):
             if optimizer.defaults.get("fused"):
                 optimizer.found_inf = self._diverged  # while it is 1, the optimiser does nothing
         self._run_step = CudaGraphStep(self.step, self.trainer.optimizers) if self.engine.cuda_graphs else self.step
+        self._diverged.zero_()
         self._sound_batches.fill_(self.batches)
         self.on_train_epoch_start()  # a run resumed within an epoch does not see its start
 
@@ -170,7 +171,7 @@ class ColorizationModule(LightningModule):
     def _descend(self, optimizer: Optimizer, name: str, losses: dict[str, Tensor]) -> None:
         loss, slot = losses[name].detach(), self._judged[DESCENDED.index(name)]
         slot.copy_(torch.where(self._diverged == 0, loss, slot))
-        self._diverged.copy_(torch.where(loss.isfinite(), self._diverged, 1))  # from now on nothing is stepped
+        self._diverged.masked_fill_(~loss.isfinite(), 1)  # from now on nothing is stepped
         if not optimizer.defaults.get("fused"):
             self._check_finite()
         optimizer.zero_grad()
