@@ -34,9 +34,11 @@ lint: setup  ## check style and formatting
 
 bench: setup  ## measure this machine's CPU, about 9 minutes: tables, and benchmarks/results/*.json
 	$(RUN) -m benchmarks.train_step --no-compile
+	$(RUN) -m benchmarks.epoch
 	$(RUN) -m benchmarks.data_path
 	$(RUN) -m benchmarks.inference
 	$(RUN) -m benchmarks.scaling
+	$(RUN) -m benchmarks.start
 
 # No setup: a GPU is often on a machine without a network; benchmarks/gpu_proof.py says what must be there
 bench-gpu:  ## measure one GPU, under 9 minutes; without .venv by PYTHON

@@ -4,7 +4,7 @@ python -m benchmarks.data_path                    # draws its photographs; about
 python -m benchmarks.data_path --root FOLDER      # of JPEG files
 """
 
-import resource
+import itertools
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from benchmarks import harness
-from colorize.data.decode import PARALLEL_FROM
+from colorize.data import decode
 from colorize.data.feed import LabCache, Picks, StreamedPixels
 from colorize.data.scenes import draw_scene
 from colorize.data.sources import SOURCES
@@ -26,7 +26,7 @@ from colorize.machine import cores
 
 SIZE = 256
 BATCH = 16
-ALONE = PARALLEL_FROM - PARALLEL_FROM % BATCH - BATCH  # images that the store decodes in this very process
+FILES = 96
 
 
 def draw_photos(folder: Path, count: int, width: int = 640, height: int = 480) -> Path:
@@ -73,10 +73,10 @@ def main() -> None:
         photos = folder / "photos"
         photos.mkdir()
         if args.root:
-            for path in sorted(p for p in args.root.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg"})[:ALONE]:
+            for path in sorted(p for p in args.root.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg"})[:FILES]:
                 (photos / path.name).symlink_to(path.resolve())
         else:
-            draw_photos(photos, ALONE)
+            draw_photos(photos, FILES)
         files = sorted(photos.iterdir())
         batches = len(files) // BATCH
         store = ImageStore(build(photos, folder / "first"))
@@ -89,18 +89,22 @@ def main() -> None:
             parts = [reports_way(path) for path in files[batch * BATCH : (batch + 1) * BATCH]]
             return [torch.stack(column) for column in zip(*parts, strict=True)]
 
-        def build_one(turn: list[int] = [0]) -> list[float]:  # noqa: B006 - counts its calls
-            turn[0] += 1
+        numbers = itertools.count()
+
+        def build_on_one_core() -> list[float]:
+            decode.cores = lambda: 1
             start = time.perf_counter()
-            build(photos, folder / f"store {turn[0]}")
-            return [(time.perf_counter() - start) / len(files)]
+            build(photos, folder / f"store {next(numbers)}")
+            seconds = (time.perf_counter() - start) / len(files)
+            decode.cores = cores
+            return [seconds]
 
         def of(take: Callable[[Picks], object], count: int) -> Callable[[], list[float]]:
             return lambda: [seconds_an_image(lambda b: take(Picks(rows[b % batches], flips)), count)]
 
         turns = {
             "report's way": lambda: [seconds_an_image(reports, batches)],
-            "store, being built": build_one,
+            "store, being built": build_on_one_core,
             "store, warm: streamed": of(streamed.take, batches),
             "store, warm: kept as Lab": of(cache.take, 20 * batches),
         }
@@ -131,14 +135,13 @@ def main() -> None:
         found = time.perf_counter()
         build(many, folder / "stores")
         found = time.perf_counter() - found
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         report.table(
             f"The store, {copies} files, {cores()} cores",
             [
-                {"": "images/s while built, processes started", "value": copies / took},
+                {"": "images/s while built", "value": copies / took},
                 {"": "seconds to find it again", "value": found},
                 {"": "MB on disk an image", "value": (path / "pixels.u8").stat().st_size / copies / 1e6},
-                {"": "MB of memory, largest worker", "value": peak},
+                {"": "peak MB of memory, this whole process", "value": harness.peak_memory() / 1e6},
             ],
         )
 

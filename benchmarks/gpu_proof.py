@@ -234,6 +234,9 @@ def main() -> None:
         summary.append({"": f"minutes of the {epochs} epochs that were run", "value": sum(ran["epochs"]) / 60})
         speed = ran["metrics"]["train/images_per_s_epoch"]
         summary.append({"": "images/s within epochs", "value": speed})
+        within = (8000 if gpu else 64) / speed
+        share = f"{100 * (1 - within / epoch):.1f}%"
+        summary.append({"": "share of an epoch that is not training batches", "value": share})
         summary.append({"": "val/l1 after them", "value": ran["metrics"]["val/l1"]})
         summary.append({"": "minutes for all of this", "value": (time.perf_counter() - start) / 60})
         report.table(f"Summary: {harness.machine()}", summary)

@@ -88,7 +88,8 @@ def test_store_holds_the_resized_images(folder, tmp_path) -> None:
     assert len(rows) == 10
     for row in rows:
         expected = Image.open(row["file"]).resize((16, 16), Image.Resampling.BICUBIC)
-        assert np.array_equal(store.pixels[int(row["row"])].transpose(1, 2, 0), expected)
+        difference = store.pixels[int(row["row"])].transpose(1, 2, 0).astype(int) - np.asarray(expected)
+        assert np.abs(difference).max() <= 4 and np.abs(difference).mean() < 0.1  # of 255: both round between passes
 
 
 def test_manifest_names_each_files_sha256(folder, tmp_path) -> None:
@@ -114,12 +115,13 @@ def test_skipped_images_are_said(folder, tmp_path, caplog) -> None:
     assert "empty.jpg" in caplog.text and "page.jpg" in caplog.text
 
 
-def test_decoding_in_processes_gives_the_same_store(folder, tmp_path, monkeypatch) -> None:
+def test_decoding_in_threads_gives_the_same_store(folder, tmp_path, monkeypatch) -> None:
     from colorize.data import decode
 
     settings = {"num_train": None, "num_val": 2, "image_size": 16}
+    monkeypatch.setattr(decode, "cores", lambda: 1)
     alone = ImageStore(build_store(FolderSource(str(folder)), tmp_path / "a", **settings))
-    monkeypatch.setattr(decode, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(decode, "cores", lambda: 5)
     together = ImageStore(build_store(FolderSource(str(folder)), tmp_path / "b", **settings))
     assert np.array_equal(alone.pixels, together.pixels)
 

@@ -1,21 +1,20 @@
-"""Images decoded and resized into the rows of one file, in parallel processes that never import torch."""
+"""Images decoded and resized into the rows of one file, in parallel threads."""
 
 import hashlib
-import multiprocessing
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+import torch
+import torch.nn.functional as F
 from rich.progress import track
 
 from colorize.images import ImageError, is_near_grey, read_rgb
 from colorize.machine import cores
 
-PARALLEL_FROM = 64  # images; below it, starting processes takes longer than the work
 NEAR_GREY = "near-grey: no colour to learn from"
 
 
@@ -45,26 +44,24 @@ def reserve(descriptor: int, size: int) -> None:
 
 
 def decode_images(jobs: list[Job]) -> list[Outcome]:
-    """Do the jobs, on all cores where they are many."""
-    shown = {"description": "decoding images", "total": len(jobs), "disable": not sys.stderr.isatty()}
-    workers = cores()
-    if len(jobs) < PARALLEL_FROM or workers == 1:
-        return list(track(map(_decode, jobs), **shown))
-    context = multiprocessing.get_context("spawn")  # fork is unsafe once torch runs threads
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        return list(track(pool.map(_decode, jobs, chunksize=16), **shown))
+    """Do the jobs, on all cores: Pillow, torch and hashing all let other threads run."""
+    with ThreadPoolExecutor(cores()) as pool:
+        shown = {"description": "decoding images", "total": len(jobs), "disable": not sys.stderr.isatty()}
+        return list(track(pool.map(_decode, jobs), **shown))
 
 
 def _decode(job: Job) -> Outcome:
     try:
-        image = read_rgb(job.image).resize((job.size, job.size), Image.Resampling.BICUBIC)
+        image = read_rgb(job.image)
     except ImageError as error:
         return Outcome(job.row, reason=str(error))
-    array = np.asarray(image)
-    if is_near_grey(array):
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    # As Pillow's bicubic, but for some roundings, in a fifth of its time
+    resized = F.interpolate(pixels, (job.size, job.size), mode="bicubic", antialias=True)[0].contiguous().numpy()
+    if is_near_grey(resized.transpose(1, 2, 0)):
         return Outcome(job.row, reason=NEAR_GREY)
     with job.pixels.open("r+b") as file:
-        file.seek(job.row * array.size)
-        file.write(np.ascontiguousarray(array.transpose(2, 0, 1)).data)
+        file.seek(job.row * resized.size)
+        file.write(resized.data)
     with job.image.open("rb") as file:
         return Outcome(job.row, hashlib.file_digest(file, "sha256").hexdigest())

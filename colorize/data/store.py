@@ -19,7 +19,7 @@ from colorize.files import replacing_folder
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # of the folder below; part of the fingerprint
+FORMAT = 2  # of the folder below; part of the fingerprint
 NAMED = 5  # skipped files that the log names
 
 
