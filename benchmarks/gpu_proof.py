@@ -25,6 +25,7 @@ from omegaconf import open_dict
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import harness
+from benchmarks.epoch import EpochClock
 from benchmarks.train_step import GRAPHS, NOT_FUSED, SMALL, PlainLoop, Variant, flops_an_image
 from colorize.experiment import train
 
@@ -36,26 +37,6 @@ KINDS = {  # of kernels, by what their names hold; the first that fits
     "elementwise and reduction": "elementwise|vectorized|reduce|relu|dropout|triton|mul|add|where|pow|fill|loss|mean",
 }
 EPOCHS = 100  # of the report
-
-
-class EpochClock(Callback):
-    """Notes when each epoch ended, with all that belongs to it."""
-
-    ended: list[float] = []  # noqa: RUF012 - of the class: Hydra makes the instance
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin."""
-        self.ended[:] = [time.perf_counter()]
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the end of the epoch before: its checkpoint has been handed over by now."""
-        if trainer.current_epoch:
-            self.ended.append(time.perf_counter())
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the end of the last."""
-        harness.wait_for_device()
-        self.ended.append(time.perf_counter())
 
 
 class Profiled(Callback):
@@ -144,7 +125,7 @@ def run_report(data: list[str], small: list[str], epochs: int, folder: Path) -> 
     with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
         cfg = compose("train", ["experiment=report", *overrides])
     with open_dict(cfg):
-        cfg.callbacks.clock = {"_target_": "benchmarks.gpu_proof.EpochClock"}
+        cfg.callbacks.clock = {"_target_": "benchmarks.epoch.EpochClock"}
     metrics = train(cfg)
     ends = EpochClock.ended
     return {"epochs": [b - a for a, b in itertools.pairwise(ends)], "metrics": metrics}
@@ -218,7 +199,12 @@ def main() -> None:
         report.table("The longest of them", longest)
         v = variant(sizes[0])
         v.turn(waits)
-        summary.append({"": f"waits for the GPU in {steps} steps", "value": waits.count() if gpu else "not measured"})
+        summary.append(
+            {
+                "": f"waits for the GPU in {steps} steps, colour conversion's on its own stream included",
+                "value": waits.count() if gpu else "not measured",
+            }
+        )
 
         data = args.data or ["data=scenes", f"data.root={folder}/scenes", f"data.store_dir={folder}/stores"]
         data += [] if args.data else (["data.num_train=8000", "data.num_val=2000"] if gpu else ["data.num_train=64"])

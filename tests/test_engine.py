@@ -100,7 +100,7 @@ def test_a_cpu_gets_what_suits_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("colorize.training.engine.cores", lambda: 6)
     chosen = choose_engine(AUTO, "32", torch.device("cpu"))
-    assert chosen == Engine(channels_last=True, keep_memory=True, resident="auto", threads=6)
+    assert chosen == Engine(channels_last=True, async_checkpoints=True, keep_memory=True, resident="auto", threads=6)
 
 
 def test_a_gpu_gets_what_suits_it() -> None:

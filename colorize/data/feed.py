@@ -58,8 +58,8 @@ class StreamedPixels:
         self.store = store
         self.device = device
         self.convert = convert
-        # Kornia's conversion waits for its stream twice a batch. On one of its own, it does not wait for training
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        # Kornia's conversion waits for its stream twice a batch: on one of its own, it does not wait for training
+        self.stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
 
     def take(self, picks: Picks) -> Batch:
         """Return a batch on the device, mirrored as picked."""

@@ -55,7 +55,7 @@ def choose_engine(settings: Mapping[str, Any], precision: str, device: torch.dev
         "channels_last": device.type != "mps",
         "compile": False,
         "cuda_graphs": on_cuda and one_device,
-        "async_checkpoints": on_cuda,
+        "async_checkpoints": True,
         "keep_memory": device.type == "cpu",
         "resident": "auto",
         "threads": None if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ else cores(),
