@@ -33,7 +33,7 @@ lint: setup  ## check style and formatting
 	$(VENV)/bin/ruff format --check .
 
 bench: setup  ## measure this machine's CPU, about 9 minutes: tables, and benchmarks/results/*.json
-	$(RUN) -m benchmarks.train_step --no-compile
+	$(RUN) -m benchmarks.train_step --no-compile --rounds 2
 	$(RUN) -m benchmarks.epoch
 	$(RUN) -m benchmarks.data_path
 	$(RUN) -m benchmarks.inference

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from benchmarks import harness
-from benchmarks.train_step import SMALL, fit
+from benchmarks.variants import SMALL, fit
 from colorize.experiment import build_data, build_module, engine_of
 from colorize.training.engine import prepare_process
 from colorize.training.samples import SampleGrid

@@ -26,7 +26,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import harness
 from benchmarks.epoch import EpochClock
-from benchmarks.train_step import GRAPHS, NOT_FUSED, SMALL, PlainLoop, Variant, flops_an_image
+from benchmarks.plain_loop import PlainLoop, flops_an_image
+from benchmarks.train_step import GRAPHS, NOT_FUSED
+from benchmarks.variants import SMALL, Variant
 from colorize.experiment import train
 
 KINDS = {  # of kernels, by what their names hold; the first that fits
@@ -172,7 +174,7 @@ def main() -> None:
             seconds = [*v.turn(), *v.turn()]
             images = harness.rate(seconds, batch)
             if not flops:
-                flops = flops_an_image(v.module, size)
+                flops = flops_an_image(v.module.generator, v.module.discriminator, size)
             share = f"{100 * flops * images / ceiling:.0f}%"
             row = {"": name, "batch": batch, "images/s": images, "ms a step": 1000 * median(seconds)}
             rows.append(row | {"of the matrix rate": share, "peak GB": v.peak / 1e9})
@@ -180,7 +182,7 @@ def main() -> None:
                 summary.append({"": f"images/s, batch {batch}", "value": images})
                 summary.append({"": f"peak GB, batch {batch}", "value": v.peak / 1e9})
             if name == "engine=plain, float32":
-                plain = PlainLoop(v.module.generator.to(device), v.module.discriminator.to(device))
+                plain = PlainLoop(v.module.generator, v.module.discriminator, device)
                 fixed = v.data.val_batch(store.train_rows[:batch], torch.device(device))
                 harness.timed(lambda p=plain, b=fixed: p.step(b.L, b.ab), warm_up)
                 seconds = harness.timed(lambda p=plain, b=fixed: p.step(b.L, b.ab), steps)

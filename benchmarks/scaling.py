@@ -11,7 +11,7 @@ from statistics import median
 import torch
 
 from benchmarks import harness
-from benchmarks.train_step import SMALL, Variant
+from benchmarks.variants import SMALL, Variant
 from colorize.data.feed import StreamedPixels
 from colorize.data.module import EpochSampler
 from colorize.data.store import ImageStore
