@@ -27,8 +27,9 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import harness
 from benchmarks.epoch import EpochClock
 from benchmarks.plain_loop import PlainLoop, flops_an_image
-from benchmarks.train_step import GRAPHS, NOT_FUSED
+from benchmarks.train_step import LEVERS
 from benchmarks.variants import SMALL, Variant
+from colorize.errors import UserError
 from colorize.experiment import train
 
 KINDS = {  # of kernels, by what their names hold; the first that fits
@@ -39,6 +40,8 @@ KINDS = {  # of kernels, by what their names hold; the first that fits
     "elementwise and reduction": "elementwise|vectorized|reduce|relu|dropout|triton|mul|add|where|pow|fill|loss|mean",
 }
 EPOCHS = 100  # of the report
+NO_GRAPHS = ["engine.cuda_graphs=false"]
+PLAIN = next(iter(LEVERS.values()))
 
 
 class Profiled(Callback):
@@ -121,9 +124,9 @@ def breakdown(milliseconds: dict[str, float]) -> tuple[list[dict[str, Any]], lis
     return rows([*kinds.items(), ("all", whole)]), rows(milliseconds.items())[:15]
 
 
-def run_report(data: list[str], small: list[str], epochs: int, folder: Path) -> dict[str, Any]:
+def run_report(overrides: list[str], epochs: int, folder: Path) -> dict[str, Any]:
     """Train by ``experiment=report``, validation, samples and checkpoints included; return how long epochs took."""
-    overrides = [*data, *small, "logger=csv", f"max_epochs={epochs}", f"run_dir={folder}", "~callbacks.progress"]
+    overrides = [*overrides, "logger=csv", f"max_epochs={epochs}", f"run_dir={folder}", "~callbacks.progress"]
     with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
         cfg = compose("train", ["experiment=report", *overrides])
     with open_dict(cfg):
@@ -133,101 +136,133 @@ def run_report(data: list[str], small: list[str], epochs: int, folder: Path) -> 
     return {"epochs": [b - a for a, b in itertools.pairwise(ends)], "metrics": metrics}
 
 
+class Proof:
+    """The parts of the measurement, in the order in which they run; without a GPU small, to see that they run.
+
+    Args:
+        folder: for stores and runs.
+        compile: whether to try torch.compile.
+    """
+
+    def __init__(self, folder: Path, compile: bool) -> None:
+        self.folder = folder
+        self.gpu = torch.cuda.is_available()
+        self.device = "cuda" if self.gpu else "cpu"
+        self.common = ["trainer=gpu"] if self.gpu else [*SMALL, "trainer=cpu"]
+        self.size, self.batches = (256, [16, 64, 256]) if self.gpu else (64, [4, 8])
+        self.warm_up, self.steps = (12, 50) if self.gpu else (2, 4)
+        self.compile = compile and self.gpu
+        self.store = harness.synthetic_store(
+            folder / "store", self.batches[-1] * (self.warm_up + self.steps), 0, self.size
+        )
+        self.ceiling = harness.matrix_rate(torch.bfloat16, self.device, 8192 if self.gpu else 512)
+        self.flops = 0
+        self.default: list[str] = []  # becomes what works, where the default does not
+        self.summary: list[dict[str, Any]] = []
+        self.sum_up("matrix product, bf16, TFLOP/s", self.ceiling / 1e12)
+
+    def sum_up(self, name: str, value: Any) -> None:
+        """Add a line to the last table."""
+        self.summary.append({"": name, "value": value})
+
+    def variant(self, batch: int, overrides: list[str]) -> Variant:
+        """Prepare a short training."""
+        return Variant([*self.common, *overrides], batch, self.store, self.folder, self.warm_up, self.steps)
+
+    def speeds(self) -> list[dict[str, Any]]:
+        """Measure training by engine and batch size; what fails is a row that says so."""
+        ways = [("default", batch, []) for batch in self.batches]
+        ways += [("without CUDA graphs", batch, NO_GRAPHS) for batch in self.batches]
+        ways += [("engine=plain, float32", self.batches[0], PLAIN)]
+        if self.compile:
+            ways += [("default + compile", batch, ["engine.compile=true"]) for batch in self.batches[::2]]
+        rows = []
+        for name, batch, overrides in ways:
+            try:
+                rows += self._speed(name, batch, overrides)
+            except (RuntimeError, UserError) as error:
+                rows.append({"": name, "batch": batch, "images/s": f"failed: {str(error).splitlines()[0]}"[:120]})
+                if name == "default" and batch == self.batches[0]:
+                    self.default = NO_GRAPHS
+            if self.gpu:
+                torch.cuda.empty_cache()
+        return rows
+
+    def _speed(self, name: str, batch: int, overrides: list[str]) -> list[dict[str, Any]]:
+        v = self.variant(batch, overrides)
+        seconds = [*v.turn(), *v.turn()]
+        images = harness.rate(seconds, batch)
+        self.flops = self.flops or flops_an_image(v.module.generator, v.module.discriminator, self.size)
+        row = {"": name, "batch": batch, "images/s": images, "ms a step": 1000 * median(seconds)}
+        share = f"{100 * self.flops * images / self.ceiling:.0f}%"
+        rows = [row | {"of the matrix rate": share, "peak GB": v.peak / 1e9}]
+        if name == "default":
+            self.sum_up(f"images/s, batch {batch}", images)
+            self.sum_up(f"peak GB, batch {batch}", v.peak / 1e9)
+        if overrides == PLAIN:
+            plain = PlainLoop(v.module.generator, v.module.discriminator, self.device)
+            fixed = v.data.val_batch(self.store.train_rows[:batch], torch.device(self.device))
+            harness.timed(lambda: plain.step(fixed.L, fixed.ab), self.warm_up)
+            seconds = harness.timed(lambda: plain.step(fixed.L, fixed.ab), self.steps)
+            row = {"": "plain loop, float32", "batch": batch, "images/s": harness.rate(seconds, batch)}
+            rows.append(row | {"ms a step": 1000 * median(seconds)})
+        return rows
+
+    def kernels(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Profile a few steps, kernel by kernel, and count how often others wait for the GPU."""
+        profiled, waits = Profiled(self.warm_up, self.steps // 4), Synchronisations(self.warm_up)
+        self.variant(self.batches[0], NO_GRAPHS).turn(profiled)
+        self.variant(self.batches[0], self.default).turn(waits)
+        name = f"waits for the GPU in {self.steps} steps, colour conversion's on its own stream included"
+        self.sum_up(name, waits.count() if self.gpu else "not measured")
+        return breakdown(profiled.milliseconds())
+
+    def report(self, data: list[str] | None, ends: float) -> None:
+        """Train by the report's recipe for as many epochs as there is time.
+
+        Args:
+            data: overrides that choose the images; ``None`` draws scenes.
+            ends: when to be done, by `time.perf_counter`.
+        """
+        train, val = (8000, 2000) if self.gpu else (64, 8)
+        if data is None:
+            data = ["data=scenes", f"data.root={self.folder}/scenes", f"data.store_dir={self.folder}/stores"]
+            data += [f"data.num_train={train}", f"data.num_val={val}"]
+        overrides = [*data, *([] if self.gpu else self.common), *self.default]
+        epoch = run_report(overrides, 3 if self.gpu else 1, self.folder / "first")["epochs"][-1]
+        epochs = max(1, min(EPOCHS, int((ends - time.perf_counter() - 20) / epoch))) if self.gpu else 1
+        ran = run_report(overrides, epochs, self.folder / "run")
+        epoch, speed = median(ran["epochs"]), ran["metrics"]["train/images_per_s_epoch"]
+        self.sum_up("images/s within epochs", speed)
+        self.sum_up("seconds an epoch, with validation, samples, checkpoints", epoch)
+        self.sum_up("share of an epoch that is not training batches", f"{100 * (1 - train / speed / epoch):.1f}%")
+        self.sum_up(f"minutes of {EPOCHS} epochs, projected", EPOCHS * epoch / 60)
+        self.sum_up(f"minutes of the {epochs} epochs that were run", sum(ran["epochs"]) / 60)
+        self.sum_up("val/l1 after them", ran["metrics"]["val/l1"])
+
+
 def main() -> None:
     """Measure and print."""
     parser = harness.arguments(__doc__)
     parser.add_argument("--minutes", type=float, default=8.3, help="for everything")
-    parser.add_argument("--data", nargs="+", default=None, help="overrides that choose the images; default: scenes")
+    parser.add_argument("--data", nargs="+", help="overrides that choose 8,000 and 2,000 images; default: scenes")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, a minute or two")
     args = parser.parse_args()
     start = time.perf_counter()
-    gpu = torch.cuda.is_available()
-    if not gpu and not args.quick:
+    if not torch.cuda.is_available() and not args.quick:
         sys.exit("no CUDA GPU is here; --quick goes through all parts on the CPU, small")
-    device, small = ("cuda", []) if gpu else ("cpu", [*SMALL, "trainer=cpu"])
-    size, sizes = (256, [16, 64, 256]) if gpu else (64, [4, 8])
-    warm_up, steps = (12, 50) if gpu else (2, 4)
     report = harness.Report("gpu_proof")
-    summary: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        ceiling = harness.matrix_rate(torch.bfloat16, device, 8192 if gpu else 512)
-        summary.append({"": "matrix product, bf16, TFLOP/s", "value": ceiling / 1e12})
-        store = harness.synthetic_store(folder / "store", sizes[-1] * (warm_up + steps), 0, size)
-
-        def variant(batch: int, *overrides: str) -> Variant:
-            chosen = [*small, *(["trainer=gpu"] if gpu else []), *overrides]
-            return Variant(chosen, batch, store, folder, warm_up, steps)
-
-        ways = {"default": [], "without CUDA graphs": ["engine.cuda_graphs=false"]}
-        if gpu and not args.no_compile:
-            ways["default + compile"] = ["engine.compile=true", *GRAPHS["+ CUDA graphs"]]
-        plain32 = ["engine=plain", "trainer.precision=32", *NOT_FUSED]
-        rows, flops = [], 0
-        for name, batch, overrides in [
-            *(("default", batch, ways["default"]) for batch in sizes),
-            *(("without CUDA graphs", batch, ways["without CUDA graphs"]) for batch in sizes),
-            ("engine=plain, float32", sizes[0], plain32),
-            *(("default + compile", batch, ways["default + compile"]) for batch in sizes[::2] if len(ways) > 2),
-        ]:
-            v = variant(batch, *overrides)
-            seconds = [*v.turn(), *v.turn()]
-            images = harness.rate(seconds, batch)
-            if not flops:
-                flops = flops_an_image(v.module.generator, v.module.discriminator, size)
-            share = f"{100 * flops * images / ceiling:.0f}%"
-            row = {"": name, "batch": batch, "images/s": images, "ms a step": 1000 * median(seconds)}
-            rows.append(row | {"of the matrix rate": share, "peak GB": v.peak / 1e9})
-            if name == "default":
-                summary.append({"": f"images/s, batch {batch}", "value": images})
-                summary.append({"": f"peak GB, batch {batch}", "value": v.peak / 1e9})
-            if name == "engine=plain, float32":
-                plain = PlainLoop(v.module.generator, v.module.discriminator, device)
-                fixed = v.data.val_batch(store.train_rows[:batch], torch.device(device))
-                harness.timed(lambda p=plain, b=fixed: p.step(b.L, b.ab), warm_up)
-                seconds = harness.timed(lambda p=plain, b=fixed: p.step(b.L, b.ab), steps)
-                rows.append({"": "plain loop, float32", "batch": batch, "images/s": harness.rate(seconds, batch)})
-                rows[-1] |= {"ms a step": 1000 * median(seconds)}
-            del v
-            if gpu:
-                torch.cuda.empty_cache()
-        report.table(f"Training, {size}x{size}; one image costs {flops / 1e9:.1f} GFLOP a step", rows)
-
-        profiled, waits = Profiled(warm_up, steps // 4), Synchronisations(warm_up)
-        v = variant(sizes[0], "engine.cuda_graphs=false")
-        v.turn(profiled)
-        kinds, longest = breakdown(profiled.milliseconds())
-        report.table(f"Kernels of a step, batch {sizes[0]}, without CUDA graphs, by kind", kinds)
+    with tempfile.TemporaryDirectory() as folder:
+        proof = Proof(Path(folder), not args.no_compile)
+        rows = proof.speeds()
+        about = f"{proof.size}x{proof.size}; one image costs {proof.flops / 1e9:.1f} GFLOP a step"
+        report.table(f"Training, {about}", rows)
+        kinds, longest = proof.kernels()
+        report.table(f"Kernels of a step, batch {proof.batches[0]}, without CUDA graphs, by kind", kinds)
         report.table("The longest of them", longest)
-        v = variant(sizes[0])
-        v.turn(waits)
-        summary.append(
-            {
-                "": f"waits for the GPU in {steps} steps, colour conversion's on its own stream included",
-                "value": waits.count() if gpu else "not measured",
-            }
-        )
-
-        data = args.data or ["data=scenes", f"data.root={folder}/scenes", f"data.store_dir={folder}/stores"]
-        data += [] if args.data else (["data.num_train=8000", "data.num_val=2000"] if gpu else ["data.num_train=64"])
-        data += [] if args.data or gpu else ["data.num_val=8"]
-        first = run_report(data, small, 3 if gpu else 1, folder / "first")
-        epoch = first["epochs"][-1]
-        left = 60 * args.minutes - (time.perf_counter() - start)
-        epochs = max(1, min(EPOCHS, int((left - 20) / epoch))) if gpu else 1
-        ran = run_report(data, small, epochs, folder / "run")
-        epoch = median(ran["epochs"])
-        summary.append({"": "seconds an epoch, with validation, samples, checkpoints", "value": epoch})
-        summary.append({"": f"minutes of {EPOCHS} epochs, projected", "value": EPOCHS * epoch / 60})
-        summary.append({"": f"minutes of the {epochs} epochs that were run", "value": sum(ran["epochs"]) / 60})
-        speed = ran["metrics"]["train/images_per_s_epoch"]
-        summary.append({"": "images/s within epochs", "value": speed})
-        within = (8000 if gpu else 64) / speed
-        share = f"{100 * (1 - within / epoch):.1f}%"
-        summary.append({"": "share of an epoch that is not training batches", "value": share})
-        summary.append({"": "val/l1 after them", "value": ran["metrics"]["val/l1"]})
-        summary.append({"": "minutes for all of this", "value": (time.perf_counter() - start) / 60})
-        report.table(f"Summary: {harness.machine()}", summary)
+        proof.report(args.data, start + 60 * args.minutes)
+        proof.sum_up("minutes for all of this", (time.perf_counter() - start) / 60)
+        report.table(f"Summary: {harness.machine()}", proof.summary)
 
 
 if __name__ == "__main__":

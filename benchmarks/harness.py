@@ -162,15 +162,17 @@ class Worker:
                 return json.loads(line.removeprefix(ANSWER))
         raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
 
-    def close(self) -> None:
-        """End it."""
-        self.process.communicate()
+    def close(self) -> int:
+        """End it; return the most bytes of memory that it took."""
+        left, _ = self.process.communicate()
+        return json.loads(left.splitlines()[-1].removeprefix(ANSWER))
 
 
 def serve(turn: Callable[[], list[float]]) -> None:
     """Take turns as a `Worker`, until it is closed."""
     for _ in sys.stdin:
         print(f"{ANSWER}{json.dumps(turn())}", flush=True)
+    print(f"{ANSWER}{peak_memory()}", flush=True)
 
 
 def in_new_process(module: str, *args: str) -> dict[str, Any]:

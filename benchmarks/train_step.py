@@ -124,10 +124,12 @@ def compare_defaults(report: harness.Report, args: Namespace) -> None:
     for worker in workers.values():
         worker.turn()
     seconds = harness.in_turns({name: worker.turn for name, worker in workers.items()}, args.rounds)
-    for worker in workers.values():
-        worker.close()
+    peaks = {name: worker.close() for name, worker in workers.items()}
     names = {"plain": "plain loop, float32", "default": f"Trainer, trainer={'gpu' if args.device == 'cuda' else 'cpu'}"}
-    rows = [speeds(names[name], found, seconds["plain"], args.batch) for name, found in seconds.items()]
+    rows = [
+        speeds(names[name], found, seconds["plain"], args.batch) | {"peak GB": peaks[name] / 1e9}
+        for name, found in seconds.items()
+    ]
     report.table(f"What one gets by default, batch {args.batch}; a process each, in turns", rows)
 
 

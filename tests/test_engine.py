@@ -198,6 +198,18 @@ def test_a_batch_of_another_size_is_stepped_without_the_graph(graphs: list[Recor
     assert run(torch.ones(3), torch.ones(3)) == 3
 
 
+def test_a_step_that_cannot_be_recorded_is_named(graphs: list[Recorded]) -> None:
+    def step(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
+        if graphs:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+        return L
+
+    run = CudaGraphStep(step, [])
+    with pytest.raises(UserError, match=r"cannot be recorded \(CUDA error.*capturing\): use engine.cuda_graphs=false"):
+        for _ in range(5):
+            run(torch.ones(4), torch.ones(4))
+
+
 def test_a_graphs_learning_rate_can_change(graphs: list[Recorded]) -> None:
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
     CudaGraphStep(lambda L, ab: L, [optimizer])

@@ -61,7 +61,7 @@ class AsyncCheckpointIO(AtomicCheckpointIO):
         if before is not None and not before.cancel() and before.done():
             before.result()  # raises what went wrong
         copy = apply_to_collection(checkpoint, torch.Tensor, lambda tensor: tensor.detach().clone())
-        copied = torch.cuda.current_stream().record_event() if torch.cuda.is_available() else None
+        copied = torch.cuda.current_stream().record_event() if torch.cuda.is_initialized() else None
         self._writing[str(path)] = self._thread.submit(self._write, copy, path, copied)
 
     def _write(self, checkpoint: dict[str, Any], path: str | Path, copied: torch.cuda.Event | None) -> None:

@@ -126,7 +126,11 @@ class CudaGraphStep:
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device)
 
     def __call__(self, L: Tensor, ab: Tensor) -> Tensor:
-        """Step on one batch; the result is overwritten by the next call."""
+        """Step on one batch; the result is overwritten by the next call.
+
+        Raises:
+            UserError: if the step does what a graph cannot hold, such as waiting for the device.
+        """
         self.calls += 1
         if self.calls <= self.WARM_UP:
             return self._warm_up(L, ab)
@@ -149,6 +153,12 @@ class CudaGraphStep:
     def _record(self, L: Tensor, ab: Tensor) -> None:
         self.L, self.ab = L.clone(), ab.clone()
         self.graph = torch.cuda.CUDAGraph()
-        # thread_local: a thread that writes a checkpoint or a picture meanwhile may use the GPU
-        with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
-            self.losses = self.step(self.L, self.ab)
+        try:
+            # thread_local: a thread that writes a checkpoint or a picture meanwhile may use the GPU
+            with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
+                self.losses = self.step(self.L, self.ab)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # the first of two: the second only says that there was one
+            reason = str(error.__context__ or error).splitlines()[0]
+            raise UserError(f"the step cannot be recorded ({reason}): use engine.cuda_graphs=false") from error
