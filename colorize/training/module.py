@@ -121,6 +121,10 @@ class ColorizationModule(LightningModule):
         self._sound_batches.fill_(self.batches)
         self.on_train_epoch_start()  # a run resumed within an epoch does not see its start
 
+    def on_train_end(self) -> None:
+        """Let go of the recorded step, and with it of its memory."""
+        self._run_step = self.step
+
     def on_train_epoch_start(self) -> None:
         """Start the clocks."""
         self._interval.restart()
