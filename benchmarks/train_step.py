@@ -1,6 +1,7 @@
 """Training speed of the project's own module under its own Trainer, beside a plain loop that transcribes the report.
 
 python -m benchmarks.train_step            # CPU: about 6 minutes on 2 cores
+python -m benchmarks.train_step --against engine.keep_memory=false
 python -m benchmarks.train_step --device cuda --batch-sizes 16 64 256
 """
 
@@ -97,7 +98,7 @@ def speeds(name: str, found: list[float], base: list[float], batch: int) -> dict
         "images/s": harness.rate(found, batch),
         "seconds a step": median(found),
         "spread": harness.spread(found),
-        "x plain": median(a / b for a, b in zip(base, found, strict=True)),
+        "x the first": median(a / b for a, b in zip(base, found, strict=True)),
     }
 
 
@@ -117,19 +118,24 @@ def plain_turn(plain: PlainLoop, like: Variant, store: ImageStore, args: Namespa
     return turn
 
 
-def compare_defaults(report: harness.Report, args: Namespace) -> None:
-    """Measure the plain loop and the default engine, in processes of their own, which take turns."""
+def compare_processes(report: harness.Report, args: Namespace) -> None:
+    """Measure the default engine in a process of its own, in turns with another: the plain loop, or ``--against``."""
     flags = ["--device", args.device, "--batch-sizes", str(args.batch), *(["--quick"] if args.quick else [])]
-    workers = {name: harness.Worker("benchmarks.train_step", *flags, "--serve", name) for name in ("plain", "default")}
+    default = f"Trainer, trainer={'gpu' if args.device == 'cuda' else 'cpu'}"
+    other, serve = "plain loop, float32", ["--serve", "plain"]
+    if args.against:
+        other, serve = f"with {' '.join(args.against)}", ["--serve", "default", "--against", *args.against]
+    workers = {
+        other: harness.Worker("benchmarks.train_step", *flags, *serve),
+        default: harness.Worker("benchmarks.train_step", *flags, "--serve", "default"),
+    }
     for worker in workers.values():
         worker.turn()
     seconds = harness.in_turns({name: worker.turn for name, worker in workers.items()}, args.rounds)
     peaks = {name: worker.close() for name, worker in workers.items()}
-    names = {"plain": "plain loop, float32", "default": f"Trainer, trainer={'gpu' if args.device == 'cuda' else 'cpu'}"}
-    rows = [
-        speeds(names[name], found, seconds["plain"], args.batch) | {"peak GB": peaks[name] / 1e9}
-        for name, found in seconds.items()
-    ]
+    rows = []
+    for name, found in seconds.items():
+        rows.append(speeds(name, found, seconds[other], args.batch) | {"peak GB": peaks[name] / 1e9})
     report.table(f"What one gets by default, batch {args.batch}; a process each, in turns", rows)
 
 
@@ -154,6 +160,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 4, 1], help="the first for the comparisons")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: 2 minutes less")
+    parser.add_argument("--against", nargs="+", help="overrides: measure the default with and without them, only")
     parser.add_argument("--serve", choices=["plain", "default"], help="take turns, for another process")
     args = parser.parse_args()
     args.rounds = 1 if args.quick else args.rounds
@@ -166,7 +173,7 @@ def main() -> None:
         largest = max(args.batch, *args.batch_sizes) * (warm_up + steps)
         store = harness.synthetic_store(folder / "store", largest, 0, config(folder, *common).image_size)
         if args.serve == "default":
-            variant = args.variant(common, args.batch, store, folder)
+            variant = args.variant([*common, *(args.against or [])], args.batch, store, folder)
             prepare_process(variant.engine)
             harness.serve(variant.turn)
         elif args.serve == "plain":
@@ -174,9 +181,10 @@ def main() -> None:
             harness.serve(plain_turn(plain_of(variant, args.device), variant, store, args))
         else:
             report = harness.Report("train_step")
-            compare_defaults(report, args)
-            compare(report, common, store, folder, args)
-            compare_batches(report, common, store, folder, args)
+            compare_processes(report, args)
+            if not args.against:
+                compare(report, common, store, folder, args)
+                compare_batches(report, common, store, folder, args)
 
 
 if __name__ == "__main__":
