@@ -2,6 +2,7 @@
 
 import pytest
 
+from colorize import machine
 from colorize.errors import UserError
 from colorize.files import replacing, replacing_folder
 from colorize.registry import Registry
@@ -57,3 +58,17 @@ def test_an_unknown_name_names_the_choices(registry) -> None:
 def test_an_unknown_argument_names_those_that_exist(registry) -> None:
     with pytest.raises(UserError, match="unexpected keyword argument 'radius'; it takes side"):
         registry.build("square", side=3, radius=3)
+
+
+def test_cores_are_those_of_the_affinity(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(machine, "QUOTA", tmp_path / "none")
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
+    assert machine.cores() == 3
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("max 100000", 8), ("250000 100000", 2), ("5000 100000", 1)])
+def test_cores_stay_within_a_containers_quota(monkeypatch, tmp_path, quota, cores) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert machine.cores() == cores

@@ -15,6 +15,7 @@ from colorize.experiment import train
 from colorize.metrics import ImageScores
 from colorize.training import TrainingDivergedError
 from colorize.training.module import LOSSES
+from colorize.training.progress import ProgressBar
 from tests.conftest import small_config
 
 BATCHES = 5  # of 4 images, an epoch
@@ -142,6 +143,22 @@ def test_each_network_can_have_its_own_lr(make_config, tmp_path) -> None:
     train(make_config("max_epochs=1", "optim.discriminator.lr=1e-5"))
     last = list(csv.DictReader((tmp_path / "run/metrics.csv").read_text().splitlines()))[-1]
     assert (float(last["train/lr_G"]), float(last["train/lr_D"])) == (pytest.approx(2e-4), pytest.approx(1e-5))
+
+
+class Onlooker(Callback):
+    """Notes what stands beside the progress bar at the end."""
+
+    shown: list[dict[str, float]] = []  # noqa: RUF012 - of the class: Hydra makes the instance
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        self.shown.append(ProgressBar().get_metrics(trainer, pl_module))
+
+
+def test_the_progress_bar_shows_the_losses_that_were_logged_last(make_config, tmp_path) -> None:
+    train(make_config("max_epochs=1", f"+callbacks.onlooker={{_target_: {__name__}.Onlooker}}"))
+    with (tmp_path / "run/metrics.csv").open() as file:
+        last = [row for row in csv.DictReader(file) if row["train/loss_D"]][-1]
+    assert Onlooker.shown.pop() == {n: pytest.approx(float(last[f"train/loss_{n}"]), rel=1e-6) for n in "DG"}
 
 
 class Poison(Callback):
