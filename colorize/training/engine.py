@@ -1,7 +1,7 @@
 """How the arithmetic of training is done: what is fastest on the device, and the same training."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,20 +102,20 @@ def choose_precision(asked: str, device: torch.device) -> str:
 
 
 class CudaGraphStep:
-    """A training step that is recorded as one CUDA graph and then replayed (Graham et al., PyTorch 1.10).
+    """A training step that is recorded as one CUDA graph and then replayed: one launch instead of a thousand.
 
     The first calls run as they are: cuDNN chooses its kernels, torch.compile compiles, Adam makes its moments.
     Random draws inside follow the global generator's seed at each replay, as they would without a graph. All of it
     runs on one stream of its own, for the default one cannot be recorded.
 
     Args:
-        step: ``(L, ab)`` to losses; works in place on weights and optimisers, and never waits for the device.
+        step: ``(L, ab)`` to losses; it works in place on weights and optimisers, and never waits for the device.
         optimizers: whose learning rates, tensors from here on, can change between replays.
     """
 
     WARM_UP = 3  # calls before recording
 
-    def __init__(self, step: Any, optimizers: list[torch.optim.Optimizer]) -> None:
+    def __init__(self, step: Callable[[Tensor, Tensor], Tensor], optimizers: list[torch.optim.Optimizer]) -> None:
         self.step = step
         self.stream = torch.cuda.Stream()
         self.calls = 0
