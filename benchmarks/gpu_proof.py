@@ -190,11 +190,12 @@ class Proof:
 
     def _speed(self, name: str, batch: int, overrides: list[str]) -> list[dict[str, Any]]:
         v = self.variant(batch, overrides)
-        seconds = [*v.turn(), *v.turn()]
+        seconds = [*v.turn(), *v.turn(), *v.turn()]
         images = harness.rate(seconds, batch)
         self.flops = self.flops or flops_an_image(v.module.generator, v.module.discriminator, self.size)
         row = {"": name, "batch": batch, "images/s": images, "ms a step": 1000 * median(seconds)}
         share = f"{100 * self.flops * images / self.ceiling:.0f}%"
+        row["spread (ms)"] = harness.spread([1000 * s for s in seconds])
         rows = [row | {"of the matrix rate": share, "peak GB": v.peak / 1e9}]
         if name == "default":
             self.sum_up(f"images/s, batch {batch}", images)
