@@ -18,10 +18,8 @@ class PlainLoop:
     """
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module, device: torch.device | str) -> None:
-        self.generator, self.discriminator = (
-            copy.deepcopy(generator).to(device),
-            copy.deepcopy(discriminator).to(device),
-        )
+        self.generator = copy.deepcopy(generator).to(device)
+        self.discriminator = copy.deepcopy(discriminator).to(device)
         self.opt_g = torch.optim.Adam(self.generator.parameters(), 2e-4, (0.5, 0.999))
         self.opt_d = torch.optim.Adam(self.discriminator.parameters(), 2e-4, (0.5, 0.999))
 

@@ -29,8 +29,6 @@ class Clock(Callback):
 
     def __init__(self, warm_up: int) -> None:
         self.warm_up = warm_up
-        self.batches: list[Batch] = []
-        self.losses: list[list[float]] = []
         self.inside = 0.0
         self.total = 0.0
 

@@ -116,12 +116,7 @@ class ColorizationDataModule(LightningDataModule):
         **source: Any,
     ) -> None:
         super().__init__()
-        for key, value, least in (
-            ("num_train", num_train, 0),
-            ("num_val", num_val, 0),
-            ("batch_size", batch_size, 1),
-            ("val_images", val_images, 1),
-        ):
+        for key, value, least in (("num_train", num_train, 0), ("num_val", num_val, 0), ("batch_size", batch_size, 1)):
             if value is not None and (not isinstance(value, int) or value < least):
                 raise UserError(f"data.{key} must be a whole number of at least {least}; got {value}")
         self.name = name
