@@ -17,9 +17,9 @@ from colorize.errors import UserError
 from colorize.experiment import commit
 from colorize.files import replacing
 from colorize.grids import colorization_columns, picture_grid
-from colorize.inference import choose_device
 from colorize.lab import l_ab_to_lab, l_ab_to_rgb, to_uint8
 from colorize.metrics import ImageScores, PerceptualScores, bootstrap, ciede2000
+from colorize.predictors.pytorch import choose_device
 from colorize.training import ColorizationModule
 
 GREY, TRUTH = "grey", "ground truth"

@@ -30,7 +30,7 @@ from colorize.checkpoint import read_checkpoint
 from colorize.data import ColorizationDataModule
 from colorize.errors import UserError
 from colorize.files import replacing
-from colorize.inference import choose_device
+from colorize.predictors.pytorch import choose_device
 from colorize.training import ColorizationModule
 from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO
 from colorize.training.engine import Engine, choose_engine, prepare_process

@@ -4,7 +4,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+
+COUNT = count()  # so that threads do not share a temporary name
 
 
 @contextmanager
@@ -16,7 +19,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # Shortened, because a name may already be as long as a file system takes
+    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{next(COUNT)}{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as written:

@@ -1,79 +1,201 @@
-"""Colorize photographs with a trained generator."""
+"""Colour pictures of any size: chroma predicted small, brought up along the picture's edges, lightness its own."""
 
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
 
-from colorize.checkpoint import load_generator
 from colorize.errors import UserError
-from colorize.lab import l_ab_to_rgb, rgb_to_l_ab, to_uint8
+from colorize.painting import ArrayPicture, Chroma, Source, blank, paint
+from colorize.photos import Photo, photo_of
+from colorize.predictors import Predictor, load_predictor
+from colorize.srgb import AB_SCALE, L_SCALE, lightness
+
+FITS = ("pad", "stretch")
+ENSEMBLES = ("none", "flip")
+MAX_STRENGTH = 1.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """How pictures are coloured.
+
+    Attributes:
+        strength: factor of the chroma, 0 to 1.5.
+        working_size: pixels of the longer side that the network sees; None is the size it was trained at.
+        fit: ``pad`` keeps the picture's shape; ``stretch`` makes it square, as training did.
+        ensemble: ``flip`` takes the mean with the mirrored picture's colours; ``none`` does not.
+    Raises:
+        UserError: if a value is out of range.
+    """
+
+    strength: float = 1.0
+    working_size: int | None = None
+    fit: str = "pad"
+    ensemble: str = "none"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= MAX_STRENGTH:
+            raise UserError(f"strength={self.strength} is out of range; use 0 to {MAX_STRENGTH}")
+        if self.working_size is not None and not 16 <= self.working_size <= 4096:
+            raise UserError(f"working_size={self.working_size} is out of range; use 16 to 4096")
+        for name, choices in (("fit", FITS), ("ensemble", ENSEMBLES)):
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name}={getattr(self, name)} is unknown; use one of {', '.join(choices)}")
 
 
 class Colorizer:
-    """A generator that colours pictures of any size; their lightness stays their own.
+    """Colours pictures of any size; their lightness stays their own.
 
     Args:
-        generator: ``L`` ``(B, 1, S, S)`` to ``ab`` ``(B, 2, S, S)``, in evaluation mode.
-        image_size: S, the size that the generator was trained at.
-        device: where it runs.
+        predictor: see `colorize.predictors`.
+        batch_size: pictures that the network sees at once; halved for good when memory runs out.
     """
 
-    def __init__(self, generator: nn.Module, image_size: int, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
-        self.generator = generator.to(self.device)
-        self.image_size = image_size
+    def __init__(self, predictor: Predictor, batch_size: int = 8) -> None:
+        if batch_size < 1:
+            raise UserError(f"batch_size={batch_size} is out of range; use 1 or more")
+        self.predictor = predictor
+        self.batch_size = batch_size
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, device: str = "auto") -> "Colorizer":
-        """Load a training checkpoint.
+    def from_checkpoint(
+        cls, checkpoint: str | Path, device: str = "auto", precision: str = "32", batch_size: int = 8
+    ) -> "Colorizer":
+        """Load a checkpoint, an exported folder or its ``model.onnx``, or a name on the hub: see `load_predictor`.
 
-        Args:
-            path: such as ``RUN/checkpoints/best.ckpt``.
-            device: ``auto`` takes a GPU if there is one; or ``cpu``, ``cuda``, ``mps``.
         Raises:
-            UserError: if the file is missing, damaged or foreign, or the device is not here.
+            UserError: if it is missing, damaged or foreign, or the device is not here.
         """
-        generator, settings = load_generator(path)
-        return cls(generator, settings["image_size"], choose_device(device))
+        return cls(load_predictor(checkpoint, device, precision), batch_size)
 
-    @torch.inference_mode()
-    def colorize(self, image: Image.Image) -> Image.Image:
-        """Return the image in colour, at its own size.
+    from_pretrained = from_checkpoint  # by the name that the hub's users look for
 
-        The colours are predicted at the training size, stretched as in training, and brought up bilinearly.
+    def colorize(self, image: Any, **options: Any) -> Any:
+        """Return a picture in colour, at its own size and of its own kind; its own colours are not looked at.
 
         Args:
-            image: any mode; its own colours, if any, are not looked at.
+            image: a Pillow image of any mode; an array ``(H, W)`` or ``(H, W, 3)``; or a torch tensor ``(H, W)``,
+                ``(1, H, W)`` or ``(3, H, W)``. Arrays and tensors: uint8, uint16, or floats in [0, 1].
+            options: see `Options`.
+        Returns:
+            A Pillow image ``RGB``, or ``RGBA`` if it is transparent; an array ``(H, W, 3)``; a tensor ``(3, H, W)``.
+        Raises:
+            UserError: if an option is out of range, or memory does not suffice.
+            ValueError: if the image is none of these.
         """
-        rgb = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        L, _ = rgb_to_l_ab(rgb.to(self.device).float() / 255)
-        size = (self.image_size, self.image_size)
-        small = F.interpolate(L, size, mode="bicubic", antialias=True).clamp(-1, 1)
-        ab: Tensor = self.generator(small).float()
-        ab = F.interpolate(ab, L.shape[-2:], mode="bilinear", antialias=True)
-        colored = to_uint8(l_ab_to_rgb(L, ab))[0].permute(1, 2, 0)  # (H, W, 3)
-        return Image.fromarray(colored.cpu().numpy())
+        return self.colorize_batch([image], **options)[0]
+
+    def colorize_batch(self, images: Sequence[Any], **options: Any) -> list[Any]:
+        """Colour several pictures, which need not be alike; see `colorize`."""
+        taken = [_taken(image) for image in images]
+        chromas = self.predict([source for source, _, _ in taken], Options(**options))
+        colored = []
+        for (source, dtype, give), chroma in zip(taken, chromas, strict=True):
+            canvas = blank(source.size, dtype)
+            paint(source, chroma, canvas)
+            colored.append(give(canvas))
+        return colored
+
+    def colorize_photos(self, photos: Sequence[Photo], options: Options) -> Iterator[tuple[Image.Image, int]]:
+        """Yield each photograph in colour, and how many of its pixels lost chroma to fit sRGB."""
+        for photo, chroma in zip(photos, self.predict(photos, options), strict=True):
+            canvas = blank(photo.size)
+            limited = paint(photo, chroma, canvas)
+            yield photo.finished(canvas), limited
+
+    def predict(self, sources: Sequence[Source], options: Options) -> list[Chroma]:
+        """Predict the chroma of several pictures.
+
+        Raises:
+            UserError: if memory does not suffice even for tiles.
+        """
+        size = options.working_size or self.predictor.image_size
+        smalls = [lightness(source.small(_working_size(source.size, size, options.fit))) for source in sources]
+        alike = defaultdict(list)
+        for index, L in enumerate(smalls):
+            alike[_up(L.shape, self.predictor.factor)].append(index)
+        found: dict[int, Chroma] = {}
+        for shape, indices in alike.items():
+            canvases = np.stack([_padded(smalls[index], shape) for index in indices])[:, None] / L_SCALE - 1
+            predicted = self._predict(canvases)
+            if options.ensemble == "flip":
+                predicted = (predicted + self._predict(canvases[..., ::-1].copy())[..., ::-1]) / 2
+            for index, ab in zip(indices, predicted, strict=True):
+                L = smalls[index]
+                top, left = ((full - own) // 2 for full, own in zip(shape, L.shape, strict=True))
+                ab = ab[:, top : top + L.shape[0], left : left + L.shape[1]]
+                found[index] = Chroma(L, ab * np.float32(options.strength * AB_SCALE))
+        return [found[index] for index in range(len(sources))]
+
+    def _predict(self, L: np.ndarray) -> np.ndarray:
+        """Predict ab ``(B, 2, h, w)`` in as many parts as memory asks for."""
+        if len(L) > self.batch_size:
+            return np.concatenate(
+                [self._predict(L[i : i + self.batch_size]) for i in range(0, len(L), self.batch_size)]
+            )
+        try:
+            return self.predictor(L)
+        except MemoryError:
+            if len(L) > 1:
+                self.batch_size = len(L) // 2
+                return self._predict(L)
+        return self._tiled(L)
+
+    def _tiled(self, L: np.ndarray) -> np.ndarray:
+        """Predict one picture in tiles of half its size, which overlap by half and fade into each other."""
+        shape = L.shape[2:]
+        tile = _up([-(-side // 2) for side in shape], self.predictor.factor)
+        if tile == shape or max(tile) < self.predictor.image_size:
+            raise UserError(
+                f"not enough memory to predict at {shape[1]}x{shape[0]}; use a smaller --working-size, or --device cpu"
+            )
+        total, weights = np.zeros((1, 2, *shape), np.float32), np.zeros(shape, np.float32)
+        fade = np.minimum.outer(*(_hat(side) for side in tile))
+        for top, left in product(*(_starts(full, side) for full, side in zip(shape, tile, strict=True))):
+            part = np.s_[top : top + tile[0], left : left + tile[1]]
+            total[:, :, *part] += fade * self._predict(np.ascontiguousarray(L[:, :, *part]))
+            weights[part] += fade
+        return total / weights
 
 
-def choose_device(asked: str) -> torch.device:
-    """Return the device of that name; ``auto`` takes the best that is here.
+def _taken(image: Any) -> tuple[Source, Any, Callable[[Any], Any]]:
+    """Return a picture as a `Source`, the dtype of its `blank`, and what makes the painted one of its kind again."""
+    if isinstance(image, Image.Image):
+        photo = photo_of(image)
+        return photo, None, photo.finished
+    if type(image).__module__.split(".")[0] == "torch":
+        pixels = image.detach().cpu().numpy()
+        source = ArrayPicture(np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels)
+        return source, pixels.dtype, lambda canvas: image.new_tensor(np.moveaxis(canvas, -1, 0))
+    source = ArrayPicture(np.asarray(image))
+    return source, source.pixels.dtype, lambda canvas: canvas
 
-    Raises:
-        UserError: if it is not here.
-    """
-    here = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if asked == "auto":
-        asked = next(name for name, available in here.items() if available)
-    if not here.get(asked):
-        raise UserError(
-            f"device={asked} is not here; use one of auto, {', '.join(n for n, there in here.items() if there)}"
-        )
-    return torch.device(asked)
+
+def _working_size(size: tuple[int, int], working: int, fit: str) -> tuple[int, int]:
+    if fit == "stretch":
+        return working, working
+    return tuple(max(1, round(side * working / max(size))) for side in size)
+
+
+def _up(shape: Sequence[int], factor: int) -> tuple[int, int]:
+    return tuple(-(-side // factor) * factor for side in shape)
+
+
+def _padded(L: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Surround a small picture with its mirror images."""
+    around = [((full - own) // 2, -((own - full) // 2)) for full, own in zip(shape, L.shape, strict=True)]
+    return np.pad(L, around, mode="symmetric")
+
+
+def _hat(side: int) -> np.ndarray:
+    return np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1)).astype(np.float32)
+
+
+def _starts(full: int, tile: int) -> list[int]:
+    return [*range(0, full - tile, tile // 2), full - tile]

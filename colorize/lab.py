@@ -4,8 +4,8 @@ import torch
 from kornia.color import lab_to_rgb, rgb_to_lab
 from torch import Tensor
 
-L_SCALE = 50.0  # L* in [0, 100] becomes L*/50 - 1 in [-1, 1]
-AB_SCALE = 110.0  # sRGB reaches a in [-86.2, 98.2] and b in [-107.9, 94.5]; 110 keeps both inside [-1, 1]
+from colorize.srgb import AB_SCALE, L_SCALE
+
 GAMUT_TOLERANCE = 0.5 / 255  # a channel this far outside [0, 1] still rounds to a valid uint8 value
 
 

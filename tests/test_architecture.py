@@ -9,9 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "colorize"
 FLOORS = {
-    0: ["errors", "files", "images", "lab", "machine", "registry", "seeds"],
-    1: ["networks", "losses", "metrics", "grids"],
-    2: ["data", "checkpoint", "inference"],
+    0: ["errors", "files", "images", "lab", "machine", "photos", "registry", "seeds", "srgb"],
+    1: ["networks", "losses", "metrics", "grids", "upsampling"],
+    2: ["data", "checkpoint", "inference", "predictors"],
     3: ["training"],
     4: ["console", "sweeps", "tracking", "experiment", "evaluation"],
     5: ["cli"],
@@ -55,7 +55,9 @@ def test_imports_point_downwards(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_heavy_libraries_stay_on_their_floors(path: Path) -> None:
-    forbidden = FORBIDDEN[FLOOR[member(path)]] | ({"lightning"} if member(path) == "inference" else set())
+    forbidden = FORBIDDEN[FLOOR[member(path)]] | (
+        {"lightning"} if member(path) in ("inference", "predictors") else set()
+    )
     assert not {name.split(".")[0] for name in imported(path)} & forbidden
 
 

@@ -1,0 +1,117 @@
+"""Colour maths of full-size pictures, in NumPy: their lightness, and chroma joined to it within sRGB.
+
+The same formulas as `colorize.lab` (CIE Lab, D65, 2 degree observer), for pictures that go through in blocks, on
+threads, without torch.
+"""
+
+import numpy as np
+
+L_SCALE = 50.0  # L* in [0, 100] becomes L*/50 - 1 in [-1, 1]
+AB_SCALE = 110.0  # sRGB reaches a in [-86.2, 98.2] and b in [-107.9, 94.5]; 110 keeps both inside [-1, 1]
+WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
+RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
+# Lab's functions work on XYZ relative to white, so white is folded into the way back
+WHITE_TO_RGB = (np.linalg.inv(RGB_TO_XYZ) * WHITE).astype(np.float32)
+LUMINANCE = RGB_TO_XYZ[1].astype(np.float32)
+DELTA = 6 / 29  # Lab's cube root is a line below DELTA**3
+# Linear values that still round to 0 or 255; beyond them a channel would be clipped, and the lightness with it
+LOWEST, HIGHEST = -0.5 / 255 / 12.92, 1 + 2 * 0.5 / 255
+HALVINGS = 12  # of the interval in which the largest chroma that fits is searched: 1/4096 of the chroma
+
+
+def lightness(pixels: np.ndarray) -> np.ndarray:
+    """Return L* of sRGB or grey pixels.
+
+    Args:
+        pixels: ``(H, W)`` or ``(H, W, 3)``; uint8, uint16, or floats in [0, 1].
+    Returns:
+        ``(H, W)`` float32 in [0, 100].
+    """
+    if pixels.ndim == 2 and pixels.dtype in TABLES:
+        return LIGHTNESS_TABLES[pixels.dtype][pixels]
+    linear = TABLES[pixels.dtype][pixels] if pixels.dtype in TABLES else _to_linear(pixels.astype(np.float32))
+    return _to_lightness(linear if linear.ndim == 2 else linear @ LUMINANCE)
+
+
+def join(L: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
+    """Join lightness and chroma into sRGB, with the lightness kept.
+
+    A colour that sRGB cannot show loses as much chroma as it must; its L* and hue stay.
+
+    Args:
+        L: ``(H, W)`` float32 in [0, 100].
+        a: ``(H, W)`` float32 in Lab units.
+        b: the same.
+        dtype: of the result: uint8, uint16, or float32 for values in [0, 1].
+    Returns:
+        ``(H, W, 3)``, and the number of pixels that lost chroma.
+    """
+    fy = (L + 16) / 116
+    y = _from_f(fy)
+    rgb = _linear_rgb(fy, y, a, b)  # (3, H, W)
+    outside = (rgb.min(axis=0) < LOWEST) | (rgb.max(axis=0) > HIGHEST)
+    limited = np.flatnonzero(outside)
+    if len(limited):
+        fy, y, a, b = (plane.ravel()[limited] for plane in (fy, y, a, b))
+        rgb.reshape(3, -1)[:, limited] = _within(fy, y, a, b)
+    return _encode(rgb, np.dtype(dtype)), len(limited)
+
+
+def _within(fy: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Halve the interval of chroma's scale until it is the largest that fits; 0, the grey, always does."""
+    low, high = np.zeros_like(fy), np.ones_like(fy)
+    for _ in range(HALVINGS):
+        scale = (low + high) / 2
+        rgb = _linear_rgb(fy, y, scale * a, scale * b)
+        fits = (rgb.min(axis=0) >= LOWEST) & (rgb.max(axis=0) <= HIGHEST)
+        low, high = np.where(fits, scale, low), np.where(fits, high, scale)
+    return _linear_rgb(fy, y, low * a, low * b)
+
+
+def _linear_rgb(fy: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return linear sRGB ``(3, ...)``, unclipped."""
+    x, z = _from_f(fy + a / 500), _from_f(fy - b / 200)
+    rgb = np.empty((3, *fy.shape), np.float32)
+    for row, (rx, ry, rz) in enumerate(WHITE_TO_RGB):
+        rgb[row] = rx * x + ry * y + rz * z
+    return rgb
+
+
+def _from_f(t: np.ndarray) -> np.ndarray:
+    return np.where(t > DELTA, t * t * t, np.float32(3 * DELTA**2) * (t - np.float32(4 / 29)))
+
+
+def _to_lightness(luminance: np.ndarray) -> np.ndarray:
+    root = np.where(luminance > DELTA**3, np.cbrt(luminance), luminance / (3 * DELTA**2) + 4 / 29)
+    return (116 * root - 16).astype(np.float32)
+
+
+def _to_linear(encoded: np.ndarray) -> np.ndarray:
+    return np.where(encoded > 0.04045, ((encoded + 0.055) / 1.055) ** 2.4, encoded / 12.92)
+
+
+def _to_encoded(linear: np.ndarray) -> np.ndarray:
+    curve = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
+    return np.where(linear > 0.0031308, curve, 12.92 * linear)
+
+
+def _encode(rgb: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Turn linear ``(3, H, W)`` into sRGB ``(H, W, 3)`` of that type."""
+    rgb = np.clip(rgb, 0, 1)
+    out = np.empty((*rgb.shape[1:], 3), dtype)
+    for channel in range(3):
+        if dtype == np.uint8:
+            np.take(ENCODED, (rgb[channel] * (len(ENCODED) - 1) + 0.5).astype(np.uint16), out=out[..., channel])
+        else:
+            encoded = _to_encoded(rgb[channel])
+            out[..., channel] = encoded * 65535 + 0.5 if dtype == np.uint16 else encoded
+    return out
+
+
+# Of a pixel's 8 or 16 bits, and of linear values in 65,536 steps, where a step is at most 0.05 of an 8-bit level
+TABLES = {
+    np.dtype(kind): _to_linear(np.linspace(0, 1, 2**bits)).astype(np.float32)
+    for kind, bits in ((np.uint8, 8), (np.uint16, 16))
+}
+LIGHTNESS_TABLES = {kind: _to_lightness(table.astype(np.float64)) for kind, table in TABLES.items()}
+ENCODED = np.round(255 * _to_encoded(np.linspace(0, 1, 65536))).astype(np.uint8)
