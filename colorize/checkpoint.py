@@ -1,14 +1,39 @@
-"""Read checkpoints: plain data only, and one line for a file that will not do."""
+"""Read trained models, of training, exported, or on the hub: plain data only, and one line for what will not do."""
 
+import hashlib
+import json
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from colorize.errors import UserError
 from colorize.networks import build_generator
+
+WEIGHTS, CONFIG, CARD, SUMS, ONNX = "model.safetensors", "config.json", "README.md", "SHA256SUMS", "model.onnx"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained generator as plain data.
+
+    Attributes:
+        generator: ``name`` and arguments for `build_generator`.
+        image_size: pixels a side that it was trained at.
+        about: ``epochs``, ``batches``, ``metrics``, and ``provenance``: ``config``, ``version``, ``commit``; as far
+            as the file says.
+        weights: the generator's state; empty for an ONNX export.
+    """
+
+    generator: dict[str, Any]
+    image_size: int
+    about: dict[str, Any]
+    weights: dict[str, Tensor]
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -19,33 +44,93 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"ckpt_path={path} is no file; name a checkpoint such as RUN/checkpoints/best.ckpt")
+        raise UserError(f"checkpoint {path} is no file; name one such as RUN/checkpoints/best.ckpt")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
-        raise UserError(f"ckpt_path={path} is foreign: it holds more than plain data and is not loaded") from None
+        raise UserError(f"checkpoint {path} is foreign: it holds more than plain data and is not loaded") from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"ckpt_path={path} is damaged or no checkpoint ({str(error).splitlines()[0][:120]})") from None
+        reason = f"{error}".splitlines()[0][:120]
+        raise UserError(f"checkpoint {path} is damaged or no checkpoint ({reason})") from None
     if not isinstance(checkpoint, dict) or "generator" not in checkpoint.get("hyper_parameters", {}):
-        raise UserError(f"ckpt_path={path} is a checkpoint of something else: it names no generator")
+        raise UserError(f"checkpoint {path} is a checkpoint of something else: it names no generator")
     return checkpoint
 
 
-def load_generator(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Build a checkpoint's generator in evaluation mode.
+def read_model(name: str | Path) -> Model:
+    """Read a trained generator.
 
-    Returns:
-        The network on the CPU, and the hyper-parameters it was trained with.
+    Args:
+        name: a training checkpoint; a folder that ``colorize export`` made; or the ``owner/name`` of such a folder on
+            the Hugging Face hub, which is fetched once and kept in the hub's own cache.
     Raises:
-        UserError: as `read_checkpoint`, or if the weights do not fit the network.
+        UserError: if it is missing, damaged or foreign.
     """
+    path = Path(name)
+    if path.is_dir():
+        return _read_folder({file: path / file for file in (CONFIG, WEIGHTS, SUMS)}, path)
+    if not path.exists() and not path.suffix and len(path.parts) == 2:
+        return _read_folder(_fetched(str(name)), path)
     checkpoint = read_checkpoint(path)
     settings = checkpoint["hyper_parameters"]
     prefix = "generator."
-    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    generator = build_generator(**settings["generator"])
+    return Model(
+        settings["generator"],
+        settings["image_size"],
+        {
+            "epochs": checkpoint.get("epoch", -1) + 1,
+            "batches": checkpoint.get("batches"),
+            "metrics": checkpoint.get("metrics", {}),
+            "provenance": settings.get("provenance") or {},
+        },
+        {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)},
+    )
+
+
+def load_generator(name: str | Path) -> tuple[nn.Module, Model]:
+    """Build a trained generator in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: as `read_model`, or if the weights do not fit the network.
+    """
+    model = read_model(name)
     try:
-        generator.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"ckpt_path={path}: {str(error).splitlines()[0]}") from None
-    return generator.eval(), settings
+        generator = build_generator(**model.generator)
+        generator.load_state_dict(model.weights)
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"checkpoint {name}: {str(error).splitlines()[0]}") from None
+    return generator.eval(), model
+
+
+def sha256(path: Path) -> str:
+    """Return the hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_folder(files: dict[str, Path], name: Path) -> Model:
+    for file in (CONFIG, WEIGHTS):
+        if not files[file].is_file():
+            raise UserError(f"checkpoint {name} is no exported model: it has no {file}")
+    if files[SUMS].is_file():  # a flipped byte would load without a word
+        expected = dict(reversed(line.split(maxsplit=1)) for line in files[SUMS].read_text().splitlines() if line)
+        for file in (CONFIG, WEIGHTS):
+            if expected.get(file) != sha256(files[file]):
+                raise UserError(f"checkpoint {name} is damaged: the sha256 of {file} is not the one in {SUMS}")
+    try:
+        config = json.loads(files[CONFIG].read_text())
+        return Model(config["generator"], config["image_size"], config["about"], load_file(files[WEIGHTS]))
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"checkpoint {name} is a model of something else: {CONFIG} names no generator") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"checkpoint {name}: {WEIGHTS} is damaged ({error})") from None
+
+
+def _fetched(name: str) -> dict[str, Path]:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return {file: Path(hf_hub_download(name, file)) for file in (CONFIG, WEIGHTS, SUMS)}
+    except (OSError, ValueError) as error:  # no such folder there, a file that it lacks, no network, no such name
+        reason = str(error).strip().splitlines()[0][:160]
+        raise UserError(f"checkpoint {name} is neither here nor on the Hugging Face hub ({reason})") from None

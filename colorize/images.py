@@ -61,6 +61,15 @@ def read_rgb(path: Path | str) -> Image.Image:
         return image if image.mode == "RGB" and not image.has_transparency_data else _to_rgb(image)
 
 
+def pixels_of(path: Path | str) -> int:
+    """Return how many pixels a file says that it has; 0 if that cannot be read."""
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            return image.width * image.height
+    return 0
+
+
 def to_uint16(image: Image.Image) -> np.ndarray:
     """Return a grey image of more than 8 bits as ``(H, W)`` uint16; floats count from 0 to their largest."""
     grey = np.asarray(image)

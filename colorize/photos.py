@@ -1,12 +1,13 @@
 """Photographs as they are coloured: read with all that a file holds beside its pixels, and written with it again."""
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from colorize.files import replacing
 from colorize.images import DEEP, opened, to_uint16
@@ -26,6 +27,10 @@ FORMATS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 }
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA"}
 SIDE_LIMITS = {"JPEG": 65535, "WEBP": 16383, "AVIF": 16384}
+TIFF_TAGS = [
+    getattr(ExifTags.Base, name)
+    for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "HostComputer", "Copyright")
+]
 LOSSLESS_TIFF = {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma"}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
@@ -102,7 +107,7 @@ def photo_of(image: Image.Image) -> Photo:
     """Take an image of any mode apart: its sRGB pixels, its transparency, its profile."""
     profile = image.info.get("icc_profile")
     space = profile[16:20] if profile else b""
-    managed = bool(space) and not (space == b"RGB " and _is_srgb(profile))
+    managed = bool(profile) and not (space == b"RGB " and _is_srgb(profile))
     deep = image.mode.startswith(DEEP)
     transparent = image.has_transparency_data and not deep  # Pillow cannot tell which of 16-bit pixels are
     photo = Photo(
@@ -120,7 +125,7 @@ def photo_of(image: Image.Image) -> Photo:
             return photo
     if space == b"RGB ":
         photo.profile = profile
-    elif space:  # a profile of grey or of inks cannot describe RGB
+    elif profile:  # a profile of grey or of inks cannot describe RGB
         photo.profile = SRGB.tobytes()
     return photo
 
@@ -177,16 +182,26 @@ def _own_settings(image: Image.Image, path: Path | str) -> dict[str, Any]:
     return {}
 
 
+def _descriptive(exif: Image.Exif) -> Image.Exif:
+    kept = Image.Exif()
+    kept.update({tag: exif[tag] for tag in TIFF_TAGS if tag in exif})
+    kept.update({ifd: exif.get_ifd(ifd) for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) if exif.get_ifd(ifd)})
+    return kept
+
+
 def _metadata(image: Image.Image, photo: Photo) -> dict[str, Any]:
     """Return EXIF, resolution and comment, as far as they can be understood."""
     kept = {"comment": image.info["comment"]} if isinstance(image.info.get("comment"), bytes) else {}
     dpi = image.info.get("dpi", ())
     if len(dpi) == 2 and all(1 <= value < 65536 for value in dpi):
         kept["dpi"] = dpi
-    try:
+    exif = None
+    with suppress(Exception):  # damaged EXIF raises whatever its bytes lead to
         exif = image.getexif()
+        if image.format == "TIFF":  # whose own layout is among its tags
+            exif = _descriptive(exif)
         if exif:
             kept["exif"] = exif.tobytes()
-    except Exception:  # damaged EXIF raises whatever its bytes lead to
+    if not exif and image.info.get("exif"):
         photo.notes.append("its EXIF is damaged and is left out")
     return kept

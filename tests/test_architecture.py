@@ -9,12 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "colorize"
 FLOORS = {
-    0: ["errors", "files", "images", "lab", "machine", "photos", "registry", "seeds", "srgb"],
-    1: ["networks", "losses", "metrics", "grids", "upsampling"],
-    2: ["data", "checkpoint", "inference", "predictors"],
+    0: ["errors", "files", "images", "inputs", "lab", "machine", "photos", "registry", "seeds", "srgb"],
+    1: ["networks", "losses", "metrics", "grids", "painting", "upsampling"],
+    2: ["data", "export", "checkpoint", "inference", "predictors"],
     3: ["training"],
-    4: ["console", "sweeps", "tracking", "experiment", "evaluation"],
-    5: ["cli"],
+    4: ["console", "sweeps", "tracking", "experiment", "evaluation", "batch", "coco", "video"],
+    5: ["cli", "demo"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 FORBIDDEN = {
@@ -56,7 +56,7 @@ def test_imports_point_downwards(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_heavy_libraries_stay_on_their_floors(path: Path) -> None:
     forbidden = FORBIDDEN[FLOOR[member(path)]] | (
-        {"lightning"} if member(path) in ("inference", "predictors") else set()
+        {"lightning"} if member(path) in ("checkpoint", "export", "inference", "predictors") else set()
     )
     assert not {name.split(".")[0] for name in imported(path)} & forbidden
 

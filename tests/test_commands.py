@@ -79,7 +79,7 @@ def test_help_and_config_answer_without_torch(tmp_path, script, args) -> None:
         ("train.py", ["ckpt_path=last"], "no outputs/*/*/checkpoints/last.ckpt here; name a path or leave it out"),
         ("train.py", ["-m", "trainer=cpu", "trainer.devices=2"], "a sweep's jobs run on one device each"),
         ("train.py", ["-m", "trainer=cpu", "trainer.num_nodes=2"], "got trainer.num_nodes=2"),
-        ("eval.py", ["ckpt_path=gone.ckpt"], "ckpt_path=gone.ckpt is no file"),
+        ("eval.py", ["ckpt_path=gone.ckpt"], "checkpoint gone.ckpt is no file"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(tmp_path, script, args, message) -> None:

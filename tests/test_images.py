@@ -17,7 +17,7 @@ def test_rgb_is_unchanged(tmp_path) -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr"])
 def test_every_mode_becomes_rgb(tmp_path, mode) -> None:
     path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr") else "x.png")
-    settings = {"compression": "jpeg"} if mode == "YCbCr" else {}  # what writes it; Pillow 12 misreads its own plain one
+    settings = {"compression": "jpeg"} if mode == "YCbCr" else {}  # Pillow 12 misreads its own plain one
     colorful_image(0).convert(mode).save(path, **settings)
     assert (read_rgb(path).mode, read_rgb(path).size) == ("RGB", (48, 40))
 

@@ -21,7 +21,8 @@ DISCRIMINATORS.register("patch")(PatchDiscriminator)
 def build_generator(name: str, **kwargs: Any) -> nn.Module:
     """Build an initialised generator: ``L`` ``(B, 1, H, W)`` to ``ab`` ``(B, 2, H, W)`` in [-1, 1].
 
-    It has ``check_size(height, width)``, which raises a `UserError` for a size that it cannot take.
+    It has ``factor``, of which its sides must be multiples, and ``check_size(height, width)``, which raises a
+    `UserError` for a size that it cannot take.
 
     Raises:
         UserError: if the name or an argument is unknown.

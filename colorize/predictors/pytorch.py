@@ -46,8 +46,8 @@ class TorchPredictor:
             UserError: if it is missing, damaged or foreign, or the device is not here.
         """
         chosen = choose_device(device)
-        generator, settings = load_generator(checkpoint)
-        return cls(generator, settings["image_size"], chosen, DTYPES[precision])
+        generator, model = load_generator(checkpoint)
+        return cls(generator, model.image_size, chosen, DTYPES[precision])
 
     @torch.inference_mode()
     def __call__(self, L: np.ndarray) -> np.ndarray:

@@ -246,7 +246,7 @@ class ColorizationModule(LightningModule):
         return self.generator(L)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the counters; refuse to save weights that are no numbers."""
+        """Add the counters and what validation last measured; refuse to save weights that are no numbers."""
         self._check_finite()
         if not torch.nn.utils.get_total_norm(self.parameters()).isfinite():
             name = next((name for name, value in self.named_parameters() if not value.isfinite().all()), "the weights")
@@ -254,6 +254,8 @@ class ColorizationModule(LightningModule):
                 f"{name}: not finite at epoch {self.current_epoch}, batch {self.batches}: "
                 "not saved; the last checkpoint is from before; try a lower lr"
             )
+        measured = self.trainer.callback_metrics.items()
+        checkpoint["metrics"] = {name: value.item() for name, value in measured if name.startswith("val/")}
         checkpoint["batches"] = self.batches
         checkpoint["losses"] = {"sum": self._loss_sum.tolist(), "batches": self._losses_summed}
 

@@ -1,0 +1,199 @@
+"""Make of a trained generator what others load: safetensors, its card and checksums, and ONNX."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from colorize.checkpoint import CARD, CONFIG, ONNX, SUMS, WEIGHTS, Model, load_generator, read_model, sha256
+from colorize.errors import UserError
+from colorize.files import replacing_folder
+from colorize.networks import build_generator
+
+PARITY = 1e-3  # largest difference of normalised ab that an export may have: 0.11 Lab units
+# Batch, height and width, in units of the size that it was trained at
+SHAPES = [(1, 1, 1), (3, 1, 1), (1, 2, 1), (2, 1, 2), (1, 3, 2)]
+
+
+def export(checkpoint: str | Path, folder: Path, onnx: bool = False) -> list[tuple[str, float]]:
+    """Write a folder that `colorize.inference.Colorizer.from_pretrained` loads and the hub shows.
+
+    Args:
+        checkpoint: see `colorize.checkpoint.read_model`.
+        folder: that is to be made; it appears when all of it is written.
+        onnx: also write ``model.onnx``, with any batch, height and width.
+    Returns:
+        For ONNX, the shape and the largest difference from PyTorch, of each shape compared.
+    Raises:
+        UserError: if the checkpoint will not do, the folder exists, a package is missing, or ONNX computes something
+            else than PyTorch.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists already; name a new folder with --out")
+    generator, model = load_generator(checkpoint)
+    parity = []
+    with replacing_folder(folder) as temporary:
+        weights = {name: value.contiguous() for name, value in generator.state_dict().items()}
+        (temporary / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
+        config = {"generator": model.generator, "image_size": model.image_size, "about": model.about}
+        (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        if onnx:
+            _write_onnx(generator, model, temporary / ONNX)
+            parity = _compare(generator, model, temporary / ONNX)
+        (temporary / CARD).write_text(model_card(model, generator, folder.name, parity))
+        listed = [file for file in (WEIGHTS, CONFIG, CARD, ONNX) if (temporary / file).exists()]
+        (temporary / SUMS).write_text("".join(f"{sha256(temporary / file)}  {file}\n" for file in listed))
+    return parity
+
+
+def _write_onnx(generator: nn.Module, model: Model, path: Path) -> None:
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401  the comparison needs it: told before the export, not after
+        import onnxscript  # noqa: F401  torch's exporter needs it
+    except ImportError as error:
+        raise UserError(f"--onnx needs {error.name}: pip install 'colorize[onnx]'") from None
+    factor, dim = generator.factor, torch.export.Dim
+    shape = {0: dim("batch"), 2: factor * dim("rows"), 3: factor * dim("columns")}
+    example = torch.zeros(2, 1, 2 * model.image_size, 3 * model.image_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own exporter
+        torch.onnx.export(
+            generator,
+            (example,),
+            path,
+            dynamo=True,
+            dynamic_shapes=(shape,),
+            input_names=["L"],
+            output_names=["ab"],
+            external_data=False,
+            verbose=False,
+        )
+    file = onnx.load(path)
+    metadata = {
+        "image_size": model.image_size,
+        "factor": factor,
+        "generator": model.generator,
+        "about": model.about,
+    }
+    onnx.helper.set_model_props(file, {name: json.dumps(value) for name, value in metadata.items()})
+    onnx.save(file, path)
+
+
+@torch.inference_mode()
+def _compare(generator: nn.Module, model: Model, path: Path) -> list[tuple[str, float]]:
+    from colorize.predictors.onnx import OnnxPredictor
+
+    predictor, draw = OnnxPredictor(path, "cpu"), np.random.default_rng(0)
+    found = []
+    for batch, rows, columns in SHAPES:
+        L = draw.uniform(-1, 1, (batch, 1, rows * model.image_size, columns * model.image_size)).astype(np.float32)
+        difference = np.abs(generator(torch.from_numpy(L)).numpy() - predictor(L)).max().item()
+        found.append((" x ".join(map(str, L.shape)), difference))
+        if not difference <= PARITY:
+            raise UserError(f"ONNX differs from PyTorch by {difference:.2g} at {found[-1][0]}, over {PARITY}: not kept")
+    return found
+
+
+def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple[str, float]]) -> str:
+    """Write the card: what it is, how to use it, what it was trained on, and its measured metrics."""
+    provenance = model.about.get("provenance", {})
+    parameters = sum(value.numel() for value in generator.parameters())
+    lines = [
+        "---",
+        "library_name: colorize",
+        "pipeline_tag: image-to-image",
+        "tags: [colorization, gan, pix2pix]",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"A generator that colours grey photographs: CIE Lab lightness in, chroma out. {parameters:,} parameters, "
+        f"trained at {model.image_size}x{model.image_size}.",
+        "",
+        "```bash",
+        f"colorize image photo.jpg -o coloured --checkpoint {name}",
+        "```",
+        "",
+        "```python",
+        "from colorize.inference import Colorizer",
+        "",
+        f'Colorizer.from_pretrained("{name}").colorize(picture)',
+        "```",
+        "",
+        "## Trained on",
+        "",
+        *(f"- {key}: {value}" for key, value in training_facts(model).items()),
+        "",
+        "## Metrics",
+        "",
+        "Of the validation images, measured in training when the checkpoint was saved.",
+        "",
+        "| Metric | Value |",
+        "|---|---|",
+        *(f"| {key} | {value:.4g} |" for key, value in sorted(model.about.get("metrics", {}).items())),
+    ]
+    if parity:
+        worst = max(difference for _, difference in parity)
+        lines += [
+            "",
+            f"`{ONNX}` differs from PyTorch by at most {worst:.1g} of normalised ab, over {len(parity)} shapes.",
+        ]
+    lines += ["", "## Config", "", "```json", json.dumps(provenance.get("config", {}), indent=2), "```", ""]
+    return "\n".join(lines)
+
+
+def training_facts(model: Model) -> dict[str, Any]:
+    """Return what a model was trained on and how, as far as it says."""
+    provenance = model.about.get("provenance", {})
+    config = provenance.get("config", {})
+    data = config.get("data", {})
+    facts = {
+        "data": data.get("name"),
+        "data root": data.get("root"),
+        "training images": data.get("num_train"),
+        "validation images": data.get("num_val"),
+        "epochs": model.about.get("epochs"),
+        "batches": model.about.get("batches"),
+        **{key: config.get(key) for key in ("batch_size", "gan_mode", "lr", "betas", "lambda_L1", "seed")},
+        "colorize version": provenance.get("version"),
+        "commit": provenance.get("commit"),
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def describe(checkpoint: str) -> dict[str, Any]:
+    """Return what a checkpoint is, its sha256, what it was trained on and how, its metrics and its config.
+
+    Args:
+        checkpoint: of any kind that `colorize.predictors.load_predictor` takes.
+    Raises:
+        UserError: if it is missing, damaged or foreign.
+    """
+    path = Path(checkpoint)
+    if path.suffix == ".onnx":
+        from colorize.predictors.onnx import OnnxPredictor
+
+        predictor = OnnxPredictor(path, "cpu")
+        model, kind = Model(predictor.generator, predictor.image_size, predictor.about, {}), "ONNX export"
+    else:
+        model = read_model(checkpoint)
+        kind = "training checkpoint" if path.is_file() else "exported folder" if path.is_dir() else "on the hub"
+    file = path / WEIGHTS if path.is_dir() else path
+    parameters = sum(value.numel() for name, value in build_generator(**model.generator).named_parameters())
+    return {
+        "checkpoint": checkpoint,
+        "kind": kind,
+        **({"sha256": sha256(file)} if file.is_file() else {}),
+        "generator": " ".join(f"{key}={value}" for key, value in model.generator.items()),
+        "parameters": parameters,
+        "image size": model.image_size,
+        **training_facts(model),
+        "metrics": model.about.get("metrics", {}),
+        "config": model.about.get("provenance", {}).get("config", {}),
+    }

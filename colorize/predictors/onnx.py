@@ -1,0 +1,71 @@
+"""Prediction by an ONNX export in onnxruntime: nothing here imports torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from colorize.errors import UserError
+from colorize.machine import cores
+
+PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+
+
+class OnnxPredictor:
+    """An exported generator; see `colorize.predictors.Predictor`.
+
+    Args:
+        path: ``model.onnx`` as ``colorize export --onnx`` made it.
+        device: ``auto`` takes a GPU if onnxruntime has one; or ``cpu``, ``cuda``.
+        precision: ``32``; an ONNX file holds its own.
+    Raises:
+        UserError: if the file is missing, damaged or foreign, or the device or precision is not here.
+    """
+
+    def __init__(self, path: Path, device: str = "auto", precision: str = "32") -> None:
+        if precision != "32":
+            raise UserError(f"precision={precision} is not for {path.name}, which holds its own; leave it out")
+        session = open_session(path, device)
+        metadata = session.get_modelmeta().custom_metadata_map
+        try:
+            self.image_size, self.factor = int(metadata["image_size"]), int(metadata["factor"])
+            self.generator: dict[str, Any] = json.loads(metadata["generator"])  # what it is an export of
+            self.about: dict[str, Any] = json.loads(metadata["about"])
+        except (KeyError, ValueError):
+            raise UserError(f"checkpoint {path} is an ONNX model of something else") from None
+        self.session = session
+
+    def __call__(self, L: np.ndarray) -> np.ndarray:
+        """Predict; see `Predictor`."""
+        try:
+            return self.session.run(["ab"], {"L": L})[0]
+        except Exception as error:  # onnxruntime's own types share no other base
+            if "alloc" in str(error):
+                raise MemoryError(str(error)) from None
+            raise
+
+
+def open_session(path: Path, device: str = "auto") -> Any:
+    """Open an ONNX file as an ``onnxruntime.InferenceSession``.
+
+    Raises:
+        UserError: if onnxruntime or the device is not here, or the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} is no file; colorize export --onnx makes one")
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError(f"{path} needs onnxruntime: pip install 'colorize[onnx]'") from None
+    here = {name: provider for name, provider in PROVIDERS.items() if provider in onnxruntime.get_available_providers()}
+    if device != "auto" and device not in here:
+        raise UserError(f"device={device} is not here for ONNX; use one of auto, {', '.join(here)}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores()
+    options.log_severity_level = 4  # what goes wrong is told by an exception
+    providers = [provider for name, provider in here.items() if device in ("auto", name)]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime's own types share no other base
+        raise UserError(f"checkpoint {path} is damaged or no ONNX model ({str(error).splitlines()[0][:120]})") from None

@@ -1,0 +1,75 @@
+"""Colour maths in NumPy, against scikit-image."""
+
+import numpy as np
+import pytest
+from skimage.color import lab2rgb, rgb2lab
+
+from colorize.srgb import join, lightness
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+GREYS = np.arange(256, dtype=np.uint8)[None]
+
+
+def planes(lab: np.ndarray) -> list[np.ndarray]:
+    return [plane.astype(np.float32) for plane in np.moveaxis(lab, -1, 0)]
+
+
+@pytest.mark.parametrize("pixels", [RGB, RGB.astype(np.uint16) * 257, RGB / 255], ids=["uint8", "uint16", "float"])
+def test_lightness_matches_skimage(pixels) -> None:
+    assert np.abs(lightness(pixels) - rgb2lab(RGB)[..., 0]).max() < 1e-3
+
+
+@pytest.mark.parametrize("pixels", [GREYS, GREYS.astype(np.uint16) * 257, GREYS / 255], ids=["uint8", "uint16", "float"])
+def test_lightness_of_grey_matches_skimage(pixels) -> None:
+    assert np.abs(lightness(pixels) - rgb2lab(np.repeat(GREYS[..., None], 3, 2))[..., 0]).max() < 1e-3
+
+
+def test_join_undoes_skimage() -> None:
+    pixels, limited = join(*planes(rgb2lab(RGB)), np.uint8)
+    assert np.array_equal(pixels, RGB) and limited == 0
+
+
+def test_join_matches_skimage_in_every_type() -> None:
+    L, a, b = planes(rgb2lab(RGB))
+    expected = lab2rgb(np.stack([L, a / 2, b / 2], axis=-1))
+    for dtype, top in ((np.uint8, 255), (np.uint16, 65535), (np.float32, 1)):
+        pixels, _ = join(L, a / 2, b / 2, dtype)
+        assert pixels.dtype == dtype
+        assert np.abs(pixels / top - expected).max() < 0.55 / 255
+
+
+def test_grey_without_chroma_stays_as_it_is() -> None:
+    L = lightness(GREYS)
+    pixels, limited = join(L, np.zeros_like(L), np.zeros_like(L), np.uint8)
+    assert np.array_equal(pixels, np.repeat(GREYS[..., None], 3, 2)) and limited == 0
+
+
+@pytest.fixture(scope="module")
+def wild() -> tuple[np.ndarray, ...]:
+    """Return lightness with far more chroma than sRGB has, and what came of it."""
+    L = lightness(RGB)
+    a, b = RNG.uniform(-110, 110, (2, *L.shape)).astype(np.float32)
+    pixels, limited = join(L, a, b, np.float32)
+    return L, a, b, rgb2lab(pixels.astype(np.float64)), limited
+
+
+def test_lightness_outlives_the_gamut(wild) -> None:
+    L, _, _, lab, limited = wild
+    assert 0.5 < limited / L.size < 1
+    assert np.abs(lab[..., 0] - L).max() < 0.25  # half an 8-bit level, which is how far beyond sRGB a channel may be
+
+
+def test_hue_outlives_the_gamut(wild) -> None:
+    _, a, b, lab, _ = wild
+    turned = np.angle((lab[..., 1] + 1j * lab[..., 2]) * np.conj(a + 1j * b))
+    chroma = np.hypot(lab[..., 1], lab[..., 2])
+    assert (np.abs(turned) * chroma).max() < 1.5  # Lab units across: what that half level makes
+
+
+def test_no_more_chroma_is_taken_than_must_be(wild) -> None:
+    L, a, b, lab, _ = wild
+    kept = np.hypot(lab[..., 1], lab[..., 2]) / np.hypot(a, b)
+    more = lab2rgb(np.stack([L, a * (kept + 0.03), b * (kept + 0.03)], axis=-1).astype(np.float64))
+    outside = np.abs(rgb2lab(more) - np.stack([L, a * (kept + 0.03), b * (kept + 0.03)], axis=-1)).max(axis=-1) > 0.05
+    assert outside[kept < 0.95].mean() > 0.99  # scikit-image clips what is beyond sRGB, so it does not come back
