@@ -135,10 +135,9 @@ class Colorizer:
 
     def _predict(self, L: np.ndarray) -> np.ndarray:
         """Predict ab ``(B, 2, h, w)`` in as many parts as memory asks for."""
-        if len(L) > self.batch_size:
-            return np.concatenate(
-                [self._predict(L[i : i + self.batch_size]) for i in range(0, len(L), self.batch_size)]
-            )
+        size = self.batch_size  # it may become smaller on the way
+        if len(L) > size:
+            return np.concatenate([self._predict(L[start : start + size]) for start in range(0, len(L), size)])
         try:
             return self.predictor(L)
         except MemoryError:

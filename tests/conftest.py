@@ -10,6 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
+from colorize.networks import build_generator
+
 ROOT = Path(__file__).parent.parent
 SMALL = [
     "data=folder",
@@ -75,3 +77,23 @@ def small_config(photos: Path, run_dir: Path, *overrides: str) -> DictConfig:
 def make_config(photos: Path, tmp_path: Path) -> Callable[..., DictConfig]:
     """Return a function that composes a small run on `photos` in a directory of the test."""
     return lambda *overrides, run="run": small_config(photos, tmp_path / run, *overrides)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a training checkpoint of a small generator whose colours can be seen."""
+    settings = {"name": "unet", "n_down": 5, "num_filters": 4}
+    torch.manual_seed(0)
+    weights = {f"generator.{key}": value for key, value in build_generator(**settings).state_dict().items()}
+    weights["generator.model.3.bias"] = torch.tensor([0.15, -0.1])
+    path = tmp_path_factory.mktemp("checkpoint") / "x.ckpt"
+    provenance = {"config": {"data": {"name": "folder", "num_train": 20}, "lr": 2e-4}, "commit": "abc", "version": "0"}
+    content = {
+        "state_dict": weights,
+        "hyper_parameters": {"generator": settings, "image_size": 32, "provenance": provenance},
+        "epoch": 2,
+        "batches": 15,
+        "metrics": {"val/l1": 0.125, "val/psnr": 20.5},
+    }
+    torch.save(content, path)
+    return path

@@ -20,7 +20,9 @@ def test_lightness_matches_skimage(pixels) -> None:
     assert np.abs(lightness(pixels) - rgb2lab(RGB)[..., 0]).max() < 1e-3
 
 
-@pytest.mark.parametrize("pixels", [GREYS, GREYS.astype(np.uint16) * 257, GREYS / 255], ids=["uint8", "uint16", "float"])
+@pytest.mark.parametrize(
+    "pixels", [GREYS, GREYS.astype(np.uint16) * 257, GREYS / 255], ids=["uint8", "uint16", "float"]
+)
 def test_lightness_of_grey_matches_skimage(pixels) -> None:
     assert np.abs(lightness(pixels) - rgb2lab(np.repeat(GREYS[..., None], 3, 2))[..., 0]).max() < 1e-3
 
