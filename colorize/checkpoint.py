@@ -98,7 +98,8 @@ def load_generator(name: str | Path) -> tuple[nn.Module, Model]:
         generator = build_generator(**model.generator)
         generator.load_state_dict(model.weights)
     except (RuntimeError, TypeError) as error:
-        raise UserError(f"checkpoint {name}: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        raise UserError(f"checkpoint {name}: its generator cannot be built ({reason})") from None
     return generator.eval(), model
 
 

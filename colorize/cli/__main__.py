@@ -1,0 +1,5 @@
+"""Run as `python -m colorize.cli`."""
+
+from colorize.cli import app
+
+app()

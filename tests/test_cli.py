@@ -1,0 +1,192 @@
+"""The `colorize` command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from typer.testing import CliRunner
+
+from colorize.cli import app
+from colorize.data.scenes import generate_scenes
+from tests.conftest import colorful_image
+
+
+@pytest.fixture
+def run(checkpoint, monkeypatch, tmp_path):
+    """Go into a folder with ``photo.png``; return what runs a command there, with a checkpoint in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLORIZE_CHECKPOINT", str(checkpoint))
+    colorful_image(0).save("photo.png")
+    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def test_one_photograph(run) -> None:
+    result = run("image", "photo.png", "-o", "out")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("1 coloured into out in ")
+    with Image.open("out/photo.png") as colored:
+        assert colored.size == (48, 40)
+
+
+def test_a_second_call_says_what_was_there(run) -> None:
+    run("image", "photo.png", "-o", "out")
+    result = run("image", "photo.png", "-o", "out")
+    assert result.exit_code == 0 and "0 coloured" in result.stdout and "1 there already" in result.stdout
+
+
+def test_every_option_is_heeded(run) -> None:
+    options = ["--strength", 0.5, "--working-size", 64, "--fit", "stretch", "--ensemble", "flip", "--device", "cpu"]
+    result = run("image", "photo.png", "-o", "out", *options, "--batch-size", 2, "--precision", "bf16", "--overwrite")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_bad_file_is_told_and_the_status_is_1(run) -> None:
+    Path("bad\n.jpg").write_text("no image")
+    result = run("image", "bad\n.jpg", "gone.png", "photo.png", "-o", "out")
+    assert result.exit_code == 1 and Path("out/photo.png").exists()
+    assert "gone.png: no such file" in result.stderr.splitlines()
+    assert any(line.startswith(r"bad\n.jpg: cannot identify image file") for line in result.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--strength", "3"], "strength=3.0 is out of range; use 0 to 1.5"),
+        (["--working-size", "5"], "working_size=5 is out of range; use 16 to 4096"),
+        (["--batch-size", "0"], "batch_size=0 is out of range; use 1 or more"),
+        (["--checkpoint", "gone.ckpt"], "checkpoint gone.ckpt is no file; name one such as RUN/checkpoints/best.ckpt"),
+        (["--checkpoint", "gone.onnx"], "checkpoint gone.onnx is no file; colorize export --onnx makes one"),
+        (["--checkpoint", "photo.png"], "checkpoint photo.png is damaged or no checkpoint"),
+        (["-o", "photo.png"], "--out photo.png is no folder"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(run, args, message) -> None:
+    result = run("image", "photo.png", *([] if "-o" in args else ["-o", "out"]), *args)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1 and message in result.stderr
+    assert not Path("out").exists()
+
+
+def test_without_a_checkpoint_the_newest_is_taken(run, checkpoint, monkeypatch) -> None:
+    monkeypatch.delenv("COLORIZE_CHECKPOINT")
+    assert (
+        "no trained checkpoint here: name one with --checkpoint or COLORIZE_CHECKPOINT"
+        in run("image", "photo.png", "-o", "o").stderr
+    )
+    for age, name in enumerate(["outputs/a/b", "multirun/a/b/0", "demo/train"]):
+        path = Path(name) / "checkpoints/best.ckpt"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(checkpoint.read_bytes())
+        os.utime(path, (1e9 - 1000 * age, 1e9 - 1000 * age))
+    result = run("image", "photo.png", "-o", "out")
+    assert result.exit_code == 0 and "checkpoint: outputs/a/b/checkpoints/best.ckpt" in result.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_whole_files(checkpoint, tmp_path) -> None:
+    for number in range(300):
+        colorful_image(number, 200, 150).save(tmp_path / f"{number}.png")
+    command = [sys.executable, "-m", "colorize.cli", "image", str(tmp_path), "-o", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [*command, "--checkpoint", str(checkpoint), "--batch-size", "1"], stderr=subprocess.PIPE, text=True
+    )
+    while len(list((tmp_path / "out").glob("*.png"))) < 3:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    written = list((tmp_path / "out").iterdir())
+    assert process.returncode == 130 and said.strip() == "stopped; what is written is whole"
+    assert 3 <= len(written) < 300
+    for path in written:
+        with Image.open(path) as colored:
+            colored.load()
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory) -> Path:
+    """Make a COCO-layout folder of eight scenes."""
+    root = tmp_path_factory.mktemp("scenes") / "coco"
+    generate_scenes(root, num_images=8, seed=0, size=32)
+    return root
+
+
+def test_a_coco_folder_in_colour_is_one_again(run, scenes) -> None:
+    (index,) = scenes.glob("annotations/*.json")
+    before = COCO(str(index))
+    result = run("coco", scenes, "-o", "out", "--limit", 3)
+    assert result.exit_code == 0, result.output
+    after = COCO(f"out/annotations/{index.name}")
+    assert len(after.imgs) == 3
+    for entry in after.loadImgs(after.getImgIds()):
+        with Image.open(Path("out/images") / entry["file_name"]) as colored:
+            assert colored.size == (entry["width"], entry["height"])
+        assert after.getAnnIds(entry["id"]) == before.getAnnIds(entry["id"])
+    assert after.cats == before.cats
+
+
+def test_a_category_of_coco(run, scenes) -> None:
+    (index,) = scenes.glob("annotations/*.json")
+    coco = COCO(str(index))
+    category = coco.loadCats(next(iter(coco.anns.values()))["category_id"])[0]
+    result = run("coco", scenes, "-o", "out", "--category", category["name"])
+    assert result.exit_code == 0, result.output
+    written = json.loads(Path(f"out/annotations/{index.name}").read_text())
+    assert {entry["id"] for entry in written["images"]} == set(coco.getImgIds(catIds=category["id"]))
+
+
+def test_a_category_that_is_none_is_named(run, scenes) -> None:
+    result = run("coco", scenes, "-o", "out", "--category", "unicorn")
+    assert result.exit_code == 2 and "category 'unicorn' is not in" in result.stderr and "it has " in result.stderr
+
+
+def test_a_coco_image_that_is_missing_is_told(run, scenes, tmp_path) -> None:
+    import shutil
+
+    shutil.copytree(scenes, tmp_path / "coco")
+    missing = sorted(path for path in (tmp_path / "coco").rglob("*") if path.suffix in (".jpg", ".png"))[0]
+    missing.unlink()
+    result = run("coco", "coco", "-o", "out")
+    assert result.exit_code == 1 and f"{missing.name}: no such file" in result.stderr
+    (written,) = Path("out/annotations").iterdir()
+    assert len(json.loads(written.read_text())["images"]) == 7
+
+
+def test_export_and_info(run, checkpoint) -> None:
+    assert run("export", checkpoint, "-o", "model").stdout == "model\n"
+    told = run("info", "model").stdout
+    for fact in ("exported folder", "sha256", "name=unet n_down=5 num_filters=4", "folder", "abc", "val/l1"):
+        assert fact in told
+    assert '"lr": 0.0002' not in told and '"lr": 0.0002' in run("info", "model", "--config").stdout
+    assert json.loads(run("info", "model", "--json").stdout)["metrics"]["val/l1"] == 0.125
+    assert run("image", "photo.png", "-o", "out", "--checkpoint", "model").exit_code == 0
+
+
+@pytest.mark.slow
+def test_export_to_onnx_prints_how_far_it_is_from_pytorch(run, checkpoint) -> None:
+    lines = run("export", checkpoint, "-o", "model", "--onnx").stdout.splitlines()
+    assert len(lines) == 6 and lines[0].startswith("model.onnx at 1 x 1 x 32 x 32: differs from PyTorch by at most ")
+
+
+@pytest.mark.parametrize("command", ["image", "coco", "video", "export", "demo", "info"])
+def test_every_command_explains_itself(run, command) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0 and len(result.stdout.splitlines()) > 10
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, colorize.cli; sys.exit(str({'torch', 'numpy', 'PIL', 'gradio', 'av'} & set(sys.modules) or ''))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip() == ""
+
+
+def test_the_shell_can_complete(run) -> None:
+    environment = os.environ | {"_COLORIZE_COMPLETE": "complete_bash", "COMP_WORDS": "colorize ", "COMP_CWORD": "1"}
+    command = [str(Path(sys.executable).with_name("colorize"))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert "image" in done.stdout.split() and "export" in done.stdout.split()
