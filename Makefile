@@ -32,7 +32,7 @@ lint: setup  ## check style and formatting
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-bench: setup  ## measure this machine's CPU, about 9 minutes: tables, and benchmarks/results/*.json
+bench: setup  ## measure this machine's CPU, about 10 minutes: tables, and benchmarks/results/*.json
 	$(RUN) -m benchmarks.train_step --no-compile --rounds 2
 	$(RUN) -m benchmarks.epoch
 	$(RUN) -m benchmarks.data_path

@@ -1,10 +1,12 @@
-"""Colouring a photograph, from 256x256 to 12 megapixels: seconds and peak memory, each size in a process of its own.
+"""Colouring a photograph, from 1 to 100 megapixels: seconds and peak memory, each size in a process of its own.
 
 python -m benchmarks.inference
 """
 
 import json
 import sys
+import tempfile
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -12,23 +14,32 @@ import torch
 from PIL import Image
 
 from benchmarks import harness
-from colorize.inference import Colorizer, choose_device
+from colorize.batch import Batch
+from colorize.inference import Colorizer, Options
+from colorize.inputs import Job
 from colorize.networks import build_generator
+from colorize.predictors.pytorch import TorchPredictor, choose_device
 
-SIZES = [(256, 256), (512, 512), (1152, 864), (2000, 1500), (4000, 3000)]  # width, height
+SIZES = [(256, 256), (1152, 864), (4000, 3000), (8160, 6120), (11520, 8640)]  # width, height
 
 
 def measure(width: int, height: int, device: str, rounds: int) -> dict[str, float]:
     """Colour one picture with the report's generator and random weights, which cost what trained ones do."""
-    colorizer = Colorizer(build_generator("unet").eval(), 256, choose_device(device))
+    colorizer = Colorizer(TorchPredictor(build_generator("unet").eval(), 256, choose_device(device)))
     grey = np.random.default_rng(0).integers(0, 256, (height // 8 + 1, width // 8 + 1), dtype=np.uint8)
     picture = Image.fromarray(grey).resize((width, height), Image.Resampling.BICUBIC)
     before = harness.peak_memory()
     first = harness.timed(lambda: colorizer.colorize(picture))[0]
     seconds = harness.timed(lambda: colorizer.colorize(picture), rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(Path(folder) / "x.jpg", Path())
+        picture.save(job.source)
+        batch = Batch(colorizer, Options(), Path(folder) / "out", overwrite=True)
+        files = harness.timed(lambda: batch.run([job]))
     return {
         "first": first,
         "seconds": median(seconds),
+        "files": files[0],
         "fastest": min(seconds),
         "slowest": max(seconds),
         "before": before,
@@ -61,6 +72,7 @@ def main() -> None:
                 "spread (s)": f"{found['fastest']:.3g} to {found['slowest']:.3g}",
                 "first (s)": found["first"],
                 "images/s": 1 / found["seconds"],
+                "from JPEG to JPEG (s)": found["files"],
                 "seconds a megapixel": found["seconds"] / (width * height / 1e6),
                 "peak MB": found["peak"] / 1e6,
                 "peak MB above the loaded model": (found["peak"] - found["before"]) / 1e6,

@@ -1,7 +1,11 @@
 """Every command of the README is one that the programs take."""
 
+import importlib
+import json
 import re
 import shlex
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +14,13 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from PIL import Image
+from typer.testing import CliRunner
 
 from colorize.cli import app
 from colorize.experiment import check
-from tests.conftest import ROOT
+from tests.conftest import ROOT, colorful_image
+from tests.test_video import greys, record
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
@@ -46,8 +53,14 @@ def test_command_is_understood(line, monkeypatch) -> None:
         case ["python", "eval.py", *overrides]:
             for cfg in compose_all("eval", overrides):
                 OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        case ["colorize", option] if option.startswith("--"):
+            assert option in {name for parameter in typer.main.get_command(app).params for name in parameter.opts}
         case ["colorize", subcommand, *args]:
             typer.main.get_command(app).commands[subcommand].make_context("colorize", args)
+        case ["python", "-m", module, *args]:
+            monkeypatch.setattr("sys.argv", [module, *args, "--help"])
+            with pytest.raises(SystemExit, match="0"):
+                importlib.import_module(module).main()
         case ["wandb", subcommand, *_]:
             from wandb.cli.cli import cli
 
@@ -66,13 +79,57 @@ def test_wandb_sweep_names_options_that_exist() -> None:
     assert sweep.metric.name == "val/l1"
 
 
-def test_python_example_names_what_exists() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    imports = [line for line in example.splitlines() if line.startswith("from")]
-    exec("\n".join(imports))
-    from colorize.inference import Colorizer
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, checkpoint) -> Path:
+    """Go into a folder that holds all that the README's commands of `colorize` name."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "photo.jpg",
+        "old.png",
+        "a.jpg",
+        "b.png",
+        "scans/1.png",
+        "more/deep/2.tif",
+        "data/coco/train2017/1.jpg",
+    ):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        colorful_image(0).save(name)
+    trained = Path("outputs/DATE/TIME/checkpoints/best.ckpt")
+    trained.parent.mkdir(parents=True)
+    trained.write_bytes(checkpoint.read_bytes())
+    index = {
+        "images": [{"id": 1, "file_name": "1.jpg", "width": 48, "height": 40}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 18, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}],
+        "categories": [{"id": 18, "name": "dog"}],
+    }
+    Path("data/coco/annotations").mkdir()
+    Path("data/coco/annotations/instances_train2017.json").write_text(json.dumps(index))
+    for name in ("film.mp4", "film.mkv"):
+        record(Path(name), greys(3))
+    return tmp_path
 
-    assert callable(Colorizer.from_checkpoint) and callable(Colorizer.colorize)
+
+@pytest.mark.slow
+def test_every_command_that_colours_runs_in_its_order(workplace, monkeypatch) -> None:
+    served = []
+    monkeypatch.setattr("colorize.demo.serve", lambda checkpoints, *rest: served.append(list(checkpoints)))
+    for line in COMMANDS:
+        words = shlex.split(line, comments=True)
+        if words[0] == "colorize" and words[1] != "--install-completion":
+            if words[1] == "export" and Path("model").exists():
+                shutil.rmtree("model")  # the next line makes it anew
+            result = CliRunner().invoke(app, words[1:])
+            assert result.exit_code == 0, f"{line}: {result.output}"
+    assert {path.name for path in Path("coloured").iterdir()} >= {"photo.jpg", "old.png", "1.png", "deep", "images"}
+    assert Path("coloured.mp4").exists() and Path("coloured.webm").exists() and Path("model/model.onnx").exists()
+    assert served == [["outputs/DATE/TIME/checkpoints/best.ckpt"], ["model", "outputs/DATE/TIME/checkpoints/best.ckpt"]]
+
+
+def test_the_python_example_runs(workplace) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(example.replace("working_size=512", "working_size=64"), {})
+    with Image.open("coloured.png") as colored:
+        assert colored.size == (48, 40)
 
 
 def test_the_picture_is_there() -> None:
