@@ -46,9 +46,8 @@ CSS = """
 ACCESS = """() => setTimeout(() => {  // what Gradio leaves out: names of pictures, and keys for the divider
     for (const image of document.querySelectorAll("#examples img, #stage img"))
         image.alt = image.src.split("/").pop().split(".")[0];
-    const divider = document.querySelector('#stage [data-testid="slider"]');
+    const divider = document.querySelector('#stage [data-testid="slider"]'), whole = divider?.parentElement;
     if (!divider) return;
-    const whole = divider.parentElement;
     const tell = () =>
         divider.ariaValueNow = Math.round(100 * divider.style.transform.match(/[0-9.]+/) / whole.clientWidth);
     divider.onkeydown = event => {
@@ -99,6 +98,7 @@ class Page:
         made = tempfile.TemporaryDirectory(prefix="colorize-", ignore_cleanup_errors=True)
         self.folder = Path(self._end.enter_context(made)).resolve()
         self._end.enter_context(_environment(self.folder))
+        gradio.routes.DEFAULT_TEMP_DIR = str(self.folder)  # else it makes /tmp/gradio, which may be another user's
         self.examples = _draw_examples(self.folder / "examples")
         self.theme = gradio.themes.Default(primary_hue="indigo", **FONTS)
         self.blocks = self._build(gradio)
@@ -204,7 +204,7 @@ def serve(
         checkpoints: as device and max_megapixels, see `Page`.
         host: an address of this machine; ``0.0.0.0`` is all of them, for all who can reach it.
         port: None or 0 is a free one.
-        max_megabytes: of an uploaded file, in 10^6 bytes.
+        max_megabytes: of an uploaded file, in 2^20 bytes.
         block: print the address, and close the page and return on Ctrl-C; on SIGTERM, close it and raise
             ``SystemExit(143)``. Else return at once a page that is to be closed.
     Raises:
@@ -219,7 +219,7 @@ def serve(
         page.colorizer(page.names[0])  # what is wrong with it is better said here than in the page
         port = _usable_port(host, port)
         _, page.url, _ = page.blocks.launch(
-            server_name=host, server_port=port, max_file_size=max_megabytes * 10**6, theme=page.theme, **LAUNCH
+            server_name=host, server_port=port, max_file_size=max_megabytes * 2**20, theme=page.theme, **LAUNCH
         )
         if block:
             print(f"{page.url}  (Ctrl-C ends it)", flush=True)

@@ -10,7 +10,17 @@ import pytest
 from benchmarks import gpu_proof, harness
 from tests.conftest import ROOT
 
-TABLES = {"train_step": 3, "epoch": 1, "data_path": 2, "inference": 1, "edges": 1, "lightness": 1, "scaling": 2, "start": 1, "gpu_proof": 4}
+TABLES = {
+    "train_step": 3,
+    "epoch": 1,
+    "data_path": 2,
+    "inference": 1,
+    "edges": 1,
+    "lightness": 1,
+    "scaling": 2,
+    "start": 1,
+    "gpu_proof": 4,
+}
 
 
 @pytest.mark.slow

@@ -111,9 +111,10 @@ def test_checkpoint_keeps_the_config(run) -> None:
 
 
 def test_checkpoint_gives_a_generator(run) -> None:
-    generator, settings = load_generator(run / "checkpoints/best.ckpt")
+    generator, model = load_generator(run / "checkpoints/best.ckpt")
     assert generator(torch.zeros(1, 1, 64, 64)).shape == (1, 2, 64, 64)
-    assert settings["image_size"] == 64 and not generator.training
+    assert model.image_size == 64 and not generator.training
+    assert model.about["epochs"] > 0 and "val/l1" in model.about["metrics"]
 
 
 def test_equal_seeds_give_equal_weights(make_config, tmp_path) -> None:
