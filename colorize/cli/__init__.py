@@ -106,7 +106,8 @@ def video(
     settings: Settings,
     source: Annotated[Path, typer.Argument(help="A video.", show_default=False)],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The coloured video: .mp4, .mkv, .mov or .webm.", show_default=False)
+        Path,
+        typer.Option("--out", "-o", help="The coloured video: .mp4, .m4v, .mov, .mkv or .webm.", show_default=False),
     ],
     smoothing: Annotated[float, typer.Option(help="How much colour stays from frame to frame, 0 to below 1.")] = 0.8,
     overwrite: Overwrite = False,
