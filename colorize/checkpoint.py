@@ -95,8 +95,9 @@ def load_generator(name: str | Path) -> tuple[nn.Module, Model]:
     """
     model = read_model(name)
     try:
-        generator = build_generator(**model.generator)
-        generator.load_state_dict(model.weights)
+        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced
+            generator = build_generator(**model.generator)
+        generator.load_state_dict(model.weights, assign=True)
     except (RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"checkpoint {name}: its generator cannot be built ({reason})") from None

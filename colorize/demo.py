@@ -25,13 +25,12 @@ from colorize.inference import MAX_STRENGTH, Colorizer, Options
 from colorize.photos import Photo, name_for, photo_of, read_photo, write_photo
 
 PREVIEW = 1600  # pixels of the longer side at most of what the page shows; the saved file has all of them
-EXAMPLES_SEED, EXAMPLES = 7, (13, 4, 27, 19, 3, 12)  # numbers of generated scenes: each in other surroundings
-EXAMPLE_SIZE = 384  # pixels a side
+EXAMPLES = [(7, number, 384) for number in (13, 4, 27, 19, 3, 12)]  # seeds, numbers, sides: each in other surroundings
 WORKING_SIZES = [("as trained", 0), *((str(size), size) for size in (128, 256, 384, 512, 768, 1024))]
 STALE = 24 * 3600  # seconds; an upload of that age belongs to no session, or its page was forgotten
 TITLE = "# colorize\nDrop a black-and-white photograph: it comes back in colour, as sharp and as large as it was."
 NOTHING = "No photograph yet: drop one, or take an example."
-OFF = dict.fromkeys(("inline", "share", "ssr_mode", "pwa", "mcp_server", "enable_monitoring", "run_history"), False)
+OFF = dict.fromkeys(("inline", "share", "ssr_mode", "pwa", "mcp_server", "enable_monitoring"), False)
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none is fetched
 CSS = """
 .gradio-container { width: 100% }
@@ -43,26 +42,28 @@ CSS = """
 .wrong { color: var(--error-text-color) }
 #stage [role="slider"]:focus-visible .icon-wrap { outline: 3px solid var(--color-accent); outline-offset: 3px }
 """
-ACCESS = """() => setTimeout(() => {  // what Gradio leaves out: names of pictures, and keys for the divider
+ACCESS = """() => {  // what Gradio leaves out: names of pictures, and keys for the divider
+  const mend = () => {
     for (const image of document.querySelectorAll("#examples img, #stage img"))
-        image.alt = image.src.split("/").pop().split(".")[0];
-    const divider = document.querySelector('#stage [data-testid="slider"]'), whole = divider?.parentElement;
-    if (!divider) return;
-    const tell = () =>
-        divider.ariaValueNow = Math.round(100 * divider.style.transform.match(/[0-9.]+/) / whole.clientWidth);
-    divider.onkeydown = event => {
-        const step = {ArrowLeft: -0.05, ArrowRight: 0.05}[event.key], {x, width} = divider.getBoundingClientRect();
-        if (!step) return;
-        event.preventDefault();
-        const at = {clientX: x + width / 2 + step * whole.clientWidth, view: window, bubbles: true};
-        divider.dispatchEvent(new MouseEvent("mousedown", at));
-        window.dispatchEvent(new MouseEvent("mouseup", at));
-        setTimeout(tell);
+      image.alt = image.src.split("/").pop().split(".")[0];
+    const handle = document.querySelector('#stage [data-testid="slider"]'), all = handle?.parentElement;
+    if (!handle || handle.onkeydown) return;
+    const tell = () => handle.ariaValueNow = Math.round(100 * handle.style.transform.match(/[0-9]+/) / all.clientWidth);
+    handle.onkeydown = event => {
+      const step = {ArrowLeft: -0.05, ArrowRight: 0.05}[event.key], {x, width} = handle.getBoundingClientRect();
+      if (step) event.preventDefault(); else return;
+      const at = {clientX: x + width / 2 + step * all.clientWidth, view: window, bubbles: true};
+      handle.dispatchEvent(new MouseEvent("mousedown", at));
+      window.dispatchEvent(new MouseEvent("mouseup", at));
+      setTimeout(tell);
     };
-    Object.assign(divider, {tabIndex: 0, role: "slider", ariaLabel: "Before and after", onfocus: tell});
+    Object.assign(handle, {tabIndex: 0, role: "slider", ariaLabel: "Before and after", onfocus: tell});
     document.getElementById("stage").scrollIntoView({block: "nearest", behavior: "smooth"});
-}, 100)"""
-LAUNCH = {"css": CSS, "footer_links": [], "num_workers": 0, "prevent_thread_lock": True, "quiet": True, **OFF}
+  };
+  mend();
+  new MutationObserver(mend).observe(document.body, {childList: true, subtree: true});
+}"""
+LAUNCH = {"css": CSS, "footer_links": [], "prevent_thread_lock": True, "quiet": True, **OFF}
 
 
 class Page:
@@ -145,10 +146,9 @@ class Page:
                     save = gr.DownloadButton("Save at full size", interactive=False)
             examples.click(lambda sample: sample[0], examples, photo, queue=False, **private)
             given, shown = [photo, strength, size, flip, name], [stage, save, line]
-            # Without Gradio's preprocess, which would open what was uploaded: `_color` says what that is
-            ask = {"preprocess": False, "show_progress_on": stage, **private}
+            ask = {"preprocess": False, "show_progress_on": stage, **private}  # else Gradio judges the photograph
             gr.on([photo.change, start.click], color, given, shown, **ask)
-            gr.on([blocks.load, stage.change], js=ACCESS, **private)
+            blocks.load(js=ACCESS, **private)
             blocks.unload(leave)
         return blocks.queue(default_concurrency_limit=1, api_open=False)
 
@@ -238,6 +238,7 @@ def _environment(folder: Path) -> Iterator[None]:
         "GRADIO_EXAMPLES_CACHE": str(folder / "cache"),  # else .gradio in the working directory, which it serves
         "GRADIO_ALLOWED_PATHS": "",
         "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_RUN_HISTORY": "False",  # of results, in the browser
     }
     before = {name: os.environ[name] for name in wanted if name in os.environ}
     os.environ.update(wanted)
@@ -254,8 +255,7 @@ def _usable_port(host: str, port: int | None) -> int:
         with socket.create_server((host, port or 0)) as free:
             return free.getsockname()[1]
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"host={host} port={port}: {reason}; use another, or port=0 for a free one") from None
+        raise UserError(f"host={host} port={port}: {error.args[-1]}; use another, or port=0 for a free one") from None
 
 
 def _named(checkpoints: Sequence[str | Path]) -> dict[str, str | Path]:
@@ -272,8 +272,8 @@ def _named(checkpoints: Sequence[str | Path]) -> dict[str, str | Path]:
 def _draw_examples(folder: Path) -> list[Path]:
     folder.mkdir()
     paths = []
-    for number in EXAMPLES:
-        scene = draw_scene(EXAMPLES_SEED, number, EXAMPLE_SIZE)
+    for example in EXAMPLES:
+        scene = draw_scene(*example)
         paths.append(folder / f"{scene.setting}-{scene.time}.png")
         Image.fromarray(scene.rgb).convert("L").save(paths[-1])
     return paths
