@@ -70,12 +70,13 @@ class Batch:
         groups = self._groups(jobs)
         with ThreadPoolExecutor(cores()) as pool:
             reading = self._start_reading(pool, next(groups, []))
-            writing: list[tuple[Job, Future[Path]]] = []
+            writing: list[tuple[Job, Path, Future[None]]] = []
             while reading:
                 coming = self._start_reading(pool, next(groups, []))
                 colored = self._colored(list(self._read(reading)))
                 started = [
-                    (job, pool.submit(self._write, target, photo, image)) for job, target, photo, image in colored
+                    (job, target, pool.submit(write_photo, photo, image, target))
+                    for job, target, photo, image in colored
                 ]
                 self._finish(writing)
                 reading, writing = coming, started
@@ -148,14 +149,11 @@ class Batch:
             self.tally.limited += limited
             yield job, target, photo, image
 
-    def _write(self, target: Path, photo: Photo, image: Image.Image) -> Path:
-        write_photo(photo, image, target)
-        return target
-
-    def _finish(self, writing: list[tuple[Job, Future[Path]]]) -> None:
-        for job, written in writing:
+    def _finish(self, writing: list[tuple[Job, Path, Future[None]]]) -> None:
+        for job, target, written in writing:
             try:
-                self.tally.written[job.source] = written.result()
+                written.result()
+                self.tally.written[job.source] = target
                 self.advance()
             except Exception as error:  # each format's encoder raises types of its own
                 self._fail(job, error)
