@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"checkpoint {path} is no file; name one such as RUN/checkpoints/best.ckpt")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"checkpoint {path} is damaged or no checkpoint: it is no archive as torch writes them")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
@@ -130,7 +133,9 @@ def _read_folder(files: dict[str, Path], name: Path) -> Model:
 
 def _fetched(name: str) -> dict[str, Path]:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils.logging import set_verbosity_error
 
+    set_verbosity_error()  # it tells each retry; what became of them is told below
     try:
         return {file: Path(hf_hub_download(name, file)) for file in (CONFIG, WEIGHTS, SUMS)}
     except (OSError, ValueError) as error:  # no such folder there, a file that it lacks, no network, no such name

@@ -38,7 +38,8 @@ def test_one_photograph(run) -> None:
 def test_a_second_call_says_what_was_there(run) -> None:
     run("image", "photo.png", "-o", "out")
     result = run("image", "photo.png", "-o", "out")
-    assert result.exit_code == 0 and "0 coloured" in result.stdout and "1 there already" in result.stdout
+    assert result.exit_code == 0
+    assert "none coloured" in result.stdout and "1 there already" in result.stdout
 
 
 def test_every_option_is_heeded(run) -> None:

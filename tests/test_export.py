@@ -188,6 +188,7 @@ def test_a_name_on_the_hub_is_fetched(checkpoint, hub, tmp_path) -> None:
 def test_a_name_that_the_hub_does_not_know_is_one_line(hub, tmp_path) -> None:
     done = load_from_hub("someone/else", hub, tmp_path)
     assert "checkpoint someone/else is neither here nor on the Hugging Face hub" in done.stderr.splitlines()[-1]
+    assert "Retrying" not in done.stderr
 
 
 def test_onnx_runs_without_torch(checkpoint, with_onnx, tmp_path) -> None:

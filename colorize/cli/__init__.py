@@ -203,7 +203,9 @@ def _color(jobs: Sequence["Job"], out: Path, settings: Settings, overwrite: bool
         batch = Batch(colorizer, options, out, overwrite, say, lambda: advance(next(done), len(jobs)))
         tally = batch.run(jobs)
     seconds, written = time.perf_counter() - start, len(tally.written)
-    parts = [f"{written} coloured into {out} in {seconds:.1f} s ({written / seconds:.2g}/s)"]
+    parts = [
+        f"{written} coloured into {out} in {seconds:.1f} s ({written / seconds:.2g}/s)" if written else "none coloured"
+    ]
     parts += [f"{len(tally.there)} there already"] if tally.there else []
     parts += [f"{tally.failed} failed"] if tally.failed else []
     parts += [f"{tally.limited / tally.pixels:.2%} of the pixels lost chroma to fit sRGB"] if tally.limited else []
