@@ -27,6 +27,11 @@ def largest_rounding() -> float:
     return float(np.diff(LIGHTNESS).max() / 2)
 
 
+def grey_of(image: Image.Image) -> Image.Image:
+    """Make it grey, without its colour profile, which would give the grey levels another lightness."""
+    return Image.fromarray(np.asarray(image.convert("L")))
+
+
 def main() -> None:
     """Measure and print."""
     parser = harness.arguments(__doc__)
@@ -36,10 +41,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.images:
         paths = [job.source for folder in args.images for job in collect([folder], Path("none"))[0]]
-        pictures = [(lambda path=path: read_rgb(path).convert("L")) for path in paths]
+        pictures = [(lambda path=path: grey_of(read_rgb(path))) for path in paths]
     else:
         scenes = range(2 if args.quick else 200)
-        pictures = [(lambda n=n: Image.fromarray(draw_scene(0, n, 256).rgb).convert("L")) for n in scenes]
+        pictures = [(lambda n=n: grey_of(Image.fromarray(draw_scene(0, n, 256).rgb))) for n in scenes]
     if args.checkpoint:
         colorizer = Colorizer.from_checkpoint(args.checkpoint, batch_size=args.batch)
     else:
