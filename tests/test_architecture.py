@@ -9,11 +9,23 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "colorize"
 FLOORS = {
-    0: ["errors", "files", "images", "inputs", "lab", "machine", "photos", "registry", "seeds", "srgb"],
+    0: ["errors", "files", "images", "inputs", "lab", "machine", "photos", "registry", "seeds", "srgb", "states"],
     1: ["networks", "losses", "metrics", "grids", "upsampling"],
     2: ["data", "export", "painting", "checkpoint", "inference", "predictors"],
     3: ["training"],
-    4: ["console", "sweeps", "tracking", "experiment", "evaluation", "batch", "coco", "video", "demo"],
+    4: [
+        "console",
+        "sweeps",
+        "tracking",
+        "experiment",
+        "evaluation",
+        "report",
+        "dashboard",
+        "batch",
+        "coco",
+        "video",
+        "demo",
+    ],
     5: ["cli"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
