@@ -1,6 +1,5 @@
-"""Jobs of a sweep: one failing does not stop the others, and a table keeps them all; imports nothing heavy."""
+"""Jobs of a sweep: one failing does not stop the others; imports nothing heavy."""
 
-import csv
 import functools
 import json
 import logging
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -65,45 +63,6 @@ def _run_in_sweep(task: Callable[[DictConfig], float | None], cfg: DictConfig, h
     finally:
         _write_json(path, record | outcome | {"seconds": round(time.perf_counter() - started, 2)})
     return value
-
-
-class SweepTable(Callback):
-    """Hydra callback that writes ``sweep.csv`` after every job, and names the failures at the end."""
-
-    def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
-        """Bring the table up to date."""
-        if config.hydra.mode == RunMode.MULTIRUN:
-            write_table(Path(config.hydra.sweep.dir))
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write the table once more, for launchers whose jobs ran elsewhere, and tell what failed."""
-        folder = Path(config.hydra.sweep.dir)
-        rows = write_table(folder)
-        bad = [row for row in rows if row["status"] != "completed"]
-        for row in bad:
-            log.error("job %s (%s) %s: %s", row["job"], row["overrides"], row["status"], row.get("error", ""))
-        log.info("%d of %d jobs completed; %s", len(rows) - len(bad), len(rows), folder / "sweep.csv")
-        if bad:
-            raise SystemExit(1)
-
-
-def write_table(folder: Path) -> list[dict[str, Any]]:
-    """Gather the jobs of a sweep's directory into its ``sweep.csv``; return the rows."""
-    rows = []
-    for path in folder.glob("*/job.json"):
-        job = json.loads(path.read_text())
-        summary = path.with_name("summary.json")
-        metrics = json.loads(summary.read_text())["metrics"] if summary.exists() else {}
-        choices = dict(override.lstrip("+").split("=", 1) for override in job["overrides"] if "=" in override)
-        rows.append(job | choices | {"overrides": " ".join(job["overrides"])} | metrics)
-    rows.sort(key=lambda row: row["job"])
-    first = ["job", "status", "seconds", "overrides", "error"]
-    columns = first + sorted({key for row in rows for key in row} - set(first))
-    with replacing(folder / "sweep.csv") as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    return rows
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
