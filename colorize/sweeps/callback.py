@@ -4,17 +4,34 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
 
-from colorize.sweeps.table import write_table
+from colorize.console import leave
+from colorize.errors import UserError
+from colorize.sweeps.jobs import refuse_other
+from colorize.sweeps.table import FINISHED, over_seeds, write_seeds, write_table
 
 log = logging.getLogger(__name__)
 
 
 class SweepTable(Callback):
-    """Hydra callback that writes ``sweep.csv`` after every job, and names the failures at the end."""
+    """Keeps ``sweep.csv`` up to date; at the end, writes ``seeds.csv`` and tells what failed."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a directory that holds jobs of another sweep, before anything in it is overwritten."""
+        try:
+            for number, overrides in enumerate(_grid(config)):
+                refuse_other(Path(config.hydra.sweep.dir) / str(number), overrides)
+        except UserError as error:
+            leave(error)
 
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
         """Bring the table up to date."""
@@ -22,12 +39,47 @@ class SweepTable(Callback):
             write_table(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write the table once more, for launchers whose jobs ran elsewhere, and tell what failed."""
+        """Write the table once more, for launchers whose jobs ran elsewhere, and tell what came of the sweep."""
         folder = Path(config.hydra.sweep.dir)
         jobs = write_table(folder)
-        bad = [job for job in jobs if job["status"] != "completed"]
+        groups = over_seeds(jobs)
+        if any(len(group["jobs"]) > 1 for group in groups):
+            write_seeds(folder, groups)
+            _print_ranking(groups, config.get("optimized_metric"))
+        bad = [job for job in jobs if job["status"] not in FINISHED]
         for job in bad:
             log.error("job %s (%s) %s: %s", job["job"], " ".join(job["overrides"]), job["status"], job.get("error", ""))
-        log.info("%d of %d jobs completed; %s", len(jobs) - len(bad), len(jobs), folder / "sweep.csv")
+        done = [job["status"] for job in jobs]
+        pruned = f", {done.count('pruned')} pruned" if "pruned" in done else ""
+        log.info("%d of %d jobs completed%s; %s", done.count("completed"), len(jobs), pruned, folder / "sweep.csv")
         if bad:
             raise SystemExit(1)
+
+
+def _grid(config: DictConfig) -> list[list[str]]:
+    """List the jobs' overrides, where Hydra's own sweeper makes them: number n runs in the directory n."""
+    sweeper = config.hydra.sweeper
+    if not sweeper._target_.endswith(BasicSweeper.__name__):
+        return []
+    given = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(config.hydra.overrides.task)
+    try:
+        parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(given)
+        return BasicSweeper.split_arguments(parsed, None)[0]
+    except HydraException:  # the sweeper is about to say it
+        return []
+
+
+def _print_ranking(groups: list[dict[str, Any]], metric: str) -> None:
+    """Print the groups from the best to the worst, by the overrides in which they differ."""
+    ranked = sorted((group for group in groups if metric in group["metrics"]), key=lambda g: g["metrics"][metric][0])
+    if not ranked:
+        return
+    varied = {
+        key for group in ranked for key, value in group["choices"].items() if value != ranked[0]["choices"].get(key)
+    }
+    table = Table("overrides", "n", metric, "95% interval", title="Mean over seeds")
+    for group in ranked:
+        mean, low, high = group["metrics"][metric]
+        choices = " ".join(f"{key}={value}" for key, value in group["choices"].items() if key in varied)
+        table.add_row(choices or "all", str(len(group["jobs"])), f"{mean:.4f}", f"{low:.4f} to {high:.4f}")
+    Console(markup=False).print(table)

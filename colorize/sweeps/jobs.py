@@ -1,4 +1,4 @@
-"""Jobs of a sweep: one failing does not stop the others; imports nothing heavy."""
+"""Jobs of a sweep: one failing does not stop the others, and a finished one is not run again; imports nothing heavy."""
 
 import functools
 import json
@@ -7,18 +7,34 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from colorize.console import in_one_line, leave
+from colorize.errors import UserError
 from colorize.files import replacing
+from colorize.sweeps.table import FINISHED, LOCK
 
 log = logging.getLogger(__name__)
+
+
+class PrunedError(Exception):
+    """A search gave a run up: what it has reached does not promise enough.
+
+    Args:
+        value: what the run had reached.
+    """
+
+    def __init__(self, value: float) -> None:
+        super().__init__(value)
+        self.value = value
 
 
 def job(task: Callable[[DictConfig], float | None]) -> Callable[[DictConfig], float | None]:
@@ -48,23 +64,81 @@ def _run_in_sweep(task: Callable[[DictConfig], float | None], cfg: DictConfig, h
         # Each process of such a job would run the whole sweep again; SystemExit ends it at the first job
         print(f"a sweep's jobs run on one device each; got {' '.join(devices)}", file=sys.stderr)
         raise SystemExit(2)
-    record = {"job": hydra.job.num, "overrides": list(hydra.overrides.task), "status": "running"}
-    path = Path(hydra.runtime.output_dir) / "job.json"
-    _write_json(path, record)
+    folder, overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
+    with _alone(folder):
+        before = read_record(folder)
+        if before:
+            try:
+                refuse_other(folder, overrides)
+            except UserError as error:
+                leave(error)
+            if before["status"] in FINISHED:
+                log.info("job %s is %s; skipped", hydra.job.num, before["status"])
+                return before.get("value")
+            if cfg.get("ckpt_path") is None and (folder / "checkpoints" / "last.ckpt").exists():
+                cfg.ckpt_path = "last"
+        return _run_and_record(task, cfg, folder, {"job": hydra.job.num, "overrides": overrides})
+
+
+def _run_and_record(
+    task: Callable[[DictConfig], float | None], cfg: DictConfig, folder: Path, record: dict[str, Any]
+) -> float | None:
+    _write_record(folder, record | {"status": "running"})
     started = time.perf_counter()
-    value, outcome = math.nan, {"status": "interrupted"}
+    outcome: dict[str, Any] = {"status": "interrupted"}
+    value = math.nan
     try:
         value = task(cfg)
-        outcome = {"status": "completed"}
+        outcome = {"status": "completed", "value": value}
+    except PrunedError as pruned:
+        value = pruned.value
+        outcome = {"status": "pruned", "value": value}
+        log.info("pruned at %.4f", value)
     except Exception as error:
         line = in_one_line(error)
         log.error(line or traceback.format_exc())
         outcome = {"status": "failed", "error": line or repr(error)}
     finally:
-        _write_json(path, record | outcome | {"seconds": round(time.perf_counter() - started, 2)})
+        _write_record(folder, record | outcome | {"seconds": round(time.perf_counter() - started, 2)})
     return value
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2))
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a job's directory: a worker of a killed sweep may still be at it."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.info("%s: another process runs this job; waiting for it", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Return what ``job.json`` of a job's directory says; ``None`` where no job has been."""
+    path = folder / "job.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def refuse_other(folder: Path, overrides: Sequence[str]) -> None:
+    """Refuse to run a job in a directory that holds another.
+
+    Raises:
+        UserError: naming the directory, and the overrides in which the two differ.
+    """
+    record = read_record(folder)
+    if record and sorted(record["overrides"]) != sorted(overrides):
+        there, here = (
+            " ".join(o for o in one if o not in other) or "fewer overrides"
+            for one, other in ((record["overrides"], overrides), (overrides, record["overrides"]))
+        )
+        raise UserError(f"{folder} holds a job with {there}, not {here}: choose another hydra.sweep.dir")
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    with replacing(folder / "job.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=2))

@@ -12,6 +12,7 @@ from filelock import FileLock
 from colorize.files import replacing
 
 LOCK = "job.lock"  # in a job's directory, held while the job runs
+FINISHED = {"completed", "pruned"}  # not run again
 FIRST = ["job", "status", "seconds", "overrides", "error"]  # columns; then what varies, then the metrics
 
 
