@@ -1,6 +1,7 @@
 """Adversarial losses on a discriminator's logits."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -8,33 +9,89 @@ from torch import Tensor, nn
 
 from colorize.errors import UserError
 
-MODES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "vanilla": F.binary_cross_entropy_with_logits,  # Goodfellow et al. 2014, non-saturating
-    "lsgan": F.mse_loss,  # Mao et al. 2017
+
+class Mode(NamedTuple):
+    """What a ``gan_mode`` makes of logits.
+
+    Attributes:
+        discriminator: what D minimises, of logits and their label.
+        generator: what G minimises, of the fakes' logits and the label "real"; it pulls hardest where D is surest
+            that an image is fake ("non-saturating").
+        boundary: the logit between "fake" and "real"; ``None`` where only differences of logits mean anything.
+        labels: whether the values of the labels matter, not only which of the two it is.
+        relative: whether a logit is judged by how far it is above that of its partner.
+        penalties: weights that belong to the mode by its paper: of R1, R2 and the gradient penalty.
+    """
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor], Tensor]
+    boundary: float | None
+    labels: bool = True
+    relative: bool = False
+    penalties: dict[str, float] = {}  # noqa: RUF012 - never changed
+
+
+def _hinge(logits: Tensor, label: Tensor) -> Tensor:
+    return F.relu(1 - logits * label.sign()).mean()
+
+
+def _score(logits: Tensor, label: Tensor) -> Tensor:
+    return -(logits * label.sign()).mean()
+
+
+BCE = F.binary_cross_entropy_with_logits
+
+MODES = {
+    # Goodfellow et al. 2014, with G's non-saturating loss
+    "vanilla": Mode(BCE, BCE, boundary=0.0),
+    # Mao et al. 2017
+    "lsgan": Mode(F.mse_loss, F.mse_loss, boundary=0.5),
+    # Lim & Ye 2017, Miyato et al. 2018
+    "hinge": Mode(_hinge, _score, boundary=0.0, labels=False),
+    # Gulrajani et al. 2017
+    "wgan-gp": Mode(_score, _score, boundary=None, labels=False, penalties={"gp": 10.0}),
+    # Jolicoeur-Martineau 2019, paired; with both penalties R3GAN (Huang et al. 2024), whose gamma is 0.05 to 150 by
+    # data set. With a single fake a logit is real where it is above its partner's: twice the same cross-entropy
+    "relativistic": Mode(BCE, BCE, boundary=None, relative=True, penalties={"r1": 1.0, "r2": 1.0}),
 }
 
 
 class GANLoss(nn.Module):
-    """Distance of logits from the label "real" or "fake".
+    """How far logits are from being judged real, or fake.
 
     Args:
-        gan_mode: ``vanilla`` (binary cross-entropy) or ``lsgan`` (squared error).
-        real_label: the target of real images.
+        gan_mode: ``vanilla``, ``lsgan``, ``hinge``, ``wgan-gp`` or ``relativistic``.
+        real_label: the target of real images; below 1 it is one-sided label smoothing (Salimans et al. 2016).
         fake_label: the target of generated images.
     Raises:
-        UserError: if ``gan_mode`` is unknown.
+        UserError: if ``gan_mode`` is unknown, or has no labels that could be set.
     """
 
     def __init__(self, gan_mode: str, real_label: float = 1.0, fake_label: float = 0.0) -> None:
         super().__init__()
         if gan_mode not in MODES:
             raise UserError(f"unknown gan_mode {gan_mode!r}; choose one of {sorted(MODES)}")
-        self.distance = MODES[gan_mode]
+        self.mode = MODES[gan_mode]
+        if not self.mode.labels and (real_label, fake_label) != (1.0, 0.0):
+            with_labels = sorted(name for name, mode in MODES.items() if mode.labels)
+            raise UserError(
+                f"gan_mode={gan_mode} has no labels to smooth: use real_label=1.0 and fake_label=0.0, "
+                f"or one of {with_labels}"
+            )
+        if not self.mode.labels:
+            real_label, fake_label = 1.0, -1.0  # their signs are what counts
         self.real_label = real_label
         self.fake_label = fake_label
 
-    def forward(self, preds: Tensor, target_is_real: bool) -> Tensor:
-        """Return the mean loss of logits of any shape, as a scalar in float32."""
+    def forward(self, preds: Tensor, target_is_real: bool, for_generator: bool = False) -> Tensor:
+        """Return the mean loss of logits of any shape, as a scalar in float32.
+
+        Args:
+            preds: logits; in relativistic mode how far they are above their partners'.
+            target_is_real: what they should be judged as.
+            for_generator: whether G minimises it; ``target_is_real`` is then true.
+        """
         preds = preds.float()  # bf16 autocast must not reach the loss
-        label = self.real_label if target_is_real else self.fake_label
-        return self.distance(preds, torch.full_like(preds, label))
+        label = torch.full_like(preds, self.real_label if target_is_real else self.fake_label)
+        distance = self.mode.generator if for_generator else self.mode.discriminator
+        return distance(preds, label)

@@ -1,43 +1,121 @@
 """Training objectives: what the discriminator and the generator minimise, under the report's names."""
 
+from collections.abc import Callable, Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from colorize.errors import UserError
 from colorize.losses.gan import GANLoss
+from colorize.losses.penalties import one_centred, zero_centred
+
+Judge = Callable[[Tensor], Tensor]
 
 
 class GanL1(nn.Module):
-    """The conditional GAN loss plus weighted L1 on chroma (Isola et al. 2017).
+    """The conditional GAN loss plus weighted L1 on chroma (Isola et al. 2017), with what stabilises it.
 
     Args:
         gan_mode: see `GANLoss`.
         lambda_L1: weight of the mean absolute error of normalised ab.
         real_label: target of real images.
         fake_label: target of generated images.
+        r1: gamma of the penalty on real images; ``auto`` takes what belongs to ``gan_mode``.
+        r2: the same on generated images.
+        gp: weight of the gradient penalty between the two; ``auto`` as above.
+        penalty_every: D's steps from one penalty to the next, which counts as many times as much (Karras et al. 2020).
+        lambda_FM: weight of feature matching: L1 between D's features of generated and real images, mean over layers
+            (Wang et al. 2018, pix2pixHD, where it is 10).
     Raises:
-        UserError: if ``gan_mode`` is unknown.
+        UserError: if ``gan_mode`` is unknown, or a weight is negative.
     """
 
     def __init__(
-        self, gan_mode: str = "vanilla", lambda_L1: float = 100.0, real_label: float = 1.0, fake_label: float = 0.0
+        self,
+        gan_mode: str = "vanilla",
+        lambda_L1: float = 100.0,
+        real_label: float = 1.0,
+        fake_label: float = 0.0,
+        r1: float | str = 0.0,
+        r2: float | str = 0.0,
+        gp: float | str = 0.0,
+        penalty_every: int = 1,
+        lambda_FM: float = 0.0,
     ) -> None:
         super().__init__()
         self.gan = GANLoss(gan_mode, real_label, fake_label)
+        asked = {"r1": r1, "r2": r2, "gp": gp}
+        self.penalties = {k: self.gan.mode.penalties.get(k, 0.0) if v == "auto" else v for k, v in asked.items()}
+        for key, weight in (self.penalties | {"lambda_FM": lambda_FM}).items():
+            if not isinstance(weight, int | float) or weight < 0:
+                kind = "auto or " if key in asked else ""
+                raise UserError(f"loss.{key} must be {kind}a number of at least 0; got {weight}")
+        if penalty_every < 1:
+            raise UserError(f"loss.penalty_every must be at least 1; got {penalty_every}")
         self.lambda_L1 = lambda_L1
+        self.lambda_FM = lambda_FM
+        self.penalty_every = penalty_every if any(self.penalties.values()) else 0  # 0: never
+
+    @property
+    def extra_losses(self) -> tuple[str, ...]:
+        """Names of the losses beside the report's six."""
+        return ("loss_D_penalty",) * bool(self.penalty_every) + ("loss_G_FM",) * bool(self.lambda_FM)
+
+    @property
+    def needs_real_in_generator(self) -> bool:
+        """Whether `generator` needs D's scores or features of the real images."""
+        return self.gan.mode.relative or bool(self.lambda_FM)
 
     def discriminator(self, fake_logits: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
         """Return scalars ``loss_D_fake``, ``loss_D_real`` and their mean ``loss_D``, which D minimises."""
+        if self.gan.mode.relative:
+            fake_logits, real_logits = fake_logits - real_logits, real_logits - fake_logits
         fake, real = self.gan(fake_logits, False), self.gan(real_logits, True)
         return {"loss_D_fake": fake, "loss_D_real": real, "loss_D": 0.5 * (fake + real)}
 
-    def generator(self, fake_logits: Tensor, fake_ab: Tensor, ab: Tensor) -> dict[str, Tensor]:
-        """Return scalars ``loss_G_GAN``, ``loss_G_L1`` and their sum ``loss_G``, which G minimises.
+    def penalty(self, judge: Judge, fake_ab: Tensor, ab: Tensor, fake_logits: Tensor, real_logits: Tensor) -> Tensor:
+        """Return what D minimises beside ``loss_D`` on the steps of ``penalty_every``: a scalar.
+
+        Args:
+            judge: chroma ``(B, 2, H, W)`` to D's logits.
+            fake_ab: ``(B, 2, H, W)`` generated chroma that ``fake_logits`` were computed from, requiring a gradient.
+            ab: the same of true chroma.
+            fake_logits: ``(B, 1, H', W')``.
+            real_logits: the same.
+        """
+        terms = {
+            "r1": lambda: zero_centred(real_logits, ab),
+            "r2": lambda: zero_centred(fake_logits, fake_ab),
+            "gp": lambda: one_centred(judge, fake_ab, ab),
+        }
+        return self.penalty_every * sum(weight * terms[key]() for key, weight in self.penalties.items() if weight)
+
+    def generator(
+        self,
+        fake_logits: Tensor,
+        fake_ab: Tensor,
+        ab: Tensor,
+        real_logits: Tensor | None = None,
+        features: Sequence[tuple[Tensor, Tensor]] = (),
+    ) -> dict[str, Tensor]:
+        """Return scalars ``loss_G_GAN``, ``loss_G_L1``, perhaps ``loss_G_FM``, and their sum ``loss_G``.
 
         Args:
             fake_logits: D's scores of the generated images, any shape.
             fake_ab: ``(B, 2, H, W)`` generated chroma.
             ab: ``(B, 2, H, W)`` true chroma.
+            real_logits: D's scores of the real images; for relativistic mode.
+            features: D's features of generated and real images, a pair a layer; for feature matching.
         """
-        gan = self.gan(fake_logits, True)
-        l1 = self.lambda_L1 * F.l1_loss(fake_ab.float(), ab)
-        return {"loss_G_GAN": gan, "loss_G_L1": l1, "loss_G": gan + l1}
+        if self.gan.mode.relative:
+            fake_logits = fake_logits - real_logits
+        terms = {"loss_G_GAN": self.gan(fake_logits, True, for_generator=True)} | self.reconstruction(fake_ab, ab)
+        if self.lambda_FM and features:
+            distances = [F.l1_loss(fake.float(), real.float()) for fake, real in features]
+            terms["loss_G_FM"] = self.lambda_FM * torch.stack(distances).mean()
+        return terms | {"loss_G": sum(terms.values())}
+
+    def reconstruction(self, fake_ab: Tensor, ab: Tensor) -> dict[str, Tensor]:
+        """Return ``loss_G_L1``, which G minimises alone while it warms up."""
+        return {"loss_G_L1": self.lambda_L1 * F.l1_loss(fake_ab.float(), ab)}
