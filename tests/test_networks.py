@@ -68,3 +68,31 @@ def test_weights_are_drawn_as_the_report_says() -> None:
 def test_an_unknown_generator_names_the_choices() -> None:
     with pytest.raises(UserError, match=r"unknown generator 'foo'; choose one of \['unet'\]"):
         build_generator("foo")
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "group", "none"])
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_a_discriminator_has_the_norm_that_was_asked_for(norm, spectral_norm) -> None:
+    kinds = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d, "group": nn.GroupNorm}
+    discriminator = build_discriminator("patch", num_filters=6, norm=norm, spectral_norm=spectral_norm)
+    assert discriminator(torch.zeros(2, 3, 64, 64)).shape == (2, 1, 6, 6)
+    found = [kind for kind in kinds if any(isinstance(m, kinds[kind]) for m in discriminator.modules())]
+    assert found == [norm] * (norm != "none")
+
+
+def test_spectral_norm_bounds_every_layer() -> None:
+    torch.manual_seed(0)
+    discriminator = build_discriminator("patch", num_filters=4, norm="none", spectral_norm=True)
+    for _ in range(30):  # each training pass refines the estimate
+        discriminator(torch.randn(2, 3, 64, 64))
+    for conv in (m for m in discriminator.modules() if isinstance(m, nn.Conv2d)):
+        largest = torch.linalg.svdvals(conv.weight.flatten(1))[0]
+        assert largest.item() == pytest.approx(1, rel=0.05)
+
+
+def test_features_are_those_before_the_logits() -> None:
+    discriminator = build_discriminator("patch", num_filters=4).eval()
+    image, features = torch.randn(1, 3, 64, 64), []
+    logits = discriminator(image, features)
+    assert [x.shape[1:] for x in features] == [(4, 32, 32), (8, 16, 16), (16, 8, 8), (32, 7, 7)]
+    assert torch.equal(discriminator.model[-1](features[-1]), logits)

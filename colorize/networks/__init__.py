@@ -6,6 +6,7 @@ from torch import nn
 
 from colorize.networks.init import init_weights
 from colorize.networks.patch import PatchDiscriminator, receptive_field
+from colorize.networks.spectral import with_spectral_norm
 from colorize.networks.unet import Unet
 from colorize.registry import Registry
 
@@ -30,12 +31,19 @@ def build_generator(name: str, **kwargs: Any) -> nn.Module:
     return init_weights(GENERATORS.build(name, **kwargs))
 
 
-def build_discriminator(name: str, **kwargs: Any) -> nn.Module:
+def build_discriminator(name: str, spectral_norm: bool = False, **kwargs: Any) -> nn.Module:
     """Build an initialised discriminator: L and ab joined ``(B, 3, H, W)`` to logits ``(B, 1, H', W')``.
 
-    It has ``check_size(height, width)``, which raises a `UserError` for a size that it cannot take.
+    It has ``check_size(height, width)``, which raises a `UserError` for a size that it cannot take; called with a list
+    as second argument, it adds its features to it.
+
+    Args:
+        name: such as ``patch``.
+        spectral_norm: divide every convolution's weights by their largest singular value (Miyato et al. 2018).
+        **kwargs: arguments of the discriminator.
 
     Raises:
         UserError: if the name or an argument is unknown.
     """
-    return init_weights(DISCRIMINATORS.build(name, **kwargs))
+    network = init_weights(DISCRIMINATORS.build(name, **kwargs))
+    return with_spectral_norm(network) if spectral_norm else network

@@ -1,8 +1,22 @@
 """PatchGAN discriminators: each output score judges one receptive-field patch (Isola et al. 2017)."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from colorize.errors import UserError
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "instance": nn.InstanceNorm2d,  # without weights, as pix2pix has it
+    "group": lambda channels: nn.GroupNorm(_groups(channels), channels),
+    "none": lambda channels: nn.Identity(),
+}
+
+
+def _groups(channels: int) -> int:
+    """Return the largest number of groups up to 32 that divides ``channels`` (Wu & He 2018 take 32)."""
+    return next(groups for groups in range(min(32, channels), 0, -1) if channels % groups == 0)
 
 
 class PatchDiscriminator(nn.Module):
@@ -12,12 +26,15 @@ class PatchDiscriminator(nn.Module):
         input_c: input channels; L and ab together make 3.
         num_filters: channels of the first layer.
         n_down: number of halvings; the receptive field grows with it (16, 34, 70, 142 for 1 to 4).
+        norm: ``batch``, ``instance``, ``group`` or ``none``.
     Raises:
-        UserError: if ``n_down`` or ``num_filters`` is below 1.
+        UserError: if ``n_down`` or ``num_filters`` is below 1, or ``norm`` is unknown.
     """
 
-    def __init__(self, input_c: int = 3, num_filters: int = 64, n_down: int = 3) -> None:
+    def __init__(self, input_c: int = 3, num_filters: int = 64, n_down: int = 3, norm: str = "batch") -> None:
         super().__init__()
+        if norm not in NORMS:
+            raise UserError(f"unknown discriminator.norm {norm!r}; choose one of {list(NORMS)}")
         if n_down < 1 or num_filters < 1:
             raise UserError(f"discriminator.n_down={n_down} num_filters={num_filters}: both must be at least 1")
         self.smallest = 3 * 2**n_down  # the two last convolutions each take one pixel off
@@ -27,8 +44,9 @@ class PatchDiscriminator(nn.Module):
             wider = num_filters * min(2**level, 8)
             stride = 2 if level < n_down else 1
             layers += [
-                nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=False),  # BatchNorm has the bias
-                nn.BatchNorm2d(wider),
+                # Batch and group norm have the bias
+                nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=norm in ("instance", "none")),
+                NORMS[norm](wider),
                 nn.LeakyReLU(0.2),
             ]
             width = wider
@@ -40,9 +58,18 @@ class PatchDiscriminator(nn.Module):
         if min(height, width) < self.smallest:
             raise UserError(f"image is {height}x{width}; this discriminator needs at least {self.smallest} a side")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, input_c, H, W)`` to logits ``(B, 1, H', W')``; 256x256 gives 30x30."""
-        return self.model(x)
+    def forward(self, x: Tensor, features: list[Tensor] | None = None) -> Tensor:
+        """Map ``(B, input_c, H, W)`` to logits ``(B, 1, H', W')``; 256x256 gives 30x30.
+
+        Args:
+            x: images.
+            features: a list that gets the activations of every layer but the last.
+        """
+        for layer in self.model:
+            x = layer(x)
+            if features is not None and isinstance(layer, nn.LeakyReLU):
+                features.append(x)
+        return x
 
 
 def receptive_field(network: nn.Module) -> int:
