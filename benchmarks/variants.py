@@ -17,6 +17,8 @@ from colorize.data import Batch, ColorizationDataModule
 from colorize.data.store import ImageStore
 from colorize.experiment import build_data, build_module, build_trainer, engine_of, silence_known_warnings
 from colorize.training import ColorizationModule
+from colorize.training.game import Turn
+from colorize.training.step import Outcome
 
 SMALL = ["image_size=64", "generator.n_down=6", "generator.num_filters=8", "discriminator.num_filters=8"]  # for --quick
 
@@ -37,11 +39,11 @@ class Clock(Callback):
         if batch_idx == 0:
             self.run_step, pl_module._run_step = pl_module._run_step, self._timed_step
 
-    def _timed_step(self, L: Tensor, ab: Tensor) -> Tensor:
+    def _timed_step(self, L: Tensor, ab: Tensor, turn: Turn) -> Outcome:
         start = time.perf_counter()
-        losses = self.run_step(L, ab)
+        outcome = self.run_step(L, ab, turn)
         self.inside += time.perf_counter() - start
-        return losses
+        return outcome
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int

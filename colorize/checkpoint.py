@@ -61,7 +61,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def read_model(name: str | Path) -> Model:
-    """Read a trained generator.
+    """Read a trained generator: the running mean of its weights, where training kept one.
 
     Args:
         name: a training checkpoint; a folder that ``colorize export`` made; or the ``owner/name`` of such a folder on
@@ -76,7 +76,7 @@ def read_model(name: str | Path) -> Model:
         return _read_folder(_fetched(str(name)), path)
     checkpoint = read_checkpoint(path)
     settings = checkpoint["hyper_parameters"]
-    prefix = "generator."
+    weights = _under("generator_ema.", checkpoint) or _under("generator.", checkpoint)
     return Model(
         settings["generator"],
         settings["image_size"],
@@ -86,8 +86,12 @@ def read_model(name: str | Path) -> Model:
             "metrics": checkpoint.get("metrics", {}),
             "provenance": settings.get("provenance") or {},
         },
-        {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)},
+        weights,
     )
+
+
+def _under(prefix: str, checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)}
 
 
 def load_generator(name: str | Path) -> tuple[nn.Module, Model]:

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ TABLE = ("l1", "psnr", "ssim", "colorfulness_abs", "delta_colorfulness", "delta_
 ERROR_WHITE = 40.0  # CIEDE2000 units that the picture shows as white
 
 Row = dict[str, Any]  # metric to value; "ci95" to metric to (low, high)
+Predictor = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]  # to ab (B, 2, H, W) and losses, if there are any
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Row]:
@@ -44,19 +46,25 @@ def evaluate(cfg: DictConfig) -> dict[str, Row]:
     data.setup("validate")
     if not len(data.store.val_rows):
         raise UserError(f"data.num_val={cfg.data.num_val}: there is no image to evaluate")
-    modules = {path: ColorizationModule.load_from_checkpoint(path, device, weights_only=True).eval() for path in paths}
-
-    rows = {}
-    references = {GREY: torch.zeros_like, TRUTH: torch.clone}
-    for name in [*references, *modules]:
-        if name in references:
-            rows[name] = _score(name, data, device, cfg, lambda batch, f=references[name]: (f(batch.ab), {}))
-        else:
-            rows[name] = _score(name, data, device, cfg, modules[name].predict_and_judge)
+    predictors: dict[str, Predictor] = {
+        GREY: lambda batch: (torch.zeros_like(batch.ab), {}),
+        TRUTH: lambda batch: (batch.ab, {}),
+    }
+    trained = {name: predictor for path in paths for name, predictor in _predictors(path, device).items()}
+    rows = {name: _score(name, data, device, cfg, predict) for name, predict in (predictors | trained).items()}
     _write(Path(cfg.run_dir), rows, data, cfg)
-    _draw(Path(cfg.run_dir) / "picture.png", data, modules, device, cfg.num_pictures)
+    _draw(Path(cfg.run_dir) / "picture.png", data, trained, device, cfg.num_pictures)
     _report(Path(cfg.run_dir), rows, PerceptualScores(cfg.weights_dir).missing)
     return rows
+
+
+def _predictors(path: str, device: torch.device) -> dict[str, Predictor]:
+    """Load a checkpoint; return its generator and, where training kept one, the mean of its weights."""
+    module = ColorizationModule.load_from_checkpoint(path, device, weights_only=True).eval()
+    found: dict[str, Predictor] = {path: module.predict_and_judge}
+    if module.generator_ema is not None:
+        found[f"{path} (EMA)"] = partial(module.predict_and_judge, generator=module.generator_ema)
+    return found
 
 
 def _common_image_size(paths: list[str]) -> int:
@@ -72,13 +80,9 @@ def _score(
     data: ColorizationDataModule,
     device: torch.device,
     cfg: DictConfig,
-    predict: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]],
+    predict: Predictor,
 ) -> Row:
-    """Run one row over the validation images.
-
-    Args:
-        predict: batch to ab ``(B, 2, H, W)`` and the losses of the batch, if the row has any.
-    """
+    """Run one row over the validation images."""
     scores = ImageScores().to(device)
     perceptual = PerceptualScores(cfg.weights_dir, device)
     losses: dict[str, float] = {}
@@ -135,14 +139,16 @@ def _cell(row: Row, metric: str) -> str:
 
 
 @torch.inference_mode()
-def _draw(path: Path, data: ColorizationDataModule, modules: dict[str, Any], device: torch.device, count: int) -> None:
+def _draw(
+    path: Path, data: ColorizationDataModule, trained: dict[str, Predictor], device: torch.device, count: int
+) -> None:
     """Draw the first validation images: grey, each checkpoint's colours, real, each checkpoint's error."""
     batch = data.val_batch(data.store.val_rows[:count], device)
     columns: dict[str, Tensor] = {}
     errors: dict[str, Tensor] = {}
-    for number, module in enumerate(modules.values(), start=1):
-        which = f" {number}" if len(modules) > 1 else ""
-        ab = module(batch.L).float()
+    for number, predict in enumerate(trained.values(), start=1):
+        which = f" {number}" if len(trained) > 1 else ""
+        ab, _ = predict(batch)
         three = colorization_columns(batch.L, ab, batch.ab)
         columns |= {"grey": three["grey"], f"generated{which}": three["generated"]}
         error = ciede2000(l_ab_to_lab(batch.L, ab), l_ab_to_lab(batch.L, batch.ab)) / ERROR_WHITE

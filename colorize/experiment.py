@@ -102,6 +102,7 @@ def build_module(cfg: DictConfig, engine: Engine) -> ColorizationModule:
         discriminator=config["discriminator"],
         loss=config["loss"],
         optim=config["optim"],
+        game=config["game"],
         image_size=cfg.image_size,
         seed=cfg.seed,
         provenance={"config": config, "version": colorize.__version__, "commit": commit()},

@@ -143,6 +143,9 @@ class Recorded:
     def __init__(self) -> None:
         self.work = []
 
+    def pool(self) -> tuple[int, int]:
+        return 0, 0
+
     def replay(self) -> None:
         for work in self.work:
             work()
@@ -168,38 +171,52 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
     return made
 
 
-def test_a_graph_is_recorded_once_and_fed_every_batch(graphs: list[Recorded]) -> None:
-    total = torch.zeros(())
+class Counting:
+    """A step that adds up, and notes its work in the graph that is being recorded."""
 
-    def step(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
+    def __init__(self, graphs: list[Recorded]) -> None:
+        self.graphs = graphs
+        self.total = torch.zeros(())
+
+    def __call__(self, L: torch.Tensor, ab: torch.Tensor, turn: int) -> torch.Tensor:
         result = torch.zeros(())
 
         def work() -> None:
-            total.add_(L.sum())
-            result.copy_(total + ab.sum())
+            self.total.add_(turn * L.sum())
+            result.copy_(self.total + ab.sum())
 
-        if graphs and not graphs[0].work:
-            graphs[0].work.append(work)
+        if self.graphs and not self.graphs[-1].work:
+            self.graphs[-1].work.append(work)
         else:
             work()
         return result
 
+
+def test_a_graph_is_recorded_once_and_fed_every_batch(graphs: list[Recorded]) -> None:
     weight = torch.nn.Parameter(torch.zeros(1))
-    run = CudaGraphStep(step, [torch.optim.Adam([weight], lr=0.5)])
-    seen = [run(torch.full((2,), float(n)), torch.full((2,), 0.5)).item() for n in range(1, 7)]
+    run = CudaGraphStep(Counting(graphs), [torch.optim.Adam([weight], lr=0.5)])
+    seen = [run(torch.full((2,), float(n)), torch.full((2,), 0.5), 1).item() for n in range(1, 7)]
     assert seen == [n * (n + 1) + 1 for n in range(1, 7)]  # 2 (1 + 2 + ... + n) + 1
     assert len(graphs) == 1
 
 
+def test_each_kind_of_turn_has_a_graph_of_its_own(graphs: list[Recorded]) -> None:
+    run = CudaGraphStep(Counting(graphs), [])
+    turns = [1, 10] * 6
+    seen = [run(torch.ones(1), torch.zeros(1), turn).item() for turn in turns]
+    assert seen == [11 * (n // 2) + (1 if n % 2 else 0) for n in range(1, 13)]
+    assert len(graphs) == 2
+
+
 def test_a_batch_of_another_size_is_stepped_without_the_graph(graphs: list[Recorded]) -> None:
-    run = CudaGraphStep(lambda L, ab: L.sum(), [])
+    run = CudaGraphStep(lambda L, ab, turn: L.sum(), [])
     for _ in range(5):
-        run(torch.ones(4), torch.ones(4))
-    assert run(torch.ones(3), torch.ones(3)) == 3
+        run(torch.ones(4), torch.ones(4), 1)
+    assert run(torch.ones(3), torch.ones(3), 1) == 3
 
 
 def test_a_step_that_cannot_be_recorded_is_named(graphs: list[Recorded]) -> None:
-    def step(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
+    def step(L: torch.Tensor, ab: torch.Tensor, turn: int) -> torch.Tensor:
         if graphs:
             raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
         return L
@@ -207,7 +224,7 @@ def test_a_step_that_cannot_be_recorded_is_named(graphs: list[Recorded]) -> None
     run = CudaGraphStep(step, [])
     with pytest.raises(UserError, match=r"cannot be recorded \(CUDA error.*capturing\): use engine.cuda_graphs=false"):
         for _ in range(5):
-            run(torch.ones(4), torch.ones(4))
+            run(torch.ones(4), torch.ones(4), 1)
 
 
 def test_a_graphs_learning_rate_can_change(graphs: list[Recorded]) -> None:

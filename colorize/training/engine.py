@@ -1,7 +1,7 @@
 """How the arithmetic of training is done: what is fastest on the device, and the same training."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ class Engine:
         precision: ``32`` or ``bf16-mixed``; weights, losses and colour conversion are float32 in both.
         channels_last: keep weights and activations as (B, H, W, C), as matrix units read them.
         compile: let torch.compile fuse the operations of both networks and of the colour conversion.
-        cuda_graphs: record D's and G's step once and replay it: one launch instead of a thousand.
+        cuda_graphs: record D's and G's step and replay it: one launch instead of a thousand.
         async_checkpoints: write checkpoints in a thread, from a copy of the weights.
         keep_memory: freed memory stays with the process (see `keep_freed_memory`).
         resident: images stay where training runs (see `choose_feed`); ``auto`` is decided when their size is known.
@@ -102,63 +102,71 @@ def choose_precision(asked: str, device: torch.device) -> str:
 
 
 class CudaGraphStep:
-    """A training step that is recorded as one CUDA graph and then replayed: one launch instead of a thousand.
+    """A training step that is recorded as CUDA graphs and then replayed: one launch instead of a thousand.
 
-    The first calls run as they are: cuDNN chooses its kernels, torch.compile compiles, Adam makes its moments.
-    Random draws inside follow the global generator's seed at each replay, as they would without a graph. All of it
-    runs on one stream of its own, for the default one cannot be recorded.
+    The first calls of each kind run as they are: cuDNN chooses its kernels, torch.compile compiles, Adam makes its
+    moments. Random draws inside follow the global generator's seed at each replay, as they would without a graph. All
+    of it runs on one stream of its own, for the default one cannot be recorded.
 
     Args:
-        step: ``(L, ab)`` to losses; it works in place on weights and optimisers, and never waits for the device.
+        step: ``(L, ab, turn)`` to an outcome; it works in place on weights and optimisers, and never waits for the
+            device. Turns that are equal compute the same; each gets a graph, and they share their memory.
         optimizers: whose learning rates, tensors from here on, can change between replays.
     """
 
-    WARM_UP = 3  # calls before recording
+    WARM_UP = 3  # calls of a kind before it is recorded
 
-    def __init__(self, step: Callable[[Tensor, Tensor], Tensor], optimizers: list[torch.optim.Optimizer]) -> None:
+    def __init__(
+        self, step: Callable[[Tensor, Tensor, Hashable], Any], optimizers: list[torch.optim.Optimizer]
+    ) -> None:
         self.step = step
         self.stream = torch.cuda.Stream()
-        self.calls = 0
-        self.graph: torch.cuda.CUDAGraph | None = None
+        self.calls: dict[Hashable, int] = {}
+        self.graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, Any]] = {}  # with what the step returned
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             device = group["params"][0].device
             group["capturable"] = True
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device)
 
-    def __call__(self, L: Tensor, ab: Tensor) -> Tensor:
-        """Step on one batch; the result is overwritten by the next call.
+    def __call__(self, L: Tensor, ab: Tensor, turn: Hashable) -> Any:
+        """Step on one batch; the outcome is overwritten by later calls.
 
         Raises:
             UserError: if the step does what a graph cannot hold, such as waiting for the device.
         """
-        self.calls += 1
-        if self.calls <= self.WARM_UP:
-            return self._warm_up(L, ab)
-        if self.graph is None:
-            self._record(L, ab)
+        self.calls[turn] = self.calls.get(turn, 0) + 1
+        if self.calls[turn] <= self.WARM_UP:
+            return self._warm_up(L, ab, turn)
+        if not self.graphs:
+            self.L, self.ab = L.clone(), ab.clone()
         if L.shape != self.L.shape:
-            return self.step(L, ab)
+            return self.step(L, ab, turn)
+        if turn not in self.graphs:
+            self._record(turn)
+        graph, outcome = self.graphs[turn]
         self.L.copy_(L)
         self.ab.copy_(ab)
-        self.graph.replay()
-        return self.losses
+        graph.replay()
+        return outcome
 
-    def _warm_up(self, L: Tensor, ab: Tensor) -> Tensor:
+    def _warm_up(self, L: Tensor, ab: Tensor, turn: Hashable) -> Any:
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            losses = self.step(L, ab)
+            outcome = self.step(L, ab, turn)
         torch.cuda.current_stream().wait_stream(self.stream)
-        return losses
+        return outcome
 
-    def _record(self, L: Tensor, ab: Tensor) -> None:
-        self.L, self.ab = L.clone(), ab.clone()
-        self.graph = torch.cuda.CUDAGraph()
+    def _record(self, turn: Hashable) -> None:
+        # Graphs run one after another, so each may use the memory that another has done with
+        pool = next((graph.pool() for graph, _ in self.graphs.values()), None)
+        graph = torch.cuda.CUDAGraph()
         try:
             # thread_local: a thread that writes a checkpoint or a picture meanwhile may use the GPU
-            with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
-                self.losses = self.step(self.L, self.ab)
+            with torch.cuda.graph(graph, pool=pool, stream=self.stream, capture_error_mode="thread_local"):
+                outcome = self.step(self.L, self.ab, turn)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # the first of two: the second only says that there was one
             reason = str(error.__context__ or error).splitlines()[0]
             raise UserError(f"the step cannot be recorded ({reason}): use engine.cuda_graphs=false") from error
+        self.graphs[turn] = graph, outcome

@@ -1,12 +1,13 @@
-"""The training algorithm: one discriminator step and one generator step a batch, on the same fake."""
+"""Training as Lightning runs it: networks, optimisers, clocks, what is logged and what a checkpoint holds."""
 
-import time
-from math import isfinite
+import copy
+from collections.abc import Callable
+from math import isnan
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from colorize.data import Batch
@@ -16,30 +17,20 @@ from colorize.metrics import ImageScores
 from colorize.networks import build_discriminator, build_generator
 from colorize.seeds import seed_for
 from colorize.training.engine import CudaGraphStep, Engine
-from colorize.training.optim import build_optimizer, fit_states
+from colorize.training.game import Game
+from colorize.training.ledger import Ledger
+from colorize.training.optim import build_optimizer, fit_states, set_lr
+from colorize.training.schedules import schedule_of
+from colorize.training.speed import Speed
+from colorize.training.step import GanStep, Outcome
 
 LOSSES = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
-DESCENDED = ("loss_D", "loss_G")
+NETWORKS = ("generator", "discriminator")  # in the order of their optimisers
+RAW, EMA = "raw", "ema_"  # what scored: G, and the mean of its weights, whose scores have names of their own
 
 
 class TrainingDivergedError(UserError):
     """A loss or a weight is no longer a number; nothing was stepped or saved from there on."""
-
-
-class Speed:
-    """Images per second since the last restart."""
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        """Start to count."""
-        self.images = 0
-        self.since = time.perf_counter()
-
-    def rate(self) -> float:
-        """Return images per second."""
-        return self.images / (time.perf_counter() - self.since)
 
 
 class ColorizationModule(LightningModule):
@@ -51,7 +42,9 @@ class ColorizationModule(LightningModule):
         generator: ``name`` and arguments for `build_generator`.
         discriminator: ``name`` and arguments for `build_discriminator`.
         loss: ``name`` and arguments for `build_loss`.
-        optim: ``generator`` and ``discriminator``, each ``name`` and arguments for `build_optimizer`.
+        optim: ``generator`` and ``discriminator``, each ``name``, arguments for `build_optimizer` and perhaps
+            ``clip_norm``; perhaps ``schedule``, see `schedule_of`, and ``lr_ratio``, which D's ``lr`` is multiplied by.
+        game: arguments for `Game`.
         image_size: pixels a side that the networks are trained at.
         seed: of weights and dropout.
         provenance: what the run was (config, version, commit); kept in the checkpoint, not used.
@@ -66,6 +59,7 @@ class ColorizationModule(LightningModule):
         discriminator: dict[str, Any],
         loss: dict[str, Any],
         optim: dict[str, Any],
+        game: dict[str, Any] | None = None,
         image_size: int = 256,
         seed: int = 0,
         provenance: dict[str, Any] | None = None,
@@ -78,55 +72,94 @@ class ColorizationModule(LightningModule):
         torch.manual_seed(seed)
         self.generator = build_generator(**generator)
         self.discriminator = build_discriminator(**discriminator)
+        self.game = Game(**game or {})
         for network in (self.generator, self.discriminator):
             network.check_size(image_size, image_size)
             if self.engine.channels_last:
                 network.to(memory_format=torch.channels_last)
-            if self.engine.compile:
+        self.generator_ema: nn.Module | None = None
+        if self.game.ema_decay is not None:
+            self.generator_ema = copy.deepcopy(self.generator).requires_grad_(False)
+        if self.engine.compile:
+            for network in (self.generator, self.discriminator):
                 network.compile(dynamic=False)  # unlike torch.compile, it leaves the names of the weights alone
         self.objective = build_loss(**loss)
+        self._schedule = schedule_of(optim.get("schedule", "constant"))
+        self._clip_norms = tuple(_clip_norm(optim, network) for network in NETWORKS)
+        self.lr_scale = 1.0  # of all learning rates; a run that had to go back takes smaller steps
         self.configure_optimizers()  # a bad lr is told now, not after the data set has been fetched
-        self.scores = ImageScores()
+        kinds = (RAW,) if self.generator_ema is None else (RAW, EMA)
+        self.scores = nn.ModuleDict({kind: ImageScores() for kind in kinds})
         self.batches = 0  # not trainer.global_step: it counts optimiser steps, and a run may do several a batch
-        self.register_buffer("_loss_sum", torch.zeros(len(LOSSES)), persistent=False)  # over the epoch
-        self._losses_summed = 0
-        # Kept on the device, so that no step waits for it: whether a loss was no number, the two losses and the
-        # number of batches up to then
-        self.register_buffer("_diverged", torch.zeros(()), persistent=False)
-        self.register_buffer("_judged", torch.zeros(len(DESCENDED)), persistent=False)
-        self.register_buffer("_sound_batches", torch.zeros((), dtype=torch.int64), persistent=False)
-        self._run_step = self.step
+        self.ledger = Ledger((*LOSSES, *self.objective.extra_losses))
+        self.register_buffer("_noise", torch.zeros(()), persistent=False)  # standard deviation, see `Game`
+        self.register_buffer("_ema_updates", torch.zeros(()), persistent=False)
+        self._run_step: Callable[..., Outcome] | None = None  # while training
+        self.outcome: Outcome | None = None  # of the last batch
+        self.observed = False  # whether someone looks at the next
+        self.recover: Callable[[str], bool] = lambda complaint: False  # goes back to sound weights, if it can
         self.shown: dict[str, float] = {}  # beside the progress bar
         self._interval, self._epoch = Speed(), Speed()
         self._epoch_rate = 0.0
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Build one optimiser for each network."""
-        settings = self.hparams["optim"]
-        return [
-            build_optimizer(self.generator.parameters(), **settings["generator"]),
-            build_optimizer(self.discriminator.parameters(), **settings["discriminator"]),
-        ]
+        optim = self.hparams["optim"]
+        ratio = optim.get("lr_ratio", 1.0)
+        if not isinstance(ratio, int | float) or not ratio > 0:
+            raise UserError(f"lr_ratio must be above 0; got {ratio}")
+        optimizers = []
+        for network in NETWORKS:
+            settings = {key: value for key, value in optim[network].items() if key != "clip_norm"}
+            optimizer = build_optimizer(getattr(self, network).parameters(), **settings)
+            if network == "discriminator":
+                optimizer.defaults["lr"] *= ratio
+                set_lr(optimizer, 1.0)
+            optimizers.append(optimizer)
+        return optimizers
 
     def on_train_start(self) -> None:
         """Let the config's lr and betas win over a resumed checkpoint's, and start the clocks."""
+        self.prepare_steps()
+        self.on_train_epoch_start()  # a run resumed within an epoch does not see its start
+
+    def prepare_steps(self) -> None:
+        """Make ready to step from the weights and moments that are there, whatever wrote them."""
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group.update(optimizer.defaults)
             fit_states(optimizer)
             if optimizer.defaults.get("fused"):
-                optimizer.found_inf = self._diverged  # while it is 1, the optimiser does nothing
-        self._run_step = CudaGraphStep(self.step, self.trainer.optimizers) if self.engine.cuda_graphs else self.step
-        self._diverged.zero_()
-        self._sound_batches.fill_(self.batches)
-        self.on_train_epoch_start()  # a run resumed within an epoch does not see its start
+                optimizer.found_inf = self.ledger.diverged  # while it is 1, the optimiser does nothing
+        step = GanStep(
+            self.generator,
+            self.discriminator,
+            self.generator_ema,
+            tuple(self.trainer.optimizers),
+            self._clip_norms,
+            self.objective,
+            self.game,
+            self.ledger,
+            self._noise,
+            self._ema_updates,
+            self.manual_backward,
+        )
+        self._run_step = CudaGraphStep(step, self.trainer.optimizers) if self.engine.cuda_graphs else step
+        self.ledger.clear(self.batches)
+        self._set_lr()
+
+    def _set_lr(self) -> None:
+        share = self._schedule(self.current_epoch, max(1, self.trainer.max_epochs or 1)) * self.lr_scale
+        for optimizer in self.trainer.optimizers:
+            set_lr(optimizer, share)
 
     def on_train_end(self) -> None:
         """Let go of the recorded step, and with it of its memory."""
-        self._run_step = self.step
+        self._run_step = self.outcome = None
 
     def on_train_epoch_start(self) -> None:
-        """Start the clocks."""
+        """Set the epoch's learning rates and start the clocks."""
+        self._set_lr()
         self._interval.restart()
         self._epoch.restart()
 
@@ -137,85 +170,49 @@ class ColorizationModule(LightningModule):
         # torch.manual_seed seeds every kind of device and takes 2 ms where CUDA is installed and not used
         generators = {"cuda": torch.cuda, "mps": torch.mps}
         generators.get(self.device.type, torch.default_generator).manual_seed(seed)
-        losses = self._run_step(batch.L, batch.ab)
+        an_epoch = self.trainer.num_training_batches
+        turn = self.game.turn(self.batches, an_epoch, self.objective.penalty_every, self.observed)
+        if self.game.instance_noise:
+            self._noise.fill_(self.game.noise(self.batches, an_epoch * max(1, self.trainer.max_epochs or 1)))
+        self.outcome = self._run_step(batch.L, batch.ab, turn)
         self.batches += 1
         counter = self.optimizers()[0]  # Lightning's, around G: trainer.global_step then counts batches
         counter._on_before_step()
         counter._on_after_step()
-        self._log_training(losses, len(batch.L))
-
-    def step(self, L: Tensor, ab: Tensor) -> Tensor:
-        """Step both networks, without waiting for the device (report: one fake for both, D on fake and real apart).
-
-        Args:
-            L: ``(B, 1, H, W)`` in [-1, 1].
-            ab: ``(B, 2, H, W)`` in [-1, 1].
-        Returns:
-            The losses, in the order of ``LOSSES``.
-        """
-        opt_g, opt_d = self.trainer.optimizers
-        fake_ab = self.generator(L)
-
-        losses_d = self.objective.discriminator(self._judge(L, fake_ab.detach()), self._judge(L, ab))
-        self._descend(opt_d, "loss_D", losses_d)
-
-        self.discriminator.requires_grad_(False)
-        losses_g = self.objective.generator(self._judge(L, fake_ab), fake_ab, ab)
-        self._descend(opt_g, "loss_G", losses_g)
-        self.discriminator.requires_grad_(True)
-
-        losses = torch.stack([(losses_d | losses_g)[name].detach() for name in LOSSES])
-        self._loss_sum += losses
-        self._sound_batches += self._diverged == 0
-        return losses
-
-    def _judge(self, L: Tensor, ab: Tensor) -> Tensor:
-        return self.discriminator(torch.cat([L, ab.float()], dim=1))
-
-    def _descend(self, optimizer: Optimizer, name: str, losses: dict[str, Tensor]) -> None:
-        loss, slot = losses[name].detach(), self._judged[DESCENDED.index(name)]
-        slot.copy_(torch.where(self._diverged == 0, loss, slot))
-        self._diverged.masked_fill_(~loss.isfinite(), 1)  # from now on nothing is stepped
-        if not optimizer.defaults.get("fused"):
+        if not all(optimizer.defaults.get("fused") for optimizer in self.trainer.optimizers):
             self._check_finite()
-        optimizer.zero_grad()
-        self.manual_backward(losses[name])
-        optimizer.step()
+        self._log_training(self.outcome.losses, len(batch.L))
 
     def _check_finite(self) -> None:
-        """Stop if a loss was no number since the last look; waits for the device."""
-        if not self._diverged:
-            return
-        name, value = next((n, v) for n, v in zip(DESCENDED, self._judged.tolist(), strict=True) if not isfinite(v))
-        raise TrainingDivergedError(
-            f"{name} is {value} at epoch {self.current_epoch}, batch {self._sound_batches.item()}: nothing was stepped "
-            "from there on; the last checkpoint is from before; try a lower lr"
-        )
+        """Stop if a loss was no number since the last look, unless someone knows a way back; waits for the device."""
+        complaint = self.ledger.complaint(self.current_epoch)
+        if complaint and not self.recover(complaint):
+            raise TrainingDivergedError(
+                f"{complaint}: nothing was stepped from there on; the last checkpoint is from before; try a lower lr"
+            )
 
     def _log_training(self, losses: Tensor, images: int) -> None:
-        self._losses_summed += 1
         for speed in (self._interval, self._epoch):
             speed.images += images * self.trainer.world_size
         if self.batches % self.trainer.log_every_n_steps:
             return
         self._check_finite()
-        values = {f"train/{name}": value for name, value in zip(LOSSES, losses.tolist(), strict=True)}
+        found = zip(self.ledger.names, losses.tolist(), strict=True)
+        values = {f"train/{name}": value for name, value in found if not isnan(value)}
         for name, optimizer in zip("GD", self.trainer.optimizers, strict=True):
             values[f"train/lr_{name}"] = float(optimizer.param_groups[0]["lr"])
         values["train/images_per_s"] = self._interval.rate()
         self._interval.restart()
         self.log_dict(values, batch_size=images)
-        self.shown = {name: values[f"train/loss_{name}"] for name in "DG"}
+        self.shown = {name: values[f"train/loss_{name}"] for name in "DG" if f"train/loss_{name}" in values}
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean of each loss, and its speed."""
         self._check_finite()
-        mean = self._loss_sum / max(self._losses_summed, 1)
-        values = {f"train/{name}_epoch": value for name, value in zip(LOSSES, mean, strict=True)}
+        values = {f"train/{name}_epoch": value for name, value in self.ledger.mean().items()}
         values["train/images_per_s_epoch"] = self._epoch_rate or self._epoch.rate()
         self.log_dict(values, sync_dist=True)
-        self._loss_sum.zero_()
-        self._losses_summed = 0
+        self.ledger.restart()
 
     def on_validation_epoch_start(self) -> None:
         """Take the epoch's speed before validation's time counts."""
@@ -226,20 +223,32 @@ class ColorizationModule(LightningModule):
         """Compute the six losses and the image scores on held-out images."""
         fake_ab, losses = self.predict_and_judge(batch)
         self.log_dict({f"val/{name}": value for name, value in losses.items()}, batch_size=len(batch.L), sync_dist=True)
-        self.scores.update(batch.L, fake_ab, batch.ab)
+        self.scores[RAW].update(batch.L, fake_ab, batch.ab)
+        if self.generator_ema is not None:
+            self.scores[EMA].update(batch.L, self.generator_ema(batch.L).float(), batch.ab)
 
-    def predict_and_judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the generated ab ``(B, 2, H, W)`` in float32 and the six losses, without a step."""
-        fake_ab = self.generator(batch.L).float()
-        fake_logits, real_logits = self._judge(batch.L, fake_ab), self._judge(batch.L, batch.ab)
-        losses = self.objective.discriminator(fake_logits, real_logits)
-        return fake_ab, losses | self.objective.generator(fake_logits, fake_ab, batch.ab)
+    def predict_and_judge(self, batch: Batch, generator: nn.Module | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the generated ab ``(B, 2, H, W)`` in float32 and the losses, without a step.
+
+        Args:
+            batch: images.
+            generator: another than the raw one, such as the mean.
+        """
+        fake_ab = (generator or self.generator)(batch.L).float()
+        features: tuple[list[Tensor], list[Tensor]] = ([], [])
+        judged = zip((fake_ab, batch.ab), features, strict=True)
+        fake, real = (self.discriminator(torch.cat([batch.L, ab], dim=1), found) for ab, found in judged)
+        losses = self.objective.discriminator(fake, real)
+        pairs = list(zip(*features, strict=True))
+        return fake_ab, losses | self.objective.generator(fake, fake_ab, batch.ab, real, pairs)
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean image scores."""
-        scores = {f"val/{name}": value.float() for name, value in self.scores.compute().items()}
-        self.log_dict(scores, sync_dist=True)  # equal on all devices already; Lightning cannot know
-        self.scores.reset()
+        for prefix, scores in self.scores.items():
+            prefix = prefix.removeprefix(RAW)
+            values = {f"val/{prefix}{name}": value.float() for name, value in scores.compute().items()}
+            self.log_dict(values, sync_dist=True)  # equal on all devices already; Lightning cannot know
+            scores.reset()
 
     def forward(self, L: Tensor) -> Tensor:
         """Colorize: ``(B, 1, H, W)`` to ab ``(B, 2, H, W)``, both in [-1, 1]."""
@@ -257,10 +266,20 @@ class ColorizationModule(LightningModule):
         measured = self.trainer.callback_metrics.items()
         checkpoint["metrics"] = {name: value.item() for name, value in measured if name.startswith("val/")}
         checkpoint["batches"] = self.batches
-        checkpoint["losses"] = {"sum": self._loss_sum.tolist(), "batches": self._losses_summed}
+        checkpoint["losses"] = self.ledger.state()
+        checkpoint["lr_scale"] = self.lr_scale
+        checkpoint["ema_updates"] = self._ema_updates.item()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the counters."""
         self.batches = checkpoint["batches"]
-        self._loss_sum.copy_(torch.tensor(checkpoint["losses"]["sum"]))
-        self._losses_summed = checkpoint["losses"]["batches"]
+        self.ledger.load(checkpoint["losses"])
+        self.lr_scale = checkpoint.get("lr_scale", 1.0)
+        self._ema_updates.fill_(checkpoint.get("ema_updates", 0.0))
+
+
+def _clip_norm(optim: dict[str, Any], network: str) -> float | None:
+    norm = optim[network].get("clip_norm")
+    if norm is not None and not (isinstance(norm, int | float) and norm > 0):
+        raise UserError(f"optim.{network}.clip_norm must be null or above 0; got {norm}")
+    return norm

@@ -55,3 +55,30 @@ def fit_states(optimizer: Optimizer) -> None:
             if isinstance(value, Tensor):
                 like = parameter if value.shape == parameter.shape else value
                 state[name] = torch.empty_like(like, device=parameter.device).copy_(value)
+
+
+def gradients(optimizer: Optimizer) -> list[Tensor]:
+    """Return the gradients of all that an optimiser steps."""
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def gradient_norm(optimizer: Optimizer) -> Tensor:
+    """Return the norm of the whole gradient, a scalar on the device."""
+    return torch.nn.utils.get_total_norm(gradients(optimizer))
+
+
+def clip_gradient(optimizer: Optimizer, norm: Tensor, largest: float) -> None:
+    """Shorten the gradient, whose norm is ``norm``, to at most ``largest``, without waiting for the device."""
+    share = (largest / (norm + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_(gradients(optimizer), share)
+
+
+def set_lr(optimizer: Optimizer, share: float) -> None:
+    """Set every learning rate to a share of what the optimiser was built with; a recorded step sees it."""
+    for group in optimizer.param_groups:
+        lr = optimizer.defaults["lr"] * share
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr

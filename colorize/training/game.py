@@ -1,0 +1,92 @@
+"""Who moves when: the turns of D and G, warm-ups, and what is done to D's inputs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from colorize.errors import UserError
+from colorize.training.augment import DIFFAUGMENT
+
+
+class Turn(NamedTuple):
+    """What happens on one batch; steps of one kind are equal in what they compute."""
+
+    discriminator: bool = True  # D steps
+    generator: bool = True  # G steps
+    adversarial: bool = True  # D has a say in G's step
+    penalty: bool = False  # D's gradient is penalised
+    observed: bool = False  # gradient norms are taken
+
+
+@dataclass(frozen=True)
+class Game:
+    """The rules; keys of ``conf/game/default.yaml``.
+
+    Args:
+        D_every: batches from one step of D to the next.
+        G_every: the same of G; as many steps has D for one of G (5 in Gulrajani et al. 2017).
+        warmup_G: epochs, perhaps a part of one, in which G learns by L1 alone, before D starts (two stages, as in
+            Antic's NoGAN training of DeOldify, 2019).
+        warmup_D: epochs after these in which D learns alone.
+        instance_noise: standard deviation at the start of the noise on the chroma that D sees, in units of
+            normalised ab (Sønderby et al. 2017).
+        instance_noise_until: share of the training in (0, 1] over which it falls to 0.
+        diffaugment: names of operations in ``DIFFAUGMENT`` on all that D sees (Zhao et al. 2020).
+        ema_decay: of the running mean of G's weights (Yazıcı et al. 2019); ``None`` keeps none.
+    Raises:
+        UserError: if a value is out of range.
+    """
+
+    D_every: int = 1
+    G_every: int = 1
+    warmup_G: float = 0.0
+    warmup_D: float = 0.0
+    instance_noise: float = 0.0
+    instance_noise_until: float = 0.5
+    diffaugment: Sequence[str] = ()
+    ema_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("D_every", "G_every"):
+            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
+                raise UserError(f"game.{key} must be a whole number of at least 1; got {getattr(self, key)}")
+        if self.D_every > 1 and self.G_every > 1:
+            raise UserError(
+                f"game.D_every={self.D_every} game.G_every={self.G_every}: one of the two must be 1, "
+                "the network that steps on every batch"
+            )
+        for key in ("warmup_G", "warmup_D", "instance_noise"):
+            if not isinstance(getattr(self, key), int | float) or getattr(self, key) < 0:
+                raise UserError(f"game.{key} must be at least 0; got {getattr(self, key)}")
+        if not isinstance(self.instance_noise_until, int | float) or not 0 < self.instance_noise_until <= 1:
+            raise UserError(f"game.instance_noise_until must be in (0, 1]; got {self.instance_noise_until}")
+        unknown = sorted(set(self.diffaugment) - DIFFAUGMENT.keys())
+        if unknown:
+            raise UserError(f"unknown game.diffaugment {unknown}; choose from {list(DIFFAUGMENT)}")
+        if self.ema_decay is not None and not (isinstance(self.ema_decay, float) and 0 < self.ema_decay < 1):
+            raise UserError(f"game.ema_decay must be null or in (0, 1); got {self.ema_decay}")
+
+    def turn(self, batch: int, batches_per_epoch: int, penalty_every: int = 0, observed: bool = False) -> Turn:
+        """Return what happens on a batch.
+
+        Args:
+            batch: number of batches before it, over all epochs.
+            batches_per_epoch: to count epochs.
+            penalty_every: D's steps from one penalty to the next; 0 for none.
+            observed: whether someone looks.
+        """
+        first = round(self.warmup_G * batches_per_epoch)
+        both = first + round(self.warmup_D * batches_per_epoch)
+        if batch < first:
+            return Turn(discriminator=False, adversarial=False, observed=observed)
+        step = (batch - first) // self.D_every  # of D
+        return Turn(
+            discriminator=(batch - first) % self.D_every == 0,
+            generator=batch >= both and (batch - both) % self.G_every == self.G_every - 1,  # D goes first
+            penalty=bool(penalty_every) and (batch - first) % self.D_every == 0 and step % penalty_every == 0,
+            observed=observed,
+        )
+
+    def noise(self, batch: int, batches: int) -> float:
+        """Return the standard deviation of the noise on a batch, of ``batches`` in all."""
+        return self.instance_noise * max(0.0, 1 - batch / (self.instance_noise_until * batches))

@@ -1,0 +1,19 @@
+"""How many images a second."""
+
+import time
+
+
+class Speed:
+    """Images per second since the last restart."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Start to count."""
+        self.images = 0
+        self.since = time.perf_counter()
+
+    def rate(self) -> float:
+        """Return images per second."""
+        return self.images / (time.perf_counter() - self.since)
