@@ -1,5 +1,7 @@
 """Pictures of results: one row an image, one captioned column a version of it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -10,6 +12,7 @@ from colorize.lab import l_ab_to_rgb, to_uint8
 GAP = 4  # pixels between pictures
 CAPTION = 22  # pixels above them
 SMALLEST = 128  # pixels a side that a picture is enlarged to, by a whole factor
+VERSIONS = ("grey", "generated", "real")  # captions of the report's columns
 
 
 def picture_grid(columns: dict[str, Tensor]) -> Image.Image:
@@ -35,6 +38,25 @@ def picture_grid(columns: dict[str, Tensor]) -> Image.Image:
     return canvas
 
 
+def columns_of(grid: Image.Image, captions: Sequence[str]) -> dict[str, Image.Image]:
+    """Take a picture of `picture_grid` apart: caption to the column below it, of pictures with gaps between them.
+
+    Args:
+        grid: the picture.
+        captions: of its columns, from the left.
+    Raises:
+        ValueError: if it is not made of so many columns.
+    """
+    width, rest = divmod(grid.width - GAP, len(captions))
+    if rest or width <= GAP or grid.height <= CAPTION + GAP:
+        raise ValueError(f"a picture of {grid.width}x{grid.height} has no {len(captions)} columns of a grid")
+    lefts = range(GAP, grid.width, width)
+    return {
+        caption: grid.crop((left, CAPTION, left + width - GAP, grid.height - GAP))
+        for caption, left in zip(captions, lefts, strict=True)
+    }
+
+
 def colorization_columns(L: Tensor, fake_ab: Tensor, ab: Tensor) -> dict[str, Tensor]:
     """Return the report's three columns, for `picture_grid`.
 
@@ -43,5 +65,5 @@ def colorization_columns(L: Tensor, fake_ab: Tensor, ab: Tensor) -> dict[str, Te
         fake_ab: ``(N, 2, H, W)`` generated chroma in [-1, 1].
         ab: ``(N, 2, H, W)`` true chroma in [-1, 1].
     """
-    versions = {"grey": torch.zeros_like(ab), "generated": fake_ab, "real": ab}
-    return {caption: to_uint8(l_ab_to_rgb(L, chroma)).cpu() for caption, chroma in versions.items()}
+    versions = zip(VERSIONS, (torch.zeros_like(ab), fake_ab, ab), strict=True)
+    return {caption: to_uint8(l_ab_to_rgb(L, chroma)).cpu() for caption, chroma in versions}
