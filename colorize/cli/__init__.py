@@ -168,6 +168,28 @@ def demo(
 
 
 @app.command()
+def report(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="A run, a sweep, or a folder of them.", show_default=False),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page; without it DIR/report.html.", show_default=False)
+    ] = None,
+    metric: Annotated[str, typer.Option(help="What runs are ranked by; of validation.")] = "val/l1",
+) -> None:
+    """Make one HTML page of what a sweep found, which needs nothing beside itself.
+
+    Ranking with confidence intervals, what each factor did, curves with the states of training, samples side by side,
+    failures and why, cost, and the command of each row.
+    """
+    with mistakes_in_one_line():
+        from colorize.report import write_report
+
+        typer.echo(str(write_report(folder, out, metric)))
+
+
+@app.command()
 def info(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint of any kind.", show_default=False)],
     config: Annotated[bool, typer.Option("--config", help="Also print the config that it was trained by.")] = False,

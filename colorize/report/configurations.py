@@ -1,0 +1,124 @@
+"""Rows of the ranking: runs that differ only in their seed are one configuration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+
+from colorize.errors import UserError
+from colorize.report.effects import Factor, Row, Value, find_factors, parse
+from colorize.report.runs import Run
+from colorize.sweeps.table import interval
+
+LOWER = ("l1", "delta_", "loss_", "out_of_gamut", "fid", "kid", "lpips")  # starts of names that are better when lower
+HIGHER = ("psnr", "ssim")
+NO_FACTOR = {"seed", "run_dir", "ckpt_path"}  # a draw, and places
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Runs that differ only in their seed, and what they came to.
+
+    Attributes:
+        label: the overrides that tell it from the others.
+        runs: in the order of their directories.
+        values: of the metric, of the runs that completed with one.
+        mean: of the values, with the ends of its 95% interval, ``low`` and ``high``; NaN where there are too few.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+    values: tuple[float, ...]
+    mean: float
+    low: float
+    high: float
+
+    def over_seeds(self, metric: str) -> tuple[float, float, float] | None:
+        """Return mean and interval of another metric, or nothing if no run has it."""
+        values = [run.metrics[metric] for run in self.runs if metric in run.metrics]
+        return interval(values) if values else None
+
+
+@dataclass(frozen=True)
+class Design:
+    """A sweep's plan: its factors, and the runs by which they are judged.
+
+    Attributes:
+        factors: what varies, the seed aside.
+        rows: each completed run's levels and seed.
+        values: of the metric, one a row.
+        shared: overrides that all runs have in common, as typed.
+    """
+
+    factors: tuple[Factor, ...]
+    rows: tuple[Row, ...]
+    values: tuple[float, ...]
+    shared: tuple[str, ...]
+
+
+def lower_is_better(metric: str) -> bool:
+    """Return the direction of a metric of validation.
+
+    Raises:
+        UserError: if none is known.
+    """
+    name = metric.rpartition("/")[2].removeprefix("ema_")
+    if name.startswith(LOWER):
+        return True
+    if name.startswith(HIGHER):
+        return False
+    raise UserError(
+        f"--metric {metric}: neither lower nor higher is known to be better; use one such as val/l1, "
+        "val/delta_colorfulness, val/psnr or val/ssim"
+    )
+
+
+def arrange(runs: Sequence[Run], metric: str) -> tuple[list[Configuration], Design]:
+    """Group runs into configurations, the best first and those without a value last, and find the factors.
+
+    Raises:
+        UserError: if the metric's direction is unknown, or runs completed and none has it.
+    """
+    lower = lower_is_better(metric)
+    known = {name for run in runs for name in run.metrics if name.startswith("val/")}
+    if known and metric not in known:
+        raise UserError(f"--metric {metric}: no run has it; they have {', '.join(sorted(known))}")
+    keys = [key for key in dict.fromkeys(key for run in runs for key in run.choices) if key not in NO_FACTOR]
+    rows = [_levels(run, keys) for run in runs]
+    factors = find_factors(rows, keys)
+    groups: dict[tuple, list[tuple[Run, Row]]] = {}
+    for run, row in zip(runs, rows, strict=True):
+        groups.setdefault(tuple(row[factor.key] for factor in factors), []).append((run, row))
+    configurations = [_configuration(group, factors, metric) for group in groups.values()]
+    configurations.sort(key=lambda one: (not one.values, one.mean if lower else -one.mean) if one.values else (True, 0))
+    scored = [(row, run.metrics[metric]) for run, row in zip(runs, rows, strict=True) if metric in run.metrics]
+    shared = [override for override in runs[0].overrides if all(override in run.overrides for run in runs)]
+    return configurations, Design(
+        tuple(factors), tuple(row for row, _ in scored), tuple(value for _, value in scored), tuple(shared)
+    )
+
+
+def show(value: Value) -> str:
+    """Return a level as a person types it."""
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _levels(run: Run, keys: Sequence[str]) -> dict[str, Value]:
+    """Return a run's value of each key, as typed, or else as its config has it, and its seed."""
+    levels = {key: parse(run.choices[key]) if key in run.choices else _from_config(run, key) for key in keys}
+    return levels | {"seed": run.choices.get("seed", str(run.config.get("seed", "")))}
+
+
+def _from_config(run: Run, key: str) -> Value:
+    found = run.config
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    if found is None or isinstance(found, dict):
+        return "default"
+    return parse(str(found).lower() if isinstance(found, bool) else str(found).replace(" ", ""))
+
+
+def _configuration(group: Sequence[tuple[Run, Row]], factors: Sequence[Factor], metric: str) -> Configuration:
+    runs = tuple(run for run, _ in group)
+    values = tuple(run.metrics[metric] for run in runs if metric in run.metrics)
+    label = " ".join(f"{factor.key}={show(group[0][1][factor.key])}" for factor in factors)
+    return Configuration(label or runs[0].name, runs, values, *(interval(values) if values else (nan, nan, nan)))

@@ -1,0 +1,76 @@
+"use strict";
+// Draws the plots, in the page's colours, and lets groups of curves be hidden.
+const root = document.documentElement;
+const probe = document.body.appendChild(Object.assign(document.createElement("i"), {hidden: true}));
+
+function color(name) {
+  probe.style.color = `var(${name})`;
+  return getComputedStyle(probe).color;
+}
+
+function themed(layout) {
+  const [ink, soft, line, paper] = ["--ink", "--soft", "--line", "--paper"].map(color);
+  const font = {family: getComputedStyle(document.body).fontFamily, size: 13, color: ink};
+  const themed = {...layout, font, hoverlabel: {bgcolor: paper, bordercolor: line, font, align: "left"}};
+  for (const name of ["xaxis", "yaxis"])
+    themed[name] = {...layout[name], title: {...layout[name]?.title, font: {...font, color: soft}}, gridcolor: line, zerolinecolor: line, linecolor: line, tickcolor: line,
+                    tickfont: {color: soft, size: 12}, automargin: true};
+  return themed;
+}
+
+function draw(plot) {
+  const {data, layout} = JSON.parse(document.getElementById(plot.dataset.figure).textContent);
+  if (plot.classList.contains("curves"))
+    for (const trace of data) trace.visible = shown(trace.legendgroup);
+  return Plotly.react(plot, data, themed(layout), {responsive: true, displayModeBar: false});
+}
+
+function shown(group) {
+  return document.querySelector(`[data-group="${group}"]`).ariaPressed === "true";
+}
+
+const plots = [...document.querySelectorAll(".plot")];
+const curves = plots.filter(plot => plot.classList.contains("curves"));
+const drawAll = () => Promise.all(plots.map(draw));
+
+for (const button of document.querySelectorAll("[data-group]"))
+  button.addEventListener("click", () => {
+    button.ariaPressed = String(button.ariaPressed !== "true");
+    curves.forEach(draw);
+  });
+
+for (const button of document.querySelectorAll("[data-all]"))
+  button.addEventListener("click", () => {
+    for (const one of document.querySelectorAll("[data-group]")) one.ariaPressed = button.dataset.all;
+    curves.forEach(draw);
+  });
+
+for (const select of document.querySelectorAll("[data-switches]"))
+  select.addEventListener("change", () => {
+    const plot = document.getElementById(select.dataset.switches);
+    plot.dataset.figure = select.value;
+    draw(plot);
+  });
+
+for (const button of document.querySelectorAll("[data-copy]"))
+  button.addEventListener("click", async () => {
+    const code = button.previousElementSibling;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    } catch {  // the browser forbids it: the line is selected, for the keyboard to copy
+      getSelection().selectAllChildren(code);
+    }
+  });
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+dark.addEventListener("change", drawAll);
+document.getElementById("theme").addEventListener("click", () => {
+  const now = root.dataset.theme ?? (dark.matches ? "dark" : "light");
+  root.dataset.theme = now === "dark" ? "light" : "dark";
+  drawAll();
+});
+
+for (const select of document.querySelectorAll("[data-switches]")) select.selectedIndex = 0;  // not what a reload kept
+drawAll().then(() => { root.dataset.drawn = "true"; });

@@ -1,0 +1,236 @@
+"""From runs to the page: what each section shows, filled into the template with its style, script and plotly."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from importlib.resources import files
+from itertools import combinations
+from typing import Any
+
+import jinja2
+import numpy as np
+from plotly.offline import get_plotlyjs
+
+from colorize.report import plots, words
+from colorize.report.configurations import Configuration, Design, arrange, lower_is_better, show
+from colorize.report.effects import cell_means, decompose, main_effect
+from colorize.report.runs import Run
+from colorize.report.samples import MOST, sheets
+
+RANKED = 40  # configurations in the plot of the ranking; the table has all
+LINES = 12  # configurations whose curves are shown at first; a click shows the others
+SCORES = (
+    *("val/l1", "val/ema_l1", "val/psnr", "val/ssim", "val/colorfulness_abs", "val/delta_colorfulness"),
+    *("val/delta_e", "val/out_of_gamut", "val/fid", "val/kid"),
+)
+HERE = files("colorize.report")
+
+
+def render(runs: Sequence[Run], metric: str, folder: str) -> str:
+    """Return the page of these runs as HTML that needs nothing beside itself.
+
+    Args:
+        runs: at least one.
+        metric: that configurations are ranked by.
+        folder: what the page calls them by.
+    Raises:
+        UserError: if the metric will not do.
+    """
+    configurations, design = arrange(runs, metric)
+    decomposition = decompose(design.factors, design.rows, design.values)
+    ranked = [one for one in configurations if one.values]
+    sections = {
+        "sentences": words.sentences(runs, configurations, design, decomposition, metric),
+        "tiles": _tiles(runs, ranked, metric),
+        "ranking": _ranking(configurations, metric),
+        "ranking_plot": plots.ranking(ranked[:RANKED], metric) if ranked else None,
+        "left_out": max(0, len(ranked) - RANKED),
+        "factors": list(_factors(design, metric)),
+        "decomposition": decomposition,
+        "interactions": list(_interactions(design, metric)),
+        "curves": list(_curves(configurations, metric)),
+        "legend": [(one.label, plots.color(place), place < LINES) for place, one in enumerate(configurations)],
+        "states": [(state, plots.STATE_COLORS[state]) for state in words.summed(runs)],
+        "sheets": sheets(configurations),
+        "most": MOST,
+        "failures": list(_failures(configurations)),
+        "cost": _cost(configurations),
+        "provenance": _provenance(runs),
+    }
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.lstrip_blocks = True
+    environment.filters |= {name: getattr(words, name) for name in ("number", "percent", "term", "with_interval")}
+    parts = {name: jinja2.filters.Markup(HERE.joinpath(name).read_text("utf-8")) for name in ("page.css", "page.js")}
+    return environment.from_string(HERE.joinpath("page.html").read_text("utf-8")).render(
+        folder=folder,
+        metric=metric,
+        lower=lower_is_better(metric),
+        shared=" ".join(design.shared),
+        style=parts["page.css"],
+        script=parts["page.js"],
+        plotly=jinja2.filters.Markup(get_plotlyjs()),
+        **sections,
+    )
+
+
+def _tiles(runs: Sequence[Run], ranked: Sequence[Configuration], metric: str) -> list[tuple[str, str]]:
+    completed = sum(run.status == "completed" for run in runs)
+    return [
+        ("completed", f"{completed} / {len(runs)}"),
+        ("configurations" if len(ranked) != 1 else "configuration", str(len(ranked))),
+        (f"best {metric}", words.number(ranked[0].mean) if ranked else "–"),
+        ("computed for", words.duration(_total(runs))),
+    ]
+
+
+def _ranking(configurations: Sequence[Configuration], metric: str) -> dict[str, Any]:
+    scores = [name for name in SCORES if name != metric and any(one.over_seeds(name) for one in configurations)]
+    rows = []
+    for one in configurations:
+        means = [one.over_seeds(name) for name in scores]
+        rows.append(
+            {
+                "label": one.label,
+                "runs": len(one.runs),
+                "n": len(one.values),
+                "value": words.with_interval((one.mean, one.low, one.high)),
+                "scores": [words.number(mean[0] if mean else None) for mean in means],
+                "states": words.states(words.summed(one.runs)),
+                "state": _ended(one.runs),
+                "rollbacks": sum(run.rollbacks for run in one.runs),
+                "seconds": words.duration(_mean(run.seconds for run in one.runs)),
+                "speed": words.number(_mean(run.summary.get("images_per_s") for run in one.runs)),
+                "memory": words.memory(_most(run.summary.get("peak_memory_bytes") for run in one.runs)),
+                "command": one.runs[0].command,
+                "seeds": [run.choices["seed"] for run in one.runs[1:] if "seed" in run.choices],
+            }
+        )
+    return {"scores": scores, "rows": rows}
+
+
+def _ended(runs: Sequence[Run]) -> str:
+    counts = Counter(run.state for run in runs if run.state)
+    return ", ".join(f"{state} {count}" if len(counts) > 1 else state for state, count in counts.most_common()) or "–"
+
+
+def _factors(design: Design, metric: str) -> Iterator[dict[str, Any]]:
+    for factor in design.factors:
+        if factor.continuous:
+            yield {"key": factor.key, "plot": plots.scatter(factor, design, metric), "levels": []}
+            continue
+        levels = main_effect(factor, design.factors, design.rows, design.values)
+        if len(levels) > 1:
+            rows = [{"name": show(level.value), "level": level} for level in levels]
+            yield {"key": factor.key, "plot": plots.effect(factor, levels, design, metric), "levels": rows}
+
+
+def _interactions(design: Design, metric: str) -> Iterator[dict[str, Any]]:
+    """Yield a table for each pair of levelled factors; ``shade`` is 1 for the best mean and 0 for the worst."""
+    for a, b in combinations([factor for factor in design.factors if not factor.continuous], 2):
+        cells = cell_means(a, b, design.rows, design.values)
+        if len({row for row, _ in cells}) < 2 or len({column for _, column in cells}) < 2:
+            continue
+        means = [mean for mean, *_ in cells.values()]
+        worst, best = (max(means), min(means)) if lower_is_better(metric) else (min(means), max(means))
+        rows = []
+        for row in a.levels:
+            found = [cells.get((row, column)) for column in b.levels]
+            if any(found):
+                shown = [
+                    cell and {"mean": cell, "n": cell[3], "shade": (cell[0] - worst) / ((best - worst) or 1)}
+                    for cell in found
+                ]
+                rows.append((show(row), shown))
+        yield {"a": a.key, "b": b.key, "columns": [show(column) for column in b.levels], "rows": rows}
+
+
+def _curves(configurations: Sequence[Configuration], metric: str) -> Iterator[dict[str, Any]]:
+    """Yield the three plots of curves, each with the quantities that it can show."""
+    groups = [one.runs for one in configurations]
+    logged = list(dict.fromkeys(name for runs in groups for run in runs for name in run.curves))
+    losses = sorted(name for name in logged if name.startswith("train/loss_") and not name.endswith("_epoch"))
+    for title, names, by_epoch in (
+        ("Scores by epoch", [metric, *(name for name in SCORES if name != metric)], True),
+        ("Training losses by batch", ["train/loss_G", *(name for name in losses if name != "train/loss_G")], False),
+        (
+            "Diagnosis by batch",
+            sorted(name for name in logged if name.startswith("diag/") and name != "diag/state"),
+            False,
+        ),
+    ):
+        figures = [(name, plots.curves(groups, name, by_epoch)) for name in names if name in logged]
+        figures = [(name, figure) for name, figure in figures if figure]
+        if figures:
+            yield {"title": title, "figures": figures}
+
+
+def _failures(configurations: Sequence[Configuration]) -> Iterator[dict[str, Any]]:
+    for one in configurations:
+        for run in one.runs:
+            ill = run.state not in (None, "healthy")
+            if run.status == "completed" and not ill:
+                continue
+            told = [change for change in run.changes if change.state == run.state] if ill else []
+            yield {
+                "run": run.name,
+                "label": one.label,
+                "seed": run.choices.get("seed", ""),
+                "status": run.status,
+                "state": run.state if ill else "",
+                "error": run.error,
+                "evidence": told[-1].evidence if told else "",
+                "action": told[-1].action if told else "",
+                "command": run.command,
+            }
+
+
+def _cost(configurations: Sequence[Configuration]) -> dict[str, Any]:
+    rows = [
+        {
+            "label": one.label,
+            "runs": len(one.runs),
+            "each": words.duration(_mean(run.seconds for run in one.runs)),
+            "all": words.duration(_total(one.runs)),
+            "speed": words.number(_mean(run.summary.get("images_per_s") for run in one.runs)),
+            "memory": words.memory(_most(run.summary.get("peak_memory_bytes") for run in one.runs)),
+        }
+        for one in configurations
+    ]
+    runs = [run for one in configurations for run in one.runs]
+    return {"rows": rows, "runs": len(runs), "total": words.duration(_total(runs))}
+
+
+def _provenance(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Return what the results depend on; where runs differ, every value with the number of its runs."""
+    found: dict[str, Counter] = {"commit": Counter(), "device": Counter()}
+    for run in runs:
+        versions = run.summary.get("versions")
+        told = {name: run.summary.get(name) for name in ("commit", "device")}
+        for name, value in (told | (versions if isinstance(versions, dict) else {})).items():
+            if value:
+                found.setdefault(name, Counter())[str(value)] += 1
+    rows = []
+    for name, counts in found.items():
+        if counts:
+            several = len(counts) > 1
+            rows.append((name, ", ".join(f"{value} ({n} runs)" if several else value for value, n in counts.items())))
+    first, last = (f"{datetime.fromtimestamp(pick(run.written for run in runs)):%Y-%m-%d %H:%M}" for pick in (min, max))
+    return [*rows, ("runs ended", first if first == last else f"{first} to {last}")]
+
+
+def _known(values: Iterator[Any]) -> list[float]:
+    return [value for value in values if isinstance(value, int | float)]
+
+
+def _mean(values: Iterator[Any]) -> float | None:
+    known = _known(values)
+    return float(np.mean(known)) if known else None
+
+
+def _most(values: Iterator[Any]) -> float | None:
+    return max(_known(values), default=None)
+
+
+def _total(runs: Sequence[Run]) -> float | None:
+    known = _known(run.seconds for run in runs)
+    return sum(known) if known else None

@@ -1,0 +1,199 @@
+"""Read the directories that runs left, whatever they lack, into plain data."""
+
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from colorize.errors import UserError
+from colorize.report.curves import Change, Curve, read_changes, read_curves
+from colorize.states import STATES
+from colorize.sweeps.table import read_jobs
+
+LEFT_BY_A_RUN = ("job.json", "summary.json", "metrics.csv", ".hydra")
+HELD_BY_A_RUN = {"checkpoints", "samples", "wandb", "tensorboard", ".hydra", ".git", ".venv"}  # not searched
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, as far as its directory tells.
+
+    Attributes:
+        path: its directory.
+        name: the same, below the folder that was searched.
+        overrides: as typed, such as ``lr=1e-4``.
+        config: the composed config, nested; empty if it is gone.
+        status: completed, failed, interrupted, pruned or running; unfinished, if only the absence of a summary tells.
+        error: the line that it failed with, or nothing.
+        metrics: final ones of summary.json, by name; empty unless it completed.
+        curves: of metrics.csv.
+        changes: of states.csv.
+        states: number of observations in each state.
+        state: the last one, or nothing.
+        rollbacks: how often it was set back to a checkpoint.
+        seconds: that it took, or nothing.
+        summary: all of summary.json.
+        samples: its newest picture of validation images, or nothing.
+        written: when it was last written to, in seconds since 1970.
+    """
+
+    path: Path
+    name: str
+    overrides: tuple[str, ...]
+    config: dict[str, Any]
+    status: str
+    error: str
+    metrics: dict[str, float]
+    curves: dict[str, Curve]
+    changes: list[Change]
+    states: dict[str, int]
+    state: str | None
+    rollbacks: int
+    seconds: float | None
+    summary: dict[str, Any]
+    samples: Path | None
+    written: float
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Return the overrides by key, without their signs."""
+        pairs = (override.lstrip("+~").partition("=") for override in self.overrides)
+        return {key: value for key, _, value in pairs}
+
+    @property
+    def command(self) -> str:
+        """Return the line that starts the same training again, as a shell takes it."""
+        return shlex.join(["python", "train.py", *self.overrides])
+
+    def last(self, metric: str) -> float | None:
+        """Return a metric's final value, or of a run that did not complete the last that it logged."""
+        if metric in self.metrics:
+            return self.metrics[metric]
+        curve = self.curves.get(metric)
+        return float(curve.values[-1]) if curve else None
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """Read all runs in and below a folder: of one run, of a sweep, or of many; in the order of their names.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"no runs in {folder}: it is no folder; name one such as outputs/DATE/TIME or multirun/DATE/TIME"
+        )
+    found = sorted(_search(folder), key=lambda path: _natural(path.relative_to(folder)))
+    if not found:
+        raise UserError(
+            f"no runs in {folder}: a run leaves {', '.join(LEFT_BY_A_RUN)}; name a folder such as outputs/DATE/TIME or "
+            "multirun/DATE/TIME"
+        )
+    jobs = {job["folder"]: job for sweep in {path.parent for path in found} for job in _jobs(sweep)}
+    return [_read_run(path, folder, jobs.get(path) or _json(path / "job.json")) for path in found]
+
+
+def _jobs(sweep: Path) -> list[dict[str, Any]]:
+    try:
+        return read_jobs(sweep)
+    except (ValueError, KeyError, TypeError, AttributeError):  # one of its files is damaged: each is read by itself
+        return []
+
+
+def _search(folder: Path) -> Iterator[Path]:
+    for path, folders, files in os.walk(folder):
+        if set(LEFT_BY_A_RUN) & {*folders, *files} and "metrics.json" not in files:  # which only eval.py leaves
+            yield Path(path)
+        folders[:] = [name for name in folders if name not in HELD_BY_A_RUN]
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sort 10 after 9."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in path.parts]
+
+
+def _read_run(path: Path, folder: Path, job: dict[str, Any]) -> Run:
+    summary = _json(path / "summary.json")
+    curves, changes = read_curves(path / "metrics.csv"), read_changes(path / "states.csv")
+    overrides = job.get("overrides")
+    if not isinstance(overrides, list):
+        overrides = _yaml(path / ".hydra/overrides.yaml")
+    status = job.get("status") or ("completed" if summary else "unfinished")
+    states = _counted(summary, curves)
+    pictures = sorted((path / "samples").glob("epoch-*.png"), key=lambda picture: (len(picture.name), picture.name))
+    seconds = summary.get("seconds", job.get("seconds"))
+    config = _yaml(path / ".hydra/config.yaml")
+    return Run(
+        path=path,
+        name=str(path.relative_to(folder)) if path != folder else path.resolve().name,
+        overrides=tuple(str(override) for override in overrides) if isinstance(overrides, list) else (),
+        config=config if isinstance(config, dict) else {},
+        status=str(status),
+        error=str(job.get("error") or ""),
+        metrics=_finite(summary.get("metrics")),
+        curves=curves,
+        changes=changes,
+        states=states,
+        state=_last_state(summary, changes, curves),
+        rollbacks=summary.get("rollbacks", sum(change.action.startswith("rolled back") for change in changes)),
+        seconds=seconds if isinstance(seconds, int | float) else None,
+        summary=summary,
+        samples=pictures[-1] if pictures else None,
+        written=max((found.stat().st_mtime for found in _written(path)), default=path.stat().st_mtime),
+    )
+
+
+def _counted(summary: dict[str, Any], curves: dict[str, Curve]) -> dict[str, int]:
+    """Return how often each state was observed: as the summary says, or as was logged until then."""
+    told = summary.get("states")
+    if isinstance(told, dict):
+        return {state: told[state] for state in STATES if isinstance(told.get(state), int) and told[state] > 0}
+    if "diag/state" not in curves:
+        return {}
+    codes = curves["diag/state"].values
+    counts = {state: int((codes == code).sum()) for code, state in enumerate(STATES)}
+    return {state: count for state, count in counts.items() if count}
+
+
+def _last_state(summary: dict[str, Any], changes: list[Change], curves: dict[str, Curve]) -> str | None:
+    if summary.get("state") in STATES:
+        return summary["state"]
+    if changes:
+        return changes[-1].state
+    if "diag/state" in curves and 0 <= (code := int(curves["diag/state"].values[-1])) < len(STATES):
+        return STATES[code]
+    return None
+
+
+def _written(path: Path) -> list[Path]:
+    names = ("summary.json", "metrics.csv", "job.json", ".hydra/config.yaml")
+    return [path / name for name in names if (path / name).exists()]
+
+
+def _finite(metrics: Any) -> dict[str, float]:
+    """Return the metrics that are numbers."""
+    found = metrics.items() if isinstance(metrics, dict) else ()
+    return {name: float(value) for name, value in found if isinstance(value, int | float) and isfinite(value)}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return a file's object; an empty one if it is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _yaml(path: Path) -> Any:
+    """Return a YAML file's plain contents, nothing of it resolved; an empty dictionary if missing or damaged."""
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except Exception:  # YAML's errors and OmegaConf's have no common kind
+        return {}

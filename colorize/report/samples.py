@@ -1,0 +1,75 @@
+"""The same validation images as each configuration colours them, as pictures inside the page."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+
+from PIL import Image
+
+from colorize.grids import GAP, VERSIONS, columns_of
+from colorize.report.configurations import Configuration
+from colorize.report.runs import Run
+
+MOST = 24  # configurations shown, so that the page stays a few megabytes
+WIDTH = 192  # pixels at most of a column in the page
+ROWS = 8  # pictures at most of a column: as many as training draws
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A column of pictures: what it is, as which data URI, and its size in pixels."""
+
+    label: str
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass
+class Sheet:
+    """Strips of the same images: grey and real, then what each configuration made of them, the best first."""
+
+    grey: Strip
+    real: Strip
+    generated: list[Strip] = field(default_factory=list)
+
+
+def sheets(configurations: Sequence[Configuration]) -> list[Sheet]:
+    """Put the newest samples of the first `MOST` configurations side by side, one sheet for each set of images.
+
+    Of runs that differ in their seed, the first that has a picture is shown. A picture that cannot be read is left out.
+    """
+    found: dict[bytes, Sheet] = {}
+    shown = 0
+    for configuration in configurations:
+        columns = next(filter(None, map(_columns, configuration.runs)), None)
+        if columns is None or shown == MOST:
+            continue
+        shown += 1
+        real = columns["real"]
+        same = repr(real.size).encode() + real.tobytes()  # lossless, and equal whenever the images are
+        if same not in found:
+            found[same] = Sheet(_strip("grey", columns["grey"]), _strip("real", real))
+        found[same].generated.append(_strip(configuration.label, columns["generated"]))
+    return list(found.values())
+
+
+def _columns(run: Run) -> dict[str, Image.Image] | None:
+    if run.samples is None:
+        return None
+    try:
+        with Image.open(run.samples) as picture:
+            return columns_of(picture.convert("RGB"), VERSIONS)
+    except (OSError, ValueError, SyntaxError):  # Pillow's word for some damaged PNGs is SyntaxError
+        return None
+
+
+def _strip(label: str, column: Image.Image) -> Strip:
+    column = column.crop((0, 0, column.width, min(column.height, ROWS * (column.width + GAP) - GAP)))  # they are square
+    if column.width > WIDTH:
+        column = column.resize((WIDTH, round(column.height * WIDTH / column.width)), Image.Resampling.LANCZOS)
+    file = BytesIO()
+    column.save(file, "WEBP", quality=85)
+    uri = "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+    return Strip(label, uri, *column.size)

@@ -1,0 +1,134 @@
+"""What a sweep found, in sentences and in numbers as people read them."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import floor, isnan, log10
+
+from colorize.report.configurations import Configuration, Design, lower_is_better
+from colorize.report.effects import Decomposition, Share
+from colorize.report.runs import Run
+from colorize.states import STATES
+
+
+def sentences(
+    runs: Sequence[Run],
+    configurations: Sequence[Configuration],
+    design: Design,
+    decomposition: Decomposition,
+    metric: str,
+) -> list[str]:
+    """Sum up: outcomes, the best, what mattered, the states of training."""
+    told = [_outcomes(runs)]
+    ranked = [one for one in configurations if one.values]
+    if ranked:
+        told += _best(ranked, metric)
+    if decomposition.shares:
+        told.append(_mattered(decomposition, metric))
+    elif len(design.factors) and len(ranked) > 1:
+        told.append(f"The runs do not suffice to divide the variance of {metric} among factors.")
+    told.append(_states(runs))
+    return told
+
+
+def number(value: float | None) -> str:
+    """Return four significant digits; a dash for what is unknown."""
+    if value is None or isnan(value):
+        return "–"
+    return _minus(f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:#.4g}")
+
+
+def with_interval(interval: tuple[float, float, float] | None, signed: bool = False) -> str:
+    """Return a mean and its interval, such as ``0.071 [0.067, 0.075]``, to two digits of the interval's half."""
+    if interval is None:
+        return "–"
+    mean, low, high = interval
+    plus = "+" if signed and mean > 0 else ""
+    if isnan(low):
+        return plus + number(mean)
+    if high - mean <= 1e-6 * abs(mean):  # no spread at all: rounding errors are no digits to show
+        return f"{plus}{number(mean)} [{number(low)}, {number(high)}]"
+    digits = max(1 - floor(log10(high - mean)), 0)
+    return _minus(f"{plus}{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+
+
+def percent(share: float) -> str:
+    """Return a share as whole percents, with one digit below ten."""
+    return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time as people say it, such as ``2 h 05 min``."""
+    if seconds is None:
+        return "–"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def memory(count: float | None) -> str:
+    """Return bytes as GiB, or MiB below one."""
+    if count is None:
+        return "–"
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def states(counts: dict[str, int]) -> str:
+    """Return the share of observations in each state, such as ``healthy 96%, D wins 4.0%``."""
+    total = sum(counts.values())
+    return ", ".join(f"{state} {percent(counts[state] / total)}" for state in STATES if counts.get(state)) or "–"
+
+
+def summed(runs: Iterable[Run]) -> dict[str, int]:
+    """Return the observations in each state over several runs."""
+    return dict(sum((Counter(run.states) for run in runs), Counter()))
+
+
+def term(share: Share) -> str:
+    """Return a term of the decomposition as its factors, crossed."""
+    return " × ".join(share.term)
+
+
+def _minus(text: str) -> str:
+    """Write a minus where a hyphen stands for one."""
+    return re.sub(r"(?<!e)-", "−", text)
+
+
+def _outcomes(runs: Sequence[Run]) -> str:
+    counts = Counter(run.status for run in runs)
+    completed = counts.pop("completed", 0)
+    others = "".join(f", {count} {status}" for status, count in counts.most_common())
+    return f"{completed} of {len(runs)} {'job' if len(runs) == 1 else 'jobs'} completed{others}."
+
+
+def _best(ranked: Sequence[Configuration], metric: str) -> list[str]:
+    best = ranked[0]
+    over = f", mean and 95% interval over {len(best.values)} runs" if len(best.values) > 1 else ", of a single run"
+    if len(ranked) == 1:
+        return [f"{metric} is {with_interval((best.mean, best.low, best.high))}{over}."]
+    end = "lowest" if lower_is_better(metric) else "highest"
+    value = with_interval((best.mean, best.low, best.high))
+    told = [f"Best by {metric}, the {end}: {best.label} with {value}{over}."]
+    if isnan(best.low):
+        return [*told, "Without more seeds nothing is known about chance: differences may be luck."]
+    overlapping = sum(one.low <= best.high and best.low <= one.high for one in ranked[1:])
+    if overlapping:
+        rows = "row" if overlapping == 1 else "rows"
+        return [*told, f"The intervals of {overlapping} other {rows} overlap with it: they may be as good."]
+    return [*told, "No other row's interval overlaps with it."]
+
+
+def _mattered(decomposition: Decomposition, metric: str) -> str:
+    most = decomposition.shares[0]
+    rest = f"; {percent(decomposition.residual)} is left to seeds" if decomposition.residual > 0 else ""
+    return f"What mattered most is {term(most)}: {percent(most.share)} of the variance of {metric}{rest}."
+
+
+def _states(runs: Sequence[Run]) -> str:
+    seen = summed(runs)
+    if not seen:
+        return "States of training were not recorded."
+    ill = sum(run.state not in (None, "healthy") for run in runs)
+    ended = f"; {ill} of {len(runs)} did not end healthy" if ill else "; all that tell ended healthy"
+    return f"States seen, by share of the observations: {states(seen)}{ended}."
