@@ -132,11 +132,15 @@ def refuse_other(folder: Path, overrides: Sequence[str]) -> None:
     """
     record = read_record(folder)
     if record and sorted(record["overrides"]) != sorted(overrides):
-        there, here = (
-            " ".join(o for o in one if o not in other) or "fewer overrides"
-            for one, other in ((record["overrides"], overrides), (overrides, record["overrides"]))
-        )
-        raise UserError(f"{folder} holds a job with {there}, not {here}: choose another hydra.sweep.dir")
+        raise UserError(f"{folder} holds a job with {difference(record['overrides'], overrides)}")
+
+
+def difference(there: Sequence[str], here: Sequence[str]) -> str:
+    """Say in what the overrides of a directory differ from those that were typed, and what would do."""
+    old, new = (
+        " ".join(o for o in one if o not in other) or "fewer overrides" for one, other in ((there, here), (here, there))
+    )
+    return f"{old}, not {new}: choose another hydra.sweep.dir"
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:

@@ -1,0 +1,165 @@
+"""Bayesian search: asks Optuna for runs, has a launcher run them, and goes on where a killed search stopped."""
+
+import itertools
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import TPESampler
+from optuna.trial import TrialState
+
+from colorize.errors import UserError
+from colorize.files import replacing
+from colorize.seeds import seed_for
+from colorize.sweeps import study as studies
+from colorize.sweeps.jobs import difference, read_record
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The knobs of ``conf/hydra/sweeper/optuna.yaml``."""
+
+    n_trials: int
+    n_jobs: int
+    seed: int
+    startup_trials: int
+    pruner: str
+    warmup_epochs: int
+    storage: str
+
+    def __post_init__(self) -> None:
+        for key, least in (("n_trials", 1), ("n_jobs", 1), ("seed", 0), ("startup_trials", 0), ("warmup_epochs", 0)):
+            value = getattr(self, key)
+            if not isinstance(value, int) or value < least:
+                raise UserError(f"hydra.sweeper.{key} must be a whole number of at least {least}; got {value}")
+        if self.pruner not in studies.PRUNERS:
+            raise UserError(f"unknown hydra.sweeper.pruner {self.pruner!r}; choose one of {list(studies.PRUNERS)}")
+
+
+def search(given: list[str], settings: Settings, config: DictConfig, loader: Any, launcher: Launcher) -> None:
+    """Run a search until ``n_trials`` runs have ended, and write ``optimization_results.yaml``.
+
+    The run of trial n is the job n of the sweep. One that was killed or failed stays open: the same command runs
+    it again, from its last checkpoint, before it asks for new ones.
+
+    Args:
+        given: overrides; those that are ranges make the search space.
+        settings: how to search.
+        config: Hydra's config of the sweep.
+        loader: Hydra's config loader.
+        launcher: Hydra's launcher.
+    Raises:
+        UserError: for a range that will not do, or a directory that holds another search.
+    """
+    # A later one takes the place of an earlier one, so that the command line beats the config
+    parsed = {o.get_key_element(): o for o in OverridesParser.create(loader).parse_overrides(given)}
+    space = {key: studies.distribution(o) for key, o in parsed.items() if o.is_sweep_override()}
+    fixed = [o.input_line for o in parsed.values() if not o.is_sweep_override()]
+    if not space:
+        raise UserError("a search needs a range, such as 'lr=tag(log, interval(1e-4, 1e-3))'")
+    composed = [loader.load_sweep_config(config, [*fixed, *words]) for words in _corners(space)]
+    folder, storage = Path(config.hydra.sweep.dir), Path(settings.storage)
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{storage}.search", blocking=False):
+            study = _open(storage, settings, composed[0].max_epochs, [o.input_line for o in parsed.values()])
+            OmegaConf.save(config, folder / "multirun.yaml")
+            _Search(study, settings, space, fixed, launcher).run()
+            _tell_best(study, composed[0].optimized_metric, folder)
+    except Timeout:
+        raise UserError(f"{storage}: another process runs this search") from None
+
+
+def _corners(space: dict[str, BaseDistribution]) -> Iterator[list[str]]:
+    """Make overrides that show whether the config takes the keys and the choices of a search space."""
+    ends = {
+        key: list(found.choices) if isinstance(found, CategoricalDistribution) else [found.low, found.high]
+        for key, found in space.items()
+    }
+    for values in itertools.zip_longest(*ends.values()):
+        yield [f"{key}={ends[key][0] if v is None else v}" for key, v in zip(ends, values, strict=True)]
+
+
+def _open(storage: Path, settings: Settings, max_epochs: int, overrides: list[str]) -> optuna.Study:
+    pruning = studies.Pruning(settings.pruner, settings.startup_trials, settings.warmup_epochs, max_epochs)
+    study = studies.open_study(storage, pruning.build())
+    before = study.user_attrs.get("overrides", overrides)
+    if sorted(before) != sorted(overrides):
+        raise UserError(f"{storage} holds a search with {difference(before, overrides)}")
+    study.set_user_attr("overrides", overrides)
+    study.set_user_attr("pruning", asdict(pruning))  # for the runs
+    return study
+
+
+@dataclass
+class _Search:
+    study: optuna.Study
+    settings: Settings
+    space: dict[str, BaseDistribution]
+    fixed: list[str]
+    launcher: Launcher
+
+    def run(self) -> None:
+        """Run what is open, then new trials until there are enough."""
+        for trial in self.study.get_trials(states=[TrialState.RUNNING]):
+            if len(trial.params) < len(self.space):  # killed while it was drawn
+                self.study.tell(trial.number, state=TrialState.FAIL)
+        still_open = [trial.number for trial in self.study.get_trials(states=[TrialState.RUNNING])]
+        for numbers in _runs(still_open, self.settings.n_jobs):
+            self._launch(numbers)
+        while (left := self.settings.n_trials - self._drawn()) > 0:
+            self._launch([self._ask() for _ in range(min(left, self.settings.n_jobs))])
+
+    def _drawn(self) -> int:
+        return sum(len(trial.params) == len(self.space) for trial in self.study.trials)
+
+    def _ask(self) -> int:
+        """Draw the next trial, by its number: a search that was killed draws as one that was not."""
+        seed = seed_for("search", self.settings.seed, len(self.study.trials)) % 2**32  # NumPy takes 32 bits
+        self.study.sampler = TPESampler(seed=seed, n_startup_trials=self.settings.startup_trials)
+        return self.study.ask(self.space).number
+
+    def _launch(self, numbers: list[int]) -> None:
+        """Run trials of successive numbers; those that neither complete nor are pruned stay open."""
+        trials = self.study.trials
+        batch = [[*self.fixed, *(f"{k}={v}" for k, v in trials[number].params.items())] for number in numbers]
+        for number, done in zip(numbers, self.launcher.launch(batch, initial_job_idx=numbers[0]), strict=True):
+            record = read_record(Path(done.hydra_cfg.hydra.runtime.output_dir))
+            if record["status"] == "pruned":
+                self.study.tell(number, state=TrialState.PRUNED)
+            elif record["status"] == "completed":
+                nothing = record["value"] is None or math.isnan(record["value"])
+                self.study.tell(number, None if nothing else record["value"], TrialState.FAIL if nothing else None)
+
+
+def _runs(numbers: list[int], most: int) -> Iterator[list[int]]:
+    """Split rising numbers into lists of successive ones, of ``most`` at most."""
+    for _, group in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        run = [number for _, number in group]
+        for start in range(0, len(run), most):
+            yield run[start : start + most]
+
+
+def _tell_best(study: optuna.Study, metric: str, folder: Path) -> None:
+    """Log the best run, and write it to ``optimization_results.yaml``."""
+    states = [trial.state.name.lower() for trial in study.trials]
+    counts = {state: states.count(state) for state in dict.fromkeys(states)}
+    if "complete" not in counts:
+        return
+    best = study.best_trial
+    found = {"metric": metric, "value": best.value, "job": best.number, "params": best.params, "trials": counts}
+    with replacing(folder / "optimization_results.yaml") as temporary:
+        OmegaConf.save(found, temporary)
+    words = " ".join(f"{key}={value}" for key, value in best.params.items())
+    log.info("best: job %d, %s %.4f with %s", best.number, metric, best.value, words)
