@@ -17,6 +17,9 @@ from colorize.errors import UserError
 
 USER_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
+# What launchers raise for a process that was killed, by name: joblib, submitit, Ray are extras
+LOST_JOBS = {"TerminatedWorkerError", "UncompletedJobError", "FailedJobError", "WorkerCrashedError"}
+LAUNCHERS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "ray_aws": "ray"}
 
 TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"  # asked for by the user
 
@@ -55,11 +58,17 @@ def in_one_line(error: BaseException) -> str | None:
         return _config_error(error)
     if type(error).__name__ in {"MisconfigurationException", "OutOfMemoryError"}:  # not imported: they bring torch
         return " ".join(str(error).split())
+    if type(error).__name__ in LOST_JOBS:
+        told = str(error).partition("\n")[0]
+        return f"a launcher lost a job: {told} The same command with this hydra.sweep.dir goes on"
     return None
 
 
 def _config_error(error: BaseException) -> str:
     text = " ".join(str(error).split("Config search path")[0].split())
+    launcher = re.search(r"Could not (?:find|load) '?hydra/launcher/(\w+)", text)
+    if launcher and launcher[1] in LAUNCHERS:
+        return f"hydra/launcher={launcher[1]} is not installed: pip install 'colorize[{LAUNCHERS[launcher[1]]}]'"
     unknown = re.match(r"Could not override '([^']+)'", text)
     if not unknown:
         return text

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from colorize.console import in_one_line, leave
 from colorize.errors import UserError
 from colorize.files import replacing
+from colorize.sweeps.requeue import saving_first
 from colorize.sweeps.table import FINISHED, LOCK
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def _run_in_sweep(task: Callable[[DictConfig], float | None], cfg: DictConfig, h
         print(f"a sweep's jobs run on one device each; got {' '.join(devices)}", file=sys.stderr)
         raise SystemExit(2)
     folder, overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
-    with _alone(folder):
+    with saving_first(), _alone(folder):
         before = read_record(folder)
         if before:
             try:
