@@ -42,7 +42,7 @@ def write_run(
     if job is not None:
         record = {"job": job, "overrides": list(overrides), "status": status, "seconds": 100.0 + job}
         (folder / "job.json").write_text(json.dumps(record | ({"error": error} if error else {"value": value})))
-    seen = write_curves(folder, value, state, epochs, batches, seed=int(choices.get("seed", 0)))
+    seen = write_curves(folder, value, state, epochs, batches, int(choices.get("seed", 0)), status == "completed")
     write_samples(folder, len(choices.get("gan_mode", "")) + 3 * int(choices.get("seed", 0)))
     if status == "completed":
         metrics = {
@@ -68,7 +68,9 @@ def write_run(
     return folder
 
 
-def write_curves(folder: Path, value: float, state: str, epochs: int, batches: int, seed: int) -> dict[str, int]:
+def write_curves(
+    folder: Path, value: float, state: str, epochs: int, batches: int, seed: int, ended: bool
+) -> dict[str, int]:
     """Write metrics.csv and states.csv; return how often each state was seen."""
     rng = np.random.default_rng(seed)
     rows, seen = [], {}
@@ -94,7 +96,10 @@ def write_curves(folder: Path, value: float, state: str, epochs: int, batches: i
         if (batch + 1) % batches == 0:
             row |= {"val/l1": value + 0.1 * math.exp(-6 * done), "train/loss_D_epoch": 0.6, "val/psnr": 15 + 5 * done}
         rows.append(row)
-    rows.append({"epoch": epochs, "step": epochs * batches, "val/l1": value + 0.5})  # of other images, so off the curve
+    if ended:
+        rows.append(
+            {"epoch": epochs, "step": epochs * batches, "val/l1": value + 0.5}
+        )  # of other images: off the curve
     write_csv(folder / "metrics.csv", rows)
     changes = [{"epoch": 0, "batch": 4, "state": "healthy", "evidence": "nothing stands out", "action": ""}]
     if state != "healthy":

@@ -18,7 +18,7 @@ def write_report(folder: Path, out: Path | None = None, metric: str = "val/l1") 
     try:
         from colorize.report.page import render
     except ModuleNotFoundError as error:
-        if error.name not in ("plotly", "jinja2"):
+        if (error.name or "").partition(".")[0] not in ("plotly", "jinja2"):
             raise
         raise UserError("the report needs plotly and jinja2: pip install 'colorize[report]'") from None
     from colorize.files import replacing

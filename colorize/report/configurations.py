@@ -19,7 +19,7 @@ class Configuration:
     """Runs that differ only in their seed, and what they came to.
 
     Attributes:
-        label: the overrides that tell it from the others.
+        label: the overrides that tell it from the others; if it is the only one, words that say so.
         runs: in the order of their directories.
         values: of the metric, of the runs that completed with one.
         mean: of the values, with the ends of its 95% interval, ``low`` and ``high``; NaN where there are too few.
@@ -79,7 +79,7 @@ def arrange(runs: Sequence[Run], metric: str) -> tuple[list[Configuration], Desi
         UserError: if the metric's direction is unknown, or runs completed and none has it.
     """
     lower = lower_is_better(metric)
-    known = {name for run in runs for name in run.metrics if name.startswith("val/")}
+    known = {name for run in runs for name in run.logged if name.startswith("val/")}
     if known and metric not in known:
         raise UserError(f"--metric {metric}: no run has it; they have {', '.join(sorted(known))}")
     keys = [key for key in dict.fromkeys(key for run in runs for key in run.choices) if key not in NO_FACTOR]
@@ -121,4 +121,9 @@ def _configuration(group: Sequence[tuple[Run, Row]], factors: Sequence[Factor], 
     runs = tuple(run for run, _ in group)
     values = tuple(run.metrics[metric] for run in runs if metric in run.metrics)
     label = " ".join(f"{factor.key}={show(group[0][1][factor.key])}" for factor in factors)
-    return Configuration(label or runs[0].name, runs, values, *(interval(values) if values else (nan, nan, nan)))
+    return Configuration(
+        label or ("this run" if len(runs) == 1 else "all runs"),
+        runs,
+        values,
+        *(interval(values) if values else (nan, nan, nan)),
+    )

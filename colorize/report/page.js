@@ -13,7 +13,7 @@ function themed(layout) {
   const font = {family: getComputedStyle(document.body).fontFamily, size: 13, color: ink};
   const themed = {...layout, font, hoverlabel: {bgcolor: paper, bordercolor: line, font, align: "left"}};
   for (const name of ["xaxis", "yaxis"])
-    themed[name] = {...layout[name], title: {...layout[name]?.title, font: {...font, color: soft}}, gridcolor: line, zerolinecolor: line, linecolor: line, tickcolor: line,
+    themed[name] = {...layout[name], title: {...layout[name]?.title, standoff: 10, font: {...font, color: soft}}, gridcolor: line, zerolinecolor: line, linecolor: line, tickcolor: line,
                     tickfont: {color: soft, size: 12}, automargin: true};
   return themed;
 }

@@ -43,7 +43,7 @@ def render(runs: Sequence[Run], metric: str, folder: str) -> str:
         "sentences": words.sentences(runs, configurations, design, decomposition, metric),
         "tiles": _tiles(runs, ranked, metric),
         "ranking": _ranking(configurations, metric),
-        "ranking_plot": plots.ranking(ranked[:RANKED], metric) if ranked else None,
+        "ranking_plot": plots.ranking(ranked[:RANKED], metric) if len(ranked) > 1 else None,
         "left_out": max(0, len(ranked) - RANKED),
         "factors": list(_factors(design, metric)),
         "decomposition": decomposition,
@@ -53,7 +53,7 @@ def render(runs: Sequence[Run], metric: str, folder: str) -> str:
         "states": [(state, plots.STATE_COLORS[state]) for state in words.summed(runs)],
         "sheets": sheets(configurations),
         "most": MOST,
-        "failures": list(_failures(configurations)),
+        "failures": list(_failures(configurations, metric)),
         "cost": _cost(configurations),
         "provenance": _provenance(runs),
     }
@@ -78,7 +78,7 @@ def _tiles(runs: Sequence[Run], ranked: Sequence[Configuration], metric: str) ->
     return [
         ("completed", f"{completed} / {len(runs)}"),
         ("configurations" if len(ranked) != 1 else "configuration", str(len(ranked))),
-        (f"best {metric}", words.number(ranked[0].mean) if ranked else "–"),
+        (f"best {metric}" if len(ranked) > 1 else metric, words.number(ranked[0].mean) if ranked else "–"),
         ("computed for", words.duration(_total(runs))),
     ]
 
@@ -164,11 +164,12 @@ def _curves(configurations: Sequence[Configuration], metric: str) -> Iterator[di
             yield {"title": title, "figures": figures}
 
 
-def _failures(configurations: Sequence[Configuration]) -> Iterator[dict[str, Any]]:
+def _failures(configurations: Sequence[Configuration], metric: str) -> Iterator[dict[str, Any]]:
     for one in configurations:
         for run in one.runs:
             ill = run.state not in (None, "healthy")
-            if run.status == "completed" and not ill:
+            no_number = metric in run.logged and metric not in run.metrics
+            if run.status == "completed" and not ill and not no_number:
                 continue
             told = [change for change in run.changes if change.state == run.state] if ill else []
             yield {
@@ -177,7 +178,8 @@ def _failures(configurations: Sequence[Configuration]) -> Iterator[dict[str, Any
                 "seed": run.choices.get("seed", ""),
                 "status": run.status,
                 "state": run.state if ill else "",
-                "error": run.error,
+                "error": run.error or (f"{metric} is no number" if no_number else ""),
+                "last": words.number(run.last(metric)) if run.status != "completed" else "",
                 "evidence": told[-1].evidence if told else "",
                 "action": told[-1].action if told else "",
                 "command": run.command,

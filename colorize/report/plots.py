@@ -146,6 +146,8 @@ def curves(groups: Sequence[Sequence[Run]], name: str, by_epoch: bool) -> str | 
         _shade(figure, groups[0][0], by_epoch)
     logarithmic = lowest > 0 and highest > 1000 * lowest
     figure.update_xaxes(title="epoch" if by_epoch else "batch", nticks=8, rangemode="tozero")
+    if by_epoch and max(trace.x.max() for trace in figure.data) <= 8:
+        figure.update_xaxes(dtick=1)  # there are no half epochs
     figure.update_yaxes(title=name, nticks=7, type="log" if logarithmic else "linear")
     return _json(figure)
 
@@ -162,7 +164,7 @@ def _points(run: Run, curve: Curve, by_epoch: bool) -> tuple[np.ndarray, np.ndar
 def _marks(changes: Sequence[Change], x: np.ndarray, y: np.ndarray, by_epoch: bool, group: int) -> go.Scatter:
     at = [change.epoch + 1 if by_epoch else change.batch for change in changes]
     return go.Scatter(
-        x=at,
+        x=np.array(at, np.int32),
         y=np.interp(at, x, y).astype(np.float32),
         mode="markers",
         marker={

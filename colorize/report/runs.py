@@ -31,7 +31,8 @@ class Run:
         config: the composed config, nested; empty if it is gone.
         status: completed, failed, interrupted, pruned or running; unfinished, if only the absence of a summary tells.
         error: the line that it failed with, or nothing.
-        metrics: final ones of summary.json, by name; empty unless it completed.
+        metrics: final ones of summary.json, by name, that are finite; empty unless it completed.
+        logged: names of all final metrics.
         curves: of metrics.csv.
         changes: of states.csv.
         states: number of observations in each state.
@@ -50,6 +51,7 @@ class Run:
     status: str
     error: str
     metrics: dict[str, float]
+    logged: tuple[str, ...]
     curves: dict[str, Curve]
     changes: list[Change]
     states: dict[str, int]
@@ -72,9 +74,7 @@ class Run:
         return shlex.join(["python", "train.py", *self.overrides])
 
     def last(self, metric: str) -> float | None:
-        """Return a metric's final value, or of a run that did not complete the last that it logged."""
-        if metric in self.metrics:
-            return self.metrics[metric]
+        """Return the value of a metric that was logged last, or nothing."""
         curve = self.curves.get(metric)
         return float(curve.values[-1]) if curve else None
 
@@ -128,7 +128,12 @@ def _read_run(path: Path, folder: Path, job: dict[str, Any]) -> Run:
     states = _counted(summary, curves)
     pictures = sorted((path / "samples").glob("epoch-*.png"), key=lambda picture: (len(picture.name), picture.name))
     seconds = summary.get("seconds", job.get("seconds"))
+    rollbacks = summary.get("rollbacks")
+    if not isinstance(rollbacks, int):
+        rollbacks = sum(change.action.startswith("rolled back") for change in changes)
     config = _yaml(path / ".hydra/config.yaml")
+    metrics = summary.get("metrics")
+    metrics = metrics if isinstance(metrics, dict) else {}
     return Run(
         path=path,
         name=str(path.relative_to(folder)) if path != folder else path.resolve().name,
@@ -136,13 +141,14 @@ def _read_run(path: Path, folder: Path, job: dict[str, Any]) -> Run:
         config=config if isinstance(config, dict) else {},
         status=str(status),
         error=str(job.get("error") or ""),
-        metrics=_finite(summary.get("metrics")),
+        metrics={name: float(value) for name, value in metrics.items() if _is_number(value)},
+        logged=tuple(metrics),
         curves=curves,
         changes=changes,
         states=states,
         state=_last_state(summary, changes, curves),
-        rollbacks=summary.get("rollbacks", sum(change.action.startswith("rolled back") for change in changes)),
-        seconds=seconds if isinstance(seconds, int | float) else None,
+        rollbacks=rollbacks,
+        seconds=seconds if _is_number(seconds) else None,
         summary=summary,
         samples=pictures[-1] if pictures else None,
         written=max((found.stat().st_mtime for found in _written(path)), default=path.stat().st_mtime),
@@ -176,10 +182,8 @@ def _written(path: Path) -> list[Path]:
     return [path / name for name in names if (path / name).exists()]
 
 
-def _finite(metrics: Any) -> dict[str, float]:
-    """Return the metrics that are numbers."""
-    found = metrics.items() if isinstance(metrics, dict) else ()
-    return {name: float(value) for name, value in found if isinstance(value, int | float) and isfinite(value)}
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and isfinite(value)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -51,7 +51,9 @@ def sheets(configurations: Sequence[Configuration]) -> list[Sheet]:
         same = repr(real.size).encode() + real.tobytes()  # lossless, and equal whenever the images are
         if same not in found:
             found[same] = Sheet(_strip("grey", columns["grey"]), _strip("real", real))
-        found[same].generated.append(_strip(configuration.label, columns["generated"]))
+        found[same].generated.append(
+            _strip(configuration.label if len(configurations) > 1 else "generated", columns["generated"])
+        )
     return list(found.values())
 
 

@@ -98,8 +98,10 @@ def _minus(text: str) -> str:
 def _outcomes(runs: Sequence[Run]) -> str:
     counts = Counter(run.status for run in runs)
     completed = counts.pop("completed", 0)
+    if len(runs) == 1:
+        return f"One run, {runs[0].status}."
     others = "".join(f", {count} {status}" for status, count in counts.most_common())
-    return f"{completed} of {len(runs)} {'job' if len(runs) == 1 else 'jobs'} completed{others}."
+    return f"{completed} of {len(runs)} jobs completed{others}."
 
 
 def _best(ranked: Sequence[Configuration], metric: str) -> list[str]:
@@ -113,16 +115,18 @@ def _best(ranked: Sequence[Configuration], metric: str) -> list[str]:
     if isnan(best.low):
         return [*told, "Without more seeds nothing is known about chance: differences may be luck."]
     overlapping = sum(one.low <= best.high and best.low <= one.high for one in ranked[1:])
+    if overlapping == 1:
+        return [*told, "The interval of one other row overlaps with it: that may be as good."]
     if overlapping:
-        rows = "row" if overlapping == 1 else "rows"
-        return [*told, f"The intervals of {overlapping} other {rows} overlap with it: they may be as good."]
+        return [*told, f"The intervals of {overlapping} other rows overlap with it: they may be as good."]
     return [*told, "No other row's interval overlaps with it."]
 
 
 def _mattered(decomposition: Decomposition, metric: str) -> str:
     most = decomposition.shares[0]
     rest = f"; {percent(decomposition.residual)} is left to seeds" if decomposition.residual > 0 else ""
-    return f"What mattered most is {term(most)}: {percent(most.share)} of the variance of {metric}{rest}."
+    chance = f", no more than chance would explain (p = {most.p:.2f})" if most.p >= 0.05 else ""
+    return f"What mattered most is {term(most)}: {percent(most.share)} of the variance of {metric}{chance}{rest}."
 
 
 def _states(runs: Sequence[Run]) -> str:

@@ -1,0 +1,392 @@
+"""The report's page: what it says of a sweep whose every number is known, of damaged runs, and in a browser."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+from typer.testing import CliRunner
+
+from colorize.cli import app
+from colorize.errors import UserError
+from colorize.experiment import train
+from colorize.grids import VERSIONS, columns_of, picture_grid
+from colorize.report import write_report
+from colorize.report.configurations import arrange, lower_is_better
+from colorize.report.curves import read_changes, read_curves, thin
+from colorize.report.runs import read_runs
+from tests.fake_runs import COMMON, D_WINS, write_run, write_sweep
+
+PHONE = {"width": 390, "height": 844}
+ERROR = "loss_D is nan at epoch 1, batch 50: try a lower <b>lr</b>"
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory) -> Path:
+    """Make a sweep of 12 jobs that completed, one that failed and one that was pruned, with its page."""
+    folder = tmp_path_factory.mktemp("multirun") / "sweep"
+    write_sweep(folder)
+    failed = [*COMMON, "gan_mode=wgan-gp", "lr=1e-4", "seed=0"]
+    write_run(folder / "12", failed, status="failed", error=ERROR, job=12)
+    pruned = [*COMMON, "gan_mode=wgan-gp", "lr=4e-4", "betas=[0.5,0.999]", "seed=0"]
+    write_run(folder / "13", pruned, status="pruned", state="diverging", job=13)
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(sweep) -> str:
+    return (sweep / "report.html").read_text(encoding="utf-8")
+
+
+def text_of(html: str) -> str:
+    """Return what a reader sees, in one line."""
+    body = re.sub(r"<(script|style)\b.*?</\1>", " ", html[html.index("<body") :], flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
+
+
+def page_of(folder: Path, **kwargs) -> str:
+    return text_of(write_report(folder, **kwargs).read_text(encoding="utf-8"))
+
+
+def test_outcomes_and_the_best_row_are_summed_up(html) -> None:
+    low, high = stats.t.interval(0.95, 1, loc=0.068, scale=stats.sem([0.067, 0.069]))
+    text = text_of(html)
+    assert "12 of 14 jobs completed, 1 failed, 1 pruned." in text
+    assert f"gan_mode=hinge lr=0.0004 with 0.068 [{low:.3f}, {high:.3f}], mean and 95% interval over 2 runs." in text
+
+
+def test_the_factor_that_mattered_most_is_named_with_its_share(html) -> None:
+    # Sums of squares by hand, in units of 1e-6: means by gan_mode 82, 78, 69 and by lr 75 1/3, 77 1/3 (of 1e-3)
+    mode = 4 * sum((mean - 229 / 3) ** 2 for mean in (82, 78, 69))
+    lr = 6 * 2 * 1**2
+    cells = 2 * sum((mean - 229 / 3) ** 2 for mean in (80, 84, 76, 80, 70, 68))
+    total = cells + 12 * 1
+    text = text_of(html)
+    assert f"mattered most is gan_mode: {mode / total:.0%} of the variance of val/l1; {12 / total:.1%} is left" in text
+    assert f"gan_mode × lr {(cells - mode - lr) / total:.1%}" in text
+
+
+def test_rows_differ_in_more_than_their_seed_and_the_best_is_first(sweep) -> None:
+    configurations, design = arrange(read_runs(sweep), "val/l1")
+    assert [one.label for one in configurations[:2]] == ["gan_mode=hinge lr=0.0004", "gan_mode=hinge lr=0.0001"]
+    assert [len(one.values) for one in configurations] == [2, 2, 2, 2, 2, 2, 0, 0]
+    assert [factor.key for factor in design.factors] == ["gan_mode", "lr"]  # betas: typed once, but the others' too
+
+
+def test_higher_is_better_where_it_is(sweep) -> None:
+    configurations, _ = arrange(read_runs(sweep), "val/psnr")
+    assert configurations[0].label == "gan_mode=hinge lr=0.0004" and configurations[0].mean > configurations[1].mean
+    assert not lower_is_better("val/ema_psnr") and lower_is_better("val/ema_l1") and lower_is_better("val/fid")
+
+
+def test_the_command_of_a_row_is_its_overrides_as_a_shell_takes_them(html, tmp_path) -> None:
+    assert "python train.py data=scenes image_size=64 gan_mode=hinge lr=4e-4 seed=0" in text_of(html)
+    run = write_run(tmp_path / "run", ["betas=[0.5,0.999]", "data.root=my photos"])
+    assert read_runs(run)[0].command == "python train.py 'betas=[0.5,0.999]' 'data.root=my photos'"
+
+
+def test_levels_stand_with_their_paired_differences(html) -> None:
+    # lr=4e-4 less lr=1e-4, by gan_mode and seed: 4, 4, 4, 4, -2, -2 (of 1e-3)
+    differences = [0.004] * 4 + [-0.002] * 2
+    low, high = stats.t.interval(0.95, 5, loc=np.mean(differences), scale=stats.sem(differences))
+    assert f"+0.0020 [{low:.4f}, {high:.4f}] 6".replace("-", "−") in text_of(html)
+
+
+def test_failures_say_why_and_how_to_run_them_again(html) -> None:
+    text = text_of(html)
+    assert "12 failed gan_mode=wgan-gp lr=0.0001 seed=0; val/l1 was last " in text
+    assert "loss_D is nan at epoch 1, batch 50: try a lower &lt;b&gt;lr&lt;/b&gt; python train.py" in text
+    assert "13 pruned diverging" in text and "2 completed D wins" in text
+    assert D_WINS.replace("<", "&lt;").replace(">", "&gt;") in text
+
+
+def test_what_a_run_says_is_text_and_not_markup(html) -> None:
+    assert "try a lower &lt;b&gt;lr&lt;/b&gt;" in html and "<b>lr</b>" not in html
+
+
+def test_states_cost_and_provenance(html) -> None:
+    text = text_of(html)
+    assert "healthy 50%, D wins 50%" in text and "3 of 14 did not end healthy" in text
+    assert "total 14 22 min" in text  # 12 x 90 s, and 112 and 113 s by job.json alone
+    assert "commit 0123456789abcdef" in text and "torch 2.9.0" in text and "1.0 GiB" in text
+
+
+def test_samples_are_columns_of_the_same_images(sweep, html) -> None:
+    (strips,) = re.findall(r'<div class="scroller strips".*?</div>', html, re.DOTALL)
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", strips)
+    assert captions[:3] == ["grey", "real", "gan_mode=hinge lr=0.0004"] and len(captions) == 2 + 8
+    assert strips.count("data:image/webp;base64,") == 10
+
+
+def test_a_grid_comes_apart_into_the_pictures_it_was_made_of() -> None:
+    pictures = torch.randint(0, 256, (3, 2, 3, 128, 128), dtype=torch.uint8)
+    columns = columns_of(picture_grid(dict(zip(VERSIONS, pictures, strict=True))), VERSIONS)
+    for name, expected in zip(VERSIONS, pictures, strict=True):
+        found = np.asarray(columns[name])
+        assert np.array_equal(found[:128], expected[0].permute(1, 2, 0))
+        assert np.array_equal(found[132:], expected[1].permute(1, 2, 0))
+    with pytest.raises(ValueError, match="101x50 has no 3 columns"):
+        columns_of(Image.new("RGB", (101, 50)), VERSIONS)
+
+
+def test_thinning_keeps_ends_order_and_spikes() -> None:
+    x, y = np.arange(10_000), np.sin(np.arange(10_000.0))
+    y[1234], y[5678] = 50, -50
+    few_x, few_y = thin(x, y)
+    assert len(few_x) <= 400 and (np.diff(few_x) > 0).all()
+    assert few_y.max() == 50 and few_y.min() == -50 and np.array_equal(y[few_x], few_y)
+    assert few_x[0] < 50 and few_x[-1] > 9950
+
+
+def test_many_runs_make_a_page_of_moderate_size(tmp_path) -> None:
+    write_run(tmp_path / "0", ["seed=0"], job=0, epochs=200)  # 1,600 rows
+    for number in range(1, 50):
+        shutil.copytree(tmp_path / "0", tmp_path / str(number))
+        record = {"job": number, "overrides": [f"lr={number + 1}e-4", "seed=0"], "status": "completed"}
+        (tmp_path / str(number) / "job.json").write_text(json.dumps(record))
+    page = write_report(tmp_path)
+    assert page.stat().st_size < 12_000_000  # of which plotly is 5
+    assert "lr over lr" not in page.read_text("utf-8") and "val/l1 over lr" in page.read_text("utf-8")  # a scatter
+
+
+def test_a_folder_of_runs_and_sweeps_is_one_report(tmp_path) -> None:
+    write_sweep(tmp_path / "multirun/day/time")
+    write_run(tmp_path / "outputs/day/time", ["gan_mode=hinge", "lr=1e-3"])
+    assert "13 of 13 jobs completed" in page_of(tmp_path)
+
+
+def test_one_run_is_a_page(tmp_path) -> None:
+    text = page_of(write_run(tmp_path / "run", ["gan_mode=hinge"], value=0.0712, state="colour collapse"))
+    assert "One run, completed. val/l1 is 0.07120, of a single run." in text
+    assert "What each factor did" not in text and "healthy 50%, colour collapse 50%" in text
+
+
+def damage_nothing_left(run: Path) -> None:
+    for name in ("metrics.csv", "states.csv", "summary.json", ".hydra", "samples"):
+        path = run / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def damage_torn(run: Path) -> None:
+    for name in (
+        "metrics.csv",
+        "states.csv",
+        "summary.json",
+        "job.json",
+        ".hydra/config.yaml",
+        ".hydra/overrides.yaml",
+    ):
+        content = (run / name).read_bytes()
+        (run / name).write_bytes(content[: len(content) * 2 // 3])
+    picture = next(run.glob("samples/*.png"))
+    picture.write_bytes(picture.read_bytes()[:200])
+
+
+def damage_empty(run: Path) -> None:
+    for path in run.rglob("*"):
+        if path.is_file() and path.name != "job.json":
+            path.write_text("")
+
+
+def damage_other_kinds(run: Path) -> None:
+    (run / "job.json").write_text('{"job": 0, "status": null, "overrides": null, "seconds": "long"}')
+    (run / "summary.json").write_text(
+        '{"metrics": [], "states": 3, "versions": 1, "epochs": "many", "rollbacks": null}'
+    )
+    (run / "metrics.csv").write_text("step,val/l1,diag/state\nnan,1\n3,inf,99\n4,,,,,\n\0\n5,0.1,7\n")
+    (run / "states.csv").write_text("epoch,batch,state\n0,1,no state\n0,2,D wins\n")
+    (run / ".hydra/config.yaml").write_text("- a list")
+    (run / ".hydra/overrides.yaml").write_text("{a: ")
+
+
+def damage_not_a_number(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    summary["metrics"]["val/l1"] = float("nan")
+    (run / "summary.json").write_text(json.dumps(summary))
+    (run / "metrics.csv").write_text("epoch,step,val/l1,train/loss_G\n0,4,nan,inf\n")
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_nothing_left, damage_torn, damage_empty, damage_other_kinds, damage_not_a_number]
+)
+def test_a_damaged_run_shows_with_what_it_has(tmp_path, damage) -> None:
+    write_run(tmp_path / "0", ["gan_mode=lsgan", "seed=0"], job=0)
+    write_run(tmp_path / "1", ["gan_mode=hinge", "seed=0"], job=1)
+    damage(tmp_path / "0")
+    assert "of 2 jobs completed" in page_of(tmp_path)
+    damage(tmp_path / "1")
+    assert "of 2 jobs completed" in page_of(tmp_path)
+
+
+def test_a_torn_file_gives_its_whole_rows(tmp_path) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch,step,val/l1,diag/state\n0,4,0.5,0\n1,9,nan,1\n1,14,0.4,1\n2,1")
+    curves = read_curves(tmp_path / "metrics.csv")
+    assert curves["val/l1"].batches.tolist() == [4, 14] and curves["val/l1"].values.tolist() == [0.5, 0.4]
+    (tmp_path / "states.csv").write_text("epoch,batch,state,evidence,action\n0,4,D wins,because,warned\n1,9,hea")
+    assert [change.state for change in read_changes(tmp_path / "states.csv")] == ["D wins"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["empty"],
+            "no runs in empty: a run leaves job.json, summary.json, metrics.csv, .hydra; name a folder such as ",
+        ),
+        (["gone"], "no runs in gone: it is no folder; name one such as "),
+        (["run", "--metric", "val/lpips"], "--metric val/lpips: no run has it; they have val/colorfulness_abs, "),
+        (["run", "--metric", "val/colorfulness"], "neither lower nor higher is known to be better; use one such as "),
+        (["run", "-o", "empty"], "--out empty is a folder; name a file such as empty/report.html"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_page(tmp_path, monkeypatch, args, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    write_run(Path("run"), ["seed=0"])
+    result = CliRunner().invoke(app, ["report", *args])
+    assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1 and message in result.stderr
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_the_page_goes_where_it_is_asked_to(tmp_path) -> None:
+    write_run(tmp_path / "run", ["seed=0"])
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "run"), "-o", str(tmp_path / "deep/page.html")])
+    assert result.stdout == f"{tmp_path}/deep/page.html\n" and (tmp_path / "deep/page.html").exists()
+    assert not (tmp_path / "run/report.html").exists()
+
+
+@pytest.mark.parametrize("missing", ["plotly", "jinja2"])
+def test_without_its_libraries_a_line_says_what_to_install(tmp_path, missing) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from colorize.cli import app; app(['report', '.'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "the report needs plotly and jinja2: pip install 'colorize[report]'\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.slow
+def test_a_run_that_was_trained_is_a_page(make_config, tmp_path) -> None:
+    metrics = train(make_config("max_epochs=2"))
+    text = page_of(tmp_path / "run")
+    assert f"val/l1 is {metrics['val/l1']:#.4g}, of a single run." in text
+    assert "Training losses by batch" in text and "Samples" in text
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("no chromium on PATH")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def tab(browser, sweep):
+    """Open the page from disk; nothing is asked of a network, and nothing goes wrong."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light")
+    tab, asked, wrong = context.new_page(), [], []
+    context.on("request", lambda request: asked.append(request.url))
+    tab.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.goto((sweep / "report.html").as_uri())
+    tab.wait_for_function("document.documentElement.dataset.drawn")
+    yield tab
+    context.close()
+    assert {url for url in asked if not url.startswith("data:")} == {(sweep / "report.html").as_uri()}
+    assert wrong == []
+
+
+COLORS = """() => [getComputedStyle(document.body).backgroundColor,
+    ...[...document.querySelectorAll(".xtick text, .ytitle")].map(text => getComputedStyle(text).fill)]"""
+
+
+@pytest.mark.slow
+def test_every_plot_is_drawn(tab) -> None:
+    empty = "all => all.filter(plot => !plot.querySelector('.plot-container .trace')).map(plot => plot.dataset.figure)"
+    assert tab.locator(".plot").count() == 6  # ranking, two factors, three of curves
+    assert tab.locator(".plot").evaluate_all(empty) == []
+
+
+@pytest.mark.slow
+def test_a_phone_needs_no_sideways_scrolling(tab) -> None:
+    tab.set_viewport_size(PHONE)
+    tab.wait_for_function("[...document.querySelectorAll('.main-svg')].every(svg => svg.clientWidth <= innerWidth)")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+@pytest.mark.slow
+def test_dark_is_another_page_and_the_button_goes_back(tab) -> None:
+    light = tab.evaluate(COLORS)
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_function(
+        f"light => {{ const now = ({COLORS})(); return now.every((c, k) => c !== light[k]) }}", arg=light
+    )
+    tab.get_by_role("button", name="Switch between light and dark").press("Enter")
+    tab.wait_for_function(f"light => ({COLORS})().join() === light.join()", arg=light)
+
+
+@pytest.mark.slow
+def test_a_configuration_can_be_hidden_and_stays_so_in_another_quantity(tab) -> None:
+    lines = tab.locator("#curves-1 .scatterlayer .trace")
+    before = lines.count()
+    tab.get_by_role("button", name="gan_mode=hinge lr=0.0004").press("Enter")
+    tab.wait_for_function(
+        "n => document.querySelectorAll('#curves-1 .scatterlayer .trace').length === n", arg=before - 2
+    )
+    tab.get_by_label("Quantity").first.select_option("val/psnr")
+    tab.wait_for_function("document.querySelector('#curves-1 .ytitle').textContent === 'val/psnr'")
+    assert lines.count() == before - 2
+    tab.get_by_role("button", name="none", exact=True).click()
+    tab.wait_for_function("document.querySelectorAll('.curves .scatterlayer .trace').length === 0")
+
+
+@pytest.mark.slow
+def test_a_mark_tells_the_evidence(tab) -> None:
+    mark = "plot => plot.data.filter(trace => trace.customdata).map(trace => trace.customdata[0])"
+    told = [text for text in tab.locator("#curves-2").evaluate(mark) if "D wins" in text]
+    assert len(told) == 2  # both seeds
+    assert told[0].startswith("epoch 3, batch 100: <b>D wins</b><br>D_acc_real 0.99") and "<i>warned</i>" in told[0]
+    assert "&lt;of&gt;" in told[0]
+
+
+@pytest.mark.slow
+def test_a_command_can_be_copied(tab) -> None:
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.get_by_role("button", name="Copy").first.click()
+    tab.get_by_role("button", name="Copied").wait_for()
+    assert tab.evaluate("navigator.clipboard.readText()").startswith("python train.py data=scenes image_size=64 ")
+
+
+@pytest.mark.slow
+def test_all_text_stands_out_in_light_and_in_dark(tab) -> None:
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        for ink in ("--ink", "--soft", "--accent", "--ill"):
+            assert contrast(tab, ink, "--paper") >= 4.5, (scheme, ink)  # WCAG 2.2, level AA
+
+
+def contrast(tab, *names: str) -> float:
+    def luminance(name: str) -> float:
+        tab.evaluate("name => { document.querySelector('h1').style.color = `var(${name})` }", name)
+        color = tab.locator("h1").evaluate("at => getComputedStyle(at).color")
+        channels = np.array([int(value) for value in re.findall(r"\d+", color)[:3]]) / 255
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        return float(linear @ (0.2126, 0.7152, 0.0722))
+
+    low, high = sorted(map(luminance, names))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_metric_must_be_one_that_can_be_judged() -> None:
+    with pytest.raises(UserError, match="neither lower nor higher"):
+        lower_is_better("val/colorfulness_abs")
