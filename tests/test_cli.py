@@ -177,7 +177,7 @@ def test_export_to_onnx_prints_how_far_it_is_from_pytorch(run, checkpoint) -> No
     assert len(lines) == 6 and lines[0].startswith("model.onnx at 1 x 1 x 32 x 32: differs from PyTorch by at most ")
 
 
-@pytest.mark.parametrize("command", ["image", "coco", "video", "export", "demo", "info", "report"])
+@pytest.mark.parametrize("command", ["image", "coco", "video", "export", "demo", "info", "report", "dashboard"])
 def test_every_command_explains_itself(run, command) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0 and len(result.stdout.splitlines()) > 10

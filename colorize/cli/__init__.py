@@ -190,6 +190,28 @@ def report(
 
 
 @app.command()
+def dashboard(
+    project: Annotated[str, typer.Argument(metavar="ENTITY/PROJECT", help="Of W&B.", show_default=False)],
+    file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write the layout there, and ask no network.", show_default=False),
+    ] = None,
+) -> None:
+    """Lay out a W&B project: sweep, scores, states of training, losses, samples, cost.
+
+    Each call makes a new view of the project and prints its address. It needs a key of W&B, as training does.
+    """
+    with mistakes_in_one_line():
+        from colorize.dashboard import save, write
+
+        if file is None:
+            typer.echo(save(project))
+        else:
+            write(project, file)
+            typer.echo(str(file))
+
+
+@app.command()
 def info(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint of any kind.", show_default=False)],
     config: Annotated[bool, typer.Option("--config", help="Also print the config that it was trained by.")] = False,
