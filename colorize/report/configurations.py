@@ -98,13 +98,21 @@ def arrange(runs: Sequence[Run], metric: str) -> tuple[list[Configuration], Desi
 
 
 def show(value: Value) -> str:
-    """Return a level as a person types it."""
-    return f"{value:g}" if isinstance(value, float) else value
+    """Return a level as a person types it, such as ``2e-4``; of a number four digits."""
+    if not isinstance(value, float):
+        return value
+    if not 0 < abs(value) < 1e-3:
+        return f"{value:.4g}"
+    mantissa, exponent = f"{value:.3e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def _levels(run: Run, keys: Sequence[str]) -> dict[str, Value]:
     """Return a run's value of each key, as typed, or else as its config has it, and its seed."""
-    levels = {key: parse(run.choices[key]) if key in run.choices else _from_config(run, key) for key in keys}
+    levels = {
+        key: parse(run.choices[key].replace(", ", ",")) if key in run.choices else _from_config(run, key)
+        for key in keys
+    }
     return levels | {"seed": run.choices.get("seed", str(run.config.get("seed", "")))}
 
 

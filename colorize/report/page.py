@@ -39,13 +39,14 @@ def render(runs: Sequence[Run], metric: str, folder: str) -> str:
     configurations, design = arrange(runs, metric)
     decomposition = decompose(design.factors, design.rows, design.values)
     ranked = [one for one in configurations if one.values]
+    weight = {share.term: share.share for share in decomposition.shares}
     sections = {
         "sentences": words.sentences(runs, configurations, design, decomposition, metric),
         "tiles": _tiles(runs, ranked, metric),
         "ranking": _ranking(configurations, metric),
         "ranking_plot": plots.ranking(ranked[:RANKED], metric) if len(ranked) > 1 else None,
         "left_out": max(0, len(ranked) - RANKED),
-        "factors": list(_factors(design, metric)),
+        "factors": sorted(_factors(design, metric), key=lambda factor: -weight.get((factor["key"],), 0)),
         "decomposition": decomposition,
         "interactions": list(_interactions(design, metric)),
         "curves": list(_curves(configurations, metric)),
@@ -116,12 +117,13 @@ def _ended(runs: Sequence[Run]) -> str:
 def _factors(design: Design, metric: str) -> Iterator[dict[str, Any]]:
     for factor in design.factors:
         if factor.continuous:
-            yield {"key": factor.key, "plot": plots.scatter(factor, design, metric), "levels": []}
+            yield {"key": factor.key, "plot": plots.scatter(factor, design, metric), "levels": [], "wide": False}
             continue
         levels = main_effect(factor, design.factors, design.rows, design.values)
         if len(levels) > 1:
             rows = [{"name": show(level.value), "level": level} for level in levels]
-            yield {"key": factor.key, "plot": plots.effect(factor, levels, design, metric), "levels": rows}
+            plot = plots.effect(factor, levels, design, metric)
+            yield {"key": factor.key, "plot": plot, "levels": rows, "wide": len(levels) > plots.FEW}
 
 
 def _interactions(design: Design, metric: str) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,8 @@ COLORS = ("#3b7dd8", "#d2691e", "#2a9166", "#a05fd0", "#c94f5d", "#178a9b", "#c2
 DASHES = ("solid", "dash", "dot", "dashdot")
 STATE_COLORS = dict(zip(STATES, ("#2a9166", "#3b7dd8", "#a05fd0", "#85801c", "#d2691e", "#d03a3a"), strict=True))
 STATE_SYMBOLS = dict(zip(STATES, ("circle", "triangle-up", "triangle-down", "square", "diamond", "x"), strict=True))
-LONGEST = 52  # characters of a label in a plot: what a phone shows in a line
+LONGEST = 46  # characters of a label in a plot: what a phone shows in a line
+FEW = 6  # levels that half of the page's width has room for
 ROW = 42  # pixels of a row of the ranking
 ACCENT = COLORS[0]
 
@@ -47,7 +48,9 @@ def ranking(configurations: Sequence[Configuration], metric: str) -> str:
         )
         label = one.label if len(one.label) <= LONGEST else one.label[: LONGEST - 1] + "…"
         figure.add_annotation(
-            x=0, xref="paper", xanchor="left", y=place, yshift=15, text=escape(label), showarrow=False, align="left"
+            **{"x": 0, "xref": "paper", "xanchor": "left", "y": place, "yshift": 15, "showarrow": False},
+            text=escape(label),
+            font={"size": 12.5},
         )
     figure.add_scatter(
         x=[one.mean for one in configurations],
@@ -67,9 +70,10 @@ def ranking(configurations: Sequence[Configuration], metric: str) -> str:
 def effect(factor: Factor, levels: Sequence[Level], design: Design, metric: str) -> str:
     """Plot a factor's runs, and the mean and interval of each level."""
     names = [show(level.value) for level in levels]
-    figure = _figure(height=280)
+    places = {level.value: place for place, level in enumerate(levels)}
+    figure = _figure(height=360 if len(levels) > FEW else 280)
     figure.add_scatter(
-        x=[names.index(show(row[factor.key])) for row in design.rows],
+        x=[places[row[factor.key]] for row in design.rows],
         y=design.values,
         mode="markers",
         marker={"size": 7, "symbol": "circle-open", "opacity": 0.8, "color": ACCENT},
@@ -79,8 +83,8 @@ def effect(factor: Factor, levels: Sequence[Level], design: Design, metric: str)
         x=list(range(len(levels))),
         y=[level.mean for level in levels],
         error_y=_error([(level.mean, level.low, level.high) for level in levels]),
-        mode="markers+lines",
-        line={"width": 1.5, "dash": "dot"},
+        mode="markers+lines" if all(isinstance(level.value, float) for level in levels) else "markers",
+        line={"width": 1.5, "dash": "dot", "color": ACCENT},
         marker={"size": 10, "color": ACCENT},
         hovertemplate="%{y:.4g}<extra>mean</extra>",
     )
@@ -103,7 +107,7 @@ def scatter(factor: Factor, design: Design, metric: str) -> str:
         marker={"size": 8, "opacity": 0.7, "color": ACCENT},
         hovertemplate=f"{escape(factor.key)} %{{x:.4g}}<br>%{{y:.4g}}<extra></extra>",
     )
-    logarithmic = min(x) > 0 and max(x) > 20 * min(x)
+    logarithmic = min(x) > 0 and max(x) > 10 * min(x)
     figure.update_xaxes(nticks=6, type="log" if logarithmic else "linear")
     figure.update_yaxes(title=metric, nticks=6)
     return _json(figure)
@@ -214,7 +218,8 @@ def _figure(height: int) -> go.Figure:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "hovermode": "closest",
-        "dragmode": "zoom",
+        "xaxis": {"exponentformat": "e"},  # 2e-4, as it is typed, not 200µ
+        "yaxis": {"exponentformat": "e"},
     }
     return go.Figure(layout=layout)
 

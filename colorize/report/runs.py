@@ -17,6 +17,7 @@ from colorize.states import STATES
 from colorize.sweeps.table import read_jobs
 
 LEFT_BY_A_RUN = ("job.json", "summary.json", "metrics.csv", ".hydra")
+OF_A_SWEEP = ("sweep=", "ckpt_path=last")  # say how jobs are found and resumed: outside, they mean other things
 HELD_BY_A_RUN = {"checkpoints", "samples", "wandb", "tensorboard", ".hydra", ".git", ".venv"}  # not searched
 
 
@@ -70,8 +71,9 @@ class Run:
 
     @property
     def command(self) -> str:
-        """Return the line that starts the same training again, as a shell takes it."""
-        return shlex.join(["python", "train.py", *self.overrides])
+        """Return the line that starts the same training again, by itself, as a shell takes it."""
+        kept = (override for override in self.overrides if not override.lstrip("+").startswith(OF_A_SWEEP))
+        return shlex.join(["python", "train.py", *kept])
 
     def last(self, metric: str) -> float | None:
         """Return the value of a metric that was logged last, or nothing."""

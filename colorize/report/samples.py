@@ -68,7 +68,11 @@ def _columns(run: Run) -> dict[str, Image.Image] | None:
 
 
 def _strip(label: str, column: Image.Image) -> Strip:
-    column = column.crop((0, 0, column.width, min(column.height, ROWS * (column.width + GAP) - GAP)))  # they are square
+    side = column.width  # training's pictures are square
+    column = column.crop((0, 0, side, min(column.height, ROWS * (side + GAP) - GAP))).convert("RGBA")
+    if (column.height + GAP) % (side + GAP) == 0:
+        for gap in range(side, column.height, side + GAP):  # white in the file; in the page, the page's colour
+            column.paste((0, 0, 0, 0), (0, gap, side, gap + GAP))
     if column.width > WIDTH:
         column = column.resize((WIDTH, round(column.height * WIDTH / column.width)), Image.Resampling.LANCZOS)
     file = BytesIO()

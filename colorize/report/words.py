@@ -124,7 +124,7 @@ def _best(ranked: Sequence[Configuration], metric: str) -> list[str]:
 
 def _mattered(decomposition: Decomposition, metric: str) -> str:
     most = decomposition.shares[0]
-    rest = f"; {percent(decomposition.residual)} is left to seeds" if decomposition.residual > 0 else ""
+    rest = f"; no factor explains {percent(decomposition.residual)}" if decomposition.residual > 0 else ""
     chance = f", no more than chance would explain (p = {most.p:.2f})" if most.p >= 0.05 else ""
     return f"What mattered most is {term(most)}: {percent(most.share)} of the variance of {metric}{chance}{rest}."
 
