@@ -35,11 +35,11 @@ class Settings:
     seed: int
     startup_trials: int
     pruner: str
-    warmup_epochs: int
+    min_epochs: int
     storage: str
 
     def __post_init__(self) -> None:
-        for key, least in (("n_trials", 1), ("n_jobs", 1), ("seed", 0), ("startup_trials", 0), ("warmup_epochs", 0)):
+        for key, least in (("n_trials", 1), ("n_jobs", 1), ("seed", 0), ("startup_trials", 0), ("min_epochs", 1)):
             value = getattr(self, key)
             if not isinstance(value, int) or value < least:
                 raise UserError(f"hydra.sweeper.{key} must be a whole number of at least {least}; got {value}")
@@ -69,11 +69,13 @@ def search(given: list[str], settings: Settings, config: DictConfig, loader: Any
     if not space:
         raise UserError("a search needs a range, such as 'lr=tag(log, interval(1e-4, 1e-3))'")
     composed = [loader.load_sweep_config(config, [*fixed, *words]) for words in _corners(space)]
+    max_epochs = composed[0].max_epochs
+    pruning = studies.Pruning(settings.pruner, settings.startup_trials, settings.min_epochs, max_epochs)
     folder, storage = Path(config.hydra.sweep.dir), Path(settings.storage)
     storage.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(f"{storage}.search", blocking=False):
-            study = _open(storage, settings, composed[0].max_epochs, [o.input_line for o in parsed.values()])
+            study = _open(storage, pruning, [o.input_line for o in parsed.values()])
             OmegaConf.save(config, folder / "multirun.yaml")
             _Search(study, settings, space, fixed, launcher).run()
             _tell_best(study, composed[0].optimized_metric, folder)
@@ -91,8 +93,7 @@ def _corners(space: dict[str, BaseDistribution]) -> Iterator[list[str]]:
         yield [f"{key}={ends[key][0] if v is None else v}" for key, v in zip(ends, values, strict=True)]
 
 
-def _open(storage: Path, settings: Settings, max_epochs: int, overrides: list[str]) -> optuna.Study:
-    pruning = studies.Pruning(settings.pruner, settings.startup_trials, settings.warmup_epochs, max_epochs)
+def _open(storage: Path, pruning: studies.Pruning, overrides: list[str]) -> optuna.Study:
     study = studies.open_study(storage, pruning.build())
     before = study.user_attrs.get("overrides", overrides)
     if sorted(before) != sorted(overrides):

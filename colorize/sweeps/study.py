@@ -27,21 +27,25 @@ class Pruning:
     Args:
         pruner: one of `PRUNERS`.
         startup_trials: runs that end before the median pruner judges.
-        warmup_epochs: epochs of each run without judgement, at least 1 for hyperband.
+        min_epochs: the first epoch, counted from 1, after which a run may be given up.
         max_epochs: length of a run.
     """
 
     pruner: str
     startup_trials: int
-    warmup_epochs: int
+    min_epochs: int
     max_epochs: int
+
+    def __post_init__(self) -> None:
+        if self.pruner == "hyperband" and self.max_epochs < self.min_epochs:
+            raise UserError(f"hyperband needs max_epochs of at least hydra.sweeper.min_epochs={self.min_epochs}")
 
     def build(self) -> BasePruner:
         """Build Optuna's pruner; its steps are epochs, counted from 1."""
         if self.pruner == "median":
-            return MedianPruner(self.startup_trials, self.warmup_epochs)
+            return MedianPruner(self.startup_trials, self.min_epochs)
         if self.pruner == "hyperband":
-            return HyperbandPruner(max(self.warmup_epochs, 1), self.max_epochs)
+            return HyperbandPruner(self.min_epochs, self.max_epochs)
         return NopPruner()
 
 
