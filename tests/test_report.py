@@ -259,12 +259,14 @@ def test_a_torn_file_gives_its_whole_rows(tmp_path) -> None:
         (["run", "--metric", "val/lpips"], "--metric val/lpips: no run has it; they have val/colorfulness_abs, "),
         (["run", "--metric", "val/colorfulness"], "neither lower nor higher is known to be better; use one such as "),
         (["run", "-o", "empty"], "--out empty is a folder; name a file such as empty/report.html"),
+        (["run", "-o", "run/job/x.html"], "--out run/job/x.html cannot be written: "),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_page(tmp_path, monkeypatch, args, message) -> None:
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     write_run(Path("run"), ["seed=0"])
+    Path("run/job").touch()
     result = CliRunner().invoke(app, ["report", *args])
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1 and message in result.stderr
     assert not list(tmp_path.rglob("*.html"))

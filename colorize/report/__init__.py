@@ -13,7 +13,8 @@ def write_report(folder: Path, out: Path | None = None, metric: str = "val/l1") 
         out: the page; ``report.html`` in the folder if nothing is named.
         metric: that runs are ranked by.
     Raises:
-        UserError: if there are no runs, the metric will not do, or plotly and jinja2 are missing.
+        UserError: if there are no runs, the metric will not do, the page cannot be written, or plotly and jinja2 are
+            missing.
     """
     try:
         from colorize.report.page import render
@@ -28,6 +29,9 @@ def write_report(folder: Path, out: Path | None = None, metric: str = "val/l1") 
     out = out or folder / "report.html"
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file such as {out / 'report.html'}")
-    with replacing(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    try:
+        with replacing(out) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
     return out

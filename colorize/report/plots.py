@@ -90,7 +90,12 @@ def effect(factor: Factor, levels: Sequence[Level], design: Design, metric: str)
     )
     short = [escape(name if len(name) <= 18 else name[:17] + "…") for name in names]
     figure.update_xaxes(
-        tickvals=list(range(len(names))), ticktext=short, range=[-0.5, len(names) - 0.5], showgrid=False, zeroline=False
+        tickvals=list(range(len(names))),
+        ticktext=short,
+        range=[-0.5, len(names) - 0.5],
+        showgrid=False,
+        zeroline=False,
+        autotickangles=[0, -45, -90],
     )
     figure.update_yaxes(title=metric, nticks=6)
     return _json(figure)
