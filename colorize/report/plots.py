@@ -180,6 +180,7 @@ def _marks(changes: Sequence[Change], x: np.ndarray, y: np.ndarray, by_epoch: bo
             "size": 11,
             "symbol": [STATE_SYMBOLS[change.state] for change in changes],
             "color": [STATE_COLORS[change.state] for change in changes],
+            "line": {"width": 1.5, "color": "white"},  # so that a mark stands out from a line of its colour
         },
         legendgroup=str(group),
         customdata=[_told(change) for change in changes],
