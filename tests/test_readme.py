@@ -30,11 +30,16 @@ COMMANDS = [
 
 
 def compose_all(config: str, overrides: list[str]) -> list:
-    """Compose every job that the overrides make."""
-    parsed = OverridesParser.create().parse_overrides([o for o in overrides if not o.startswith("hydra.")])
-    jobs = BasicSweeper.split_arguments(parsed, None)[0]
+    """Compose every job that the overrides make; the intervals of a search at their ends."""
+    hydra = [override for override in overrides if override.startswith("hydra.")]
+    parsed = OverridesParser.create().parse_overrides([o for o in overrides if o not in hydra])
+    ends = [
+        f"{o.get_key_element()}={o.value().start},{o.value().end}" if o.is_interval_sweep() else o.input_line
+        for o in parsed
+    ]
+    jobs = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(ends), None)[0]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return [compose(config, [*job, "run_dir=x"]) for job in jobs]
+        return [compose(config, [*job, *hydra, "run_dir=x"]) for job in jobs]
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -140,6 +140,18 @@ def test_another_search_in_the_same_directory_is_refused(search) -> None:
     assert "study.journal holds a search with +x=interval(0, 5), not +x=interval(0, 6)" in refused.stderr
 
 
+def test_a_search_in_the_directory_of_another_sweep_is_refused(tmp_path, search) -> None:
+    sweep(tmp_path, "+x=1,2", "+max_epochs=1")
+    refused = search()
+    assert (refused.returncode, refused.stderr) == (2, "sweep holds another sweep: choose another hydra.sweep.dir\n")
+    assert ran(tmp_path) == ["1", "2"]
+
+
+def test_the_study_may_lie_elsewhere(tmp_path, search) -> None:
+    assert search(*SPACE, "hydra.sweeper.n_trials=1", "hydra.sweeper.storage=studies/x.journal").returncode == 0
+    assert (tmp_path / "studies/x.journal").exists()
+
+
 def test_hyperband_judges_by_epochs() -> None:
     pruner = Pruning("hyperband", startup_trials=0, min_epochs=3, max_epochs=27).build()
     assert (pruner._min_resource, pruner._max_resource) == (3, 27)

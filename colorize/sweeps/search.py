@@ -72,7 +72,10 @@ def search(given: list[str], settings: Settings, config: DictConfig, loader: Any
     max_epochs = composed[0].max_epochs
     pruning = studies.Pruning(settings.pruner, settings.startup_trials, settings.min_epochs, max_epochs)
     folder, storage = Path(config.hydra.sweep.dir), Path(settings.storage)
-    storage.parent.mkdir(parents=True, exist_ok=True)
+    if not storage.exists() and any(folder.glob("*/job.json")):
+        raise UserError(f"{folder} holds another sweep: choose another hydra.sweep.dir")
+    for needed in (folder, storage.parent):
+        needed.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(f"{storage}.search", blocking=False):
             study = _open(storage, pruning, [o.input_line for o in parsed.values()])
