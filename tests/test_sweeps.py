@@ -143,6 +143,13 @@ def test_the_sweep_of_stabilisers_has_them_all() -> None:
     assert not [path.stem for path in (ROOT / "conf/stabilizer").glob("*.yaml") if f"[{path.stem}]" not in listed]
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf/stabilizer").glob("*.yaml")))
+def test_every_stabiliser_changes_the_reports_recipe(name) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        recipe = compose("train", ["experiment=report"])
+        assert compose("train", ["experiment=report", f"stabilizer=[{name}]"]) != recipe
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_a_sweep_killed_three_times_ends_with_every_job_run_once(tmp_path, photos, launcher) -> None:
