@@ -15,7 +15,14 @@ from torch import Tensor
 from benchmarks import harness
 from colorize.data import Batch, ColorizationDataModule
 from colorize.data.store import ImageStore
-from colorize.experiment import build_data, build_module, build_trainer, engine_of, silence_known_warnings
+from colorize.experiment import (
+    build_callbacks,
+    build_data,
+    build_module,
+    build_trainer,
+    engine_of,
+    silence_known_warnings,
+)
 from colorize.training import ColorizationModule
 from colorize.training.game import Turn
 from colorize.training.step import Outcome
@@ -106,7 +113,7 @@ def fit(cfg: DictConfig, module: ColorizationModule, data: ColorizationDataModul
     with warnings.catch_warnings():
         silence_known_warnings()
         warnings.filterwarnings("ignore", ".*checkpoint.*")
-        trainer = build_trainer(cfg, engine_of(cfg))
+        trainer = build_trainer(cfg, engine_of(cfg), build_callbacks(cfg))
         trainer.callbacks.extend(callbacks)
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         trainer.fit(module, data)

@@ -19,8 +19,9 @@ import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -30,10 +31,12 @@ from colorize.checkpoint import read_checkpoint
 from colorize.data import ColorizationDataModule
 from colorize.errors import UserError
 from colorize.files import replacing
+from colorize.losses import MODES
 from colorize.predictors.pytorch import choose_device
 from colorize.training import ColorizationModule
 from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO
 from colorize.training.engine import Engine, choose_engine, prepare_process
+from colorize.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -55,20 +58,22 @@ def train(cfg: DictConfig) -> dict[str, float]:
     ckpt_path = find_checkpoint(cfg)
     resumed = (ckpt_path, read_checkpoint(ckpt_path)) if ckpt_path else None
     if resumed:
-        check_resumable(*resumed, OmegaConf.to_container(cfg, resolve=True))
+        check_resumable(*resumed, networks_of(cfg))
     started = time.perf_counter()
     with warnings.catch_warnings():
         silence_known_warnings()
         prepare_process(engine)
         data = build_data(cfg, engine)
         module = build_module(cfg, engine)
+        callbacks = build_callbacks(cfg)
         data.prepare_data()  # before any logger starts: a missing data set leaves no empty run behind
         try:
-            trainer = build_trainer(cfg, engine, resumed)
+            trainer = build_trainer(cfg, engine, callbacks, resumed)
             trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
             metrics = numbers(trainer.callback_metrics)
-            # Not all were scored after the last epoch, or that validation was interrupted
-            if data.scored_each_epoch < len(data.store.val_rows) or cfg.optimized_metric not in metrics:
+            # Not all were scored after the last epoch, or training or that validation ended early
+            whole = data.scored_each_epoch == len(data.store.val_rows) and not trainer.should_stop
+            if not whole or cfg.optimized_metric not in metrics:
                 trainer.validate(module, datamodule=data, verbose=False)
                 metrics |= numbers(trainer.callback_metrics)
         finally:
@@ -98,8 +103,7 @@ def build_module(cfg: DictConfig, engine: Engine) -> ColorizationModule:
     """Build the networks, losses and optimisers of a config."""
     config = OmegaConf.to_container(cfg, resolve=True)
     return ColorizationModule(
-        generator=config["generator"],
-        discriminator=config["discriminator"],
+        **networks_of(cfg),
         loss=config["loss"],
         optim=config["optim"],
         game=config["game"],
@@ -110,12 +114,38 @@ def build_module(cfg: DictConfig, engine: Engine) -> ColorizationModule:
     )
 
 
-def build_trainer(cfg: DictConfig, engine: Engine, resumed: tuple[Path, dict[str, Any]] | None = None) -> Trainer:
-    """Build the trainer of a config, with its callbacks and loggers.
+def networks_of(cfg: DictConfig) -> dict[str, dict[str, Any]]:
+    """Return the arguments of ``generator`` and ``discriminator``, with D's ``norm: auto`` replaced.
+
+    A penalty on each image's own gradient means nothing where D normalises the batch as a whole (Gulrajani et al.
+    2017), so objectives that come with one get a D without norm, and all others the report's.
+    """
+    found = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("generator", "discriminator")}
+    if found["discriminator"].get("norm") == "auto":
+        penalised = cfg.gan_mode in MODES and MODES[cfg.gan_mode].penalties
+        found["discriminator"]["norm"] = "none" if penalised else "batch"
+    return found
+
+
+def build_callbacks(cfg: DictConfig) -> list[Callback]:
+    """Build the callbacks of a config."""
+    try:
+        return list(hydra.utils.instantiate(cfg.callbacks).values())
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+
+
+def build_trainer(
+    cfg: DictConfig, engine: Engine, callbacks: list[Callback], resumed: tuple[Path, dict[str, Any]] | None = None
+) -> Trainer:
+    """Build the trainer of a config, with its loggers.
 
     Args:
         cfg: the composed config.
         engine: as `engine_of` chose.
+        callbacks: as `build_callbacks` built them.
         resumed: path and contents of the checkpoint that the run goes on from.
     """
     config = OmegaConf.to_container(cfg, resolve=True)
@@ -124,7 +154,7 @@ def build_trainer(cfg: DictConfig, engine: Engine, resumed: tuple[Path, dict[str
     return Trainer(
         **config["trainer"] | {"precision": engine.precision},
         max_epochs=cfg.max_epochs,
-        callbacks=[*hydra.utils.instantiate(cfg.callbacks).values(), tracking.WandbIdentity()],
+        callbacks=[*callbacks, tracking.WandbIdentity()],
         logger=tracking.build_loggers(cfg.logger, run_dir, flatten(config), name, group, resumed),
         plugins=[AsyncCheckpointIO() if engine.async_checkpoints else AtomicCheckpointIO()],
         default_root_dir=run_dir,
@@ -157,7 +187,7 @@ def check(cfg: DictConfig) -> None:
     tracking.wandb_mode(cfg.logger.mode)
 
 
-def check_resumable(path: Path, checkpoint: dict[str, Any], config: dict[str, Any]) -> None:
+def check_resumable(path: Path, checkpoint: dict[str, Any], networks: dict[str, Any]) -> None:
     """Refuse to resume with other networks than the checkpoint's.
 
     Raises:
@@ -165,10 +195,10 @@ def check_resumable(path: Path, checkpoint: dict[str, Any], config: dict[str, An
     """
     if "optimizer_states" not in checkpoint:
         raise UserError(f"ckpt_path={path} holds weights only: there is nothing to go on from")
-    for network in ("generator", "discriminator"):
+    for network, asked in networks.items():
         trained = checkpoint["hyper_parameters"].get(network)
-        if trained != config[network]:
-            raise UserError(f"ckpt_path={path} was trained with {network} {trained}; this run has {config[network]}")
+        if trained != asked:
+            raise UserError(f"ckpt_path={path} was trained with {network} {trained}; this run has {asked}")
 
 
 def find_checkpoint(cfg: DictConfig) -> Path | None:
@@ -261,7 +291,7 @@ def versions() -> dict[str, str]:
 
 
 def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], seconds: float) -> None:
-    """Write what a run came to: metrics, seconds, images/s, peak memory, engine, machine, versions, commit."""
+    """Write what a run came to: metrics, seconds, images/s, peak memory, states, engine, machine, versions, commit."""
     on_gpu = torch.cuda.is_available() and trainer.strategy.root_device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     summary = {
@@ -269,6 +299,7 @@ def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], secon
         "seconds": round(seconds, 2),
         "images_per_s": metrics.get("train/images_per_s_epoch"),
         "peak_memory_bytes": peak,
+        **next((callback.summary() for callback in trainer.callbacks if isinstance(callback, Watch)), {}),
         "engine": asdict(trainer.lightning_module.engine) | {"resident": trainer.datamodule.images_kept},
         "epochs": trainer.current_epoch,
         "batches": trainer.lightning_module.batches,

@@ -18,6 +18,8 @@ class Mode(NamedTuple):
         generator: what G minimises, of the fakes' logits and the label "real"; it pulls hardest where D is surest
             that an image is fake ("non-saturating").
         boundary: the logit between "fake" and "real"; ``None`` where only differences of logits mean anything.
+        sure: the difference of real and fake logits beyond which D has next to nothing to learn; ``None`` where there
+            is none.
         labels: whether the values of the labels matter, not only which of the two it is.
         relative: whether a logit is judged by how far it is above that of its partner.
         penalties: weights that belong to the mode by its paper: of R1, R2 and the gradient penalty.
@@ -26,6 +28,7 @@ class Mode(NamedTuple):
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]
     boundary: float | None
+    sure: float | None
     labels: bool = True
     relative: bool = False
     penalties: dict[str, float] = {}  # noqa: RUF012 - never changed
@@ -43,16 +46,16 @@ BCE = F.binary_cross_entropy_with_logits
 
 MODES = {
     # Goodfellow et al. 2014, with G's non-saturating loss
-    "vanilla": Mode(BCE, BCE, boundary=0.0),
+    "vanilla": Mode(BCE, BCE, boundary=0.0, sure=5.0),
     # Mao et al. 2017
-    "lsgan": Mode(F.mse_loss, F.mse_loss, boundary=0.5),
+    "lsgan": Mode(F.mse_loss, F.mse_loss, boundary=0.5, sure=0.9),
     # Lim & Ye 2017, Miyato et al. 2018
-    "hinge": Mode(_hinge, _score, boundary=0.0, labels=False),
+    "hinge": Mode(_hinge, _score, boundary=0.0, sure=4.0, labels=False),
     # Gulrajani et al. 2017
-    "wgan-gp": Mode(_score, _score, boundary=None, labels=False, penalties={"gp": 10.0}),
+    "wgan-gp": Mode(_score, _score, boundary=None, sure=None, labels=False, penalties={"gp": 10.0}),
     # Jolicoeur-Martineau 2019, paired; with both penalties R3GAN (Huang et al. 2024), whose gamma is 0.05 to 150 by
     # data set. With a single fake a logit is real where it is above its partner's: twice the same cross-entropy
-    "relativistic": Mode(BCE, BCE, boundary=None, relative=True, penalties={"r1": 1.0, "r2": 1.0}),
+    "relativistic": Mode(BCE, BCE, boundary=None, sure=5.0, relative=True, penalties={"r1": 1.0, "r2": 1.0}),
 }
 
 

@@ -86,7 +86,7 @@ class ColorizationModule(LightningModule):
         self.objective = build_loss(**loss)
         self._schedule = schedule_of(optim.get("schedule", "constant"))
         self._clip_norms = tuple(_clip_norm(optim, network) for network in NETWORKS)
-        self.lr_scale = 1.0  # of all learning rates; a run that had to go back takes smaller steps
+        self.lr_scale = {"G": 1.0, "D": 1.0}  # of learning rates; a run that had to go back takes smaller steps
         self.configure_optimizers()  # a bad lr is told now, not after the data set has been fetched
         kinds = (RAW,) if self.generator_ema is None else (RAW, EMA)
         self.scores = nn.ModuleDict({kind: ImageScores() for kind in kinds})
@@ -149,9 +149,9 @@ class ColorizationModule(LightningModule):
         self._set_lr()
 
     def _set_lr(self) -> None:
-        share = self._schedule(self.current_epoch, max(1, self.trainer.max_epochs or 1)) * self.lr_scale
-        for optimizer in self.trainer.optimizers:
-            set_lr(optimizer, share)
+        share = self._schedule(self.current_epoch, max(1, self.trainer.max_epochs or 1))
+        for scale, optimizer in zip(self.lr_scale.values(), self.trainer.optimizers, strict=True):
+            set_lr(optimizer, share * scale)
 
     def on_train_end(self) -> None:
         """Let go of the recorded step, and with it of its memory."""
@@ -267,14 +267,14 @@ class ColorizationModule(LightningModule):
         checkpoint["metrics"] = {name: value.item() for name, value in measured if name.startswith("val/")}
         checkpoint["batches"] = self.batches
         checkpoint["losses"] = self.ledger.state()
-        checkpoint["lr_scale"] = self.lr_scale
+        checkpoint["lr_scale"] = dict(self.lr_scale)
         checkpoint["ema_updates"] = self._ema_updates.item()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the counters."""
         self.batches = checkpoint["batches"]
         self.ledger.load(checkpoint["losses"])
-        self.lr_scale = checkpoint.get("lr_scale", 1.0)
+        self.lr_scale |= checkpoint.get("lr_scale", {})
         self._ema_updates.fill_(checkpoint.get("ema_updates", 0.0))
 
 

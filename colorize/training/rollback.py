@@ -1,0 +1,74 @@
+"""Going back: sound weights and moments are kept on disk, and taken again when training has gone wrong."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from lightning.pytorch import LightningModule, Trainer
+
+from colorize.checkpoint import read_checkpoint
+
+
+class HealthyCheckpoint:
+    """Keeps the last state that proved sound: ``healthy.ckpt``.
+
+    A state counts only after training has stayed healthy for a while from there on: what is kept at the moment a
+    disease starts, before it shows, would be of no use.
+
+    Args:
+        dirpath: folder of the checkpoints.
+    """
+
+    def __init__(self, dirpath: Path | str) -> None:
+        self.path = Path(dirpath) / "healthy.ckpt"
+        self.candidate = Path(dirpath) / "healthy-candidate.ckpt"
+        self.candidate_batch: int | None = None
+
+    def start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Take the state at the start of training for sound, unless there is one of the interrupted run."""
+        if trainer.is_global_zero:
+            self.candidate.unlink(missing_ok=True)
+        if module.batches == 0 or not self.path.exists():
+            trainer.save_checkpoint(self.path)
+        self.candidate_batch = None
+
+    def keep(self, trainer: Trainer, module: LightningModule, proven_after: int) -> None:
+        """Write a candidate; it takes the place of the older state once it is ``proven_after`` batches old."""
+        if self.candidate_batch is None:
+            trainer.save_checkpoint(self.candidate)
+            self.candidate_batch = module.batches
+        elif module.batches - self.candidate_batch >= proven_after:
+            trainer.strategy.checkpoint_io.flush()
+            if trainer.is_global_zero:
+                self.candidate.replace(self.path)
+            self.candidate_batch = None
+
+    def restore(self, trainer: Trainer, module: LightningModule, slower: Iterable[str], factor: float) -> int:
+        """Put weights, moments and means back in place; training goes on with the next batch.
+
+        Args:
+            trainer: of the run.
+            module: what is restored.
+            slower: "G", "D" or both, whose learning rates are multiplied by ``factor``.
+            factor: in (0, 1).
+        Returns:
+            the number of batches that the restored state had seen.
+        """
+        trainer.strategy.checkpoint_io.flush()
+        trainer.strategy.barrier()
+        checkpoint = read_checkpoint(self.path)
+        module.load_state_dict(checkpoint["state_dict"])
+        for optimizer, state in zip(trainer.optimizers, checkpoint["optimizer_states"], strict=True):
+            optimizer.load_state_dict(state)
+        for name in slower:
+            module.lr_scale[name] *= factor
+        module.prepare_steps()
+        self.drop_candidate(trainer)
+        return checkpoint["batches"]
+
+    def drop_candidate(self, trainer: Trainer) -> None:
+        """Forget the candidate: it is not proven."""
+        if self.candidate_batch is not None:
+            trainer.strategy.checkpoint_io.flush()
+            if trainer.is_global_zero:
+                self.candidate.unlink(missing_ok=True)
+            self.candidate_batch = None
