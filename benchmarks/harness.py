@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from colorize.data.store import ImageStore
-from colorize.experiment import commit, versions
 from colorize.files import replacing
 from colorize.machine import cores
+from colorize.provenance import commit, versions
 
 ANSWER = "seconds: "  # before what a worker answers
 RESULTS = Path("benchmarks/results")

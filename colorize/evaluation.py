@@ -15,12 +15,12 @@ from torch import Tensor
 from colorize.checkpoint import read_checkpoint
 from colorize.data import Batch, ColorizationDataModule
 from colorize.errors import UserError
-from colorize.experiment import commit
 from colorize.files import replacing
 from colorize.grids import colorization_columns, picture_grid
 from colorize.lab import l_ab_to_lab, l_ab_to_rgb, to_uint8
 from colorize.metrics import ImageScores, PerceptualScores, bootstrap, ciede2000
 from colorize.predictors.pytorch import choose_device
+from colorize.provenance import commit
 from colorize.training import ColorizationModule
 
 GREY, TRUTH = "grey", "ground truth"

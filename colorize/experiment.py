@@ -1,17 +1,14 @@
 """From a config to a trained model: seed, data, module, callbacks, loggers, trainer, fit, summary."""
 
-import contextlib
 import json
 import logging
 import os
 import platform
 import resource
-import subprocess
 import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +30,13 @@ from colorize.errors import UserError
 from colorize.files import replacing
 from colorize.losses import MODES
 from colorize.predictors.pytorch import choose_device
+from colorize.provenance import commit, versions
 from colorize.training import ColorizationModule
 from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO
 from colorize.training.engine import Engine, choose_engine, prepare_process
 from colorize.training.watch import Watch
 
 log = logging.getLogger(__name__)
-
-PACKAGES = ("torch", "torchvision", "lightning", "kornia", "hydra-core", "wandb")
 
 
 def train(cfg: DictConfig) -> dict[str, float]:
@@ -268,26 +264,6 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
-
-
-def commit() -> str | None:
-    """Return the git commit of the code that runs, with ``+`` if files were changed; ``None`` outside of git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head + ("+" if changed else "")
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a result depends on, as far as they are installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], seconds: float) -> None:

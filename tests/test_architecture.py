@@ -9,7 +9,20 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "colorize"
 FLOORS = {
-    0: ["errors", "files", "images", "inputs", "lab", "machine", "photos", "registry", "seeds", "srgb", "states"],
+    0: [
+        "errors",
+        "files",
+        "images",
+        "inputs",
+        "lab",
+        "machine",
+        "photos",
+        "provenance",
+        "registry",
+        "seeds",
+        "srgb",
+        "states",
+    ],
     1: ["networks", "losses", "metrics", "grids", "upsampling"],
     2: ["data", "export", "painting", "checkpoint", "inference", "predictors"],
     3: ["training"],

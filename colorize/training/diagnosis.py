@@ -106,7 +106,9 @@ def _thrown_about(now: Look, bounds: Bounds) -> Diagnosis | None:
     if not fast:
         return None
     steps = " and ".join(f"{name}'s steps change its weights by {ratio:.1%}" for name, ratio in fast.items())
-    return Diagnosis(DIVERGING, f"{steps} each; 0.1% to 0.5% is usual", tuple(fast))
+    # One that is half as bad would be the next: it slows down with the other
+    culprits = tuple(name for name, ratio in ratios.items() if ratio > bounds.update_ratio / 2)
+    return Diagnosis(DIVERGING, f"{steps} each; 0.1% to 0.5% is usual", culprits)
 
 
 def _colors(now: Look, bounds: Bounds) -> Diagnosis | None:
