@@ -15,7 +15,6 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from lightning.pytorch import Callback, Trainer
@@ -146,12 +145,12 @@ def build_trainer(
     """
     config = OmegaConf.to_container(cfg, resolve=True)
     run_dir = Path(cfg.run_dir)
-    name, group = _identity()
+    name, group = tracking.identity()
     return Trainer(
         **config["trainer"] | {"precision": engine.precision},
         max_epochs=cfg.max_epochs,
         callbacks=[*callbacks, tracking.WandbIdentity()],
-        logger=tracking.build_loggers(cfg.logger, run_dir, flatten(config), name, group, resumed),
+        logger=tracking.build_loggers(cfg.logger, run_dir, tracking.columns(config), name, group, resumed),
         plugins=[AsyncCheckpointIO() if engine.async_checkpoints else AtomicCheckpointIO()],
         default_root_dir=run_dir,
         num_sanity_val_steps=0,
@@ -225,23 +224,6 @@ def find_checkpoint(cfg: DictConfig) -> Path | None:
     return found[-1]
 
 
-def _identity() -> tuple[str | None, str | None]:
-    """Name the run by its overrides, in a sweep by those that vary, and its group by the sweep."""
-    if not HydraConfig.initialized():
-        return None, None
-    hydra_cfg = HydraConfig.get()
-    overrides, group = list(hydra_cfg.overrides.task), None
-    if hydra_cfg.mode == RunMode.MULTIRUN:
-        sweep = Path(hydra_cfg.sweep.dir)
-        group = "-".join(sweep.parts[-2:])
-        overall = OmegaConf.load(sweep / "multirun.yaml").hydra
-        given = OverridesParser.create().parse_overrides(list(overall.overrides.task))
-        swept = {override.get_key_element() for override in given if override.is_sweep_override()}
-        swept |= set(overall.sweeper.get("params") or {})
-        overrides = [override for override in overrides if override.split("=")[0] in swept]
-    return ",".join(overrides)[:128] or None, group  # W&B takes 128 characters
-
-
 def silence_known_warnings() -> None:
     """Quiet Lightning's advice, and what it warns of and this project does on purpose."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -256,14 +238,6 @@ def silence_known_warnings() -> None:
         ".*The dirpath has changed.*",  # a run resumed into a new directory keeps its own best
     ):
         warnings.filterwarnings("ignore", message)
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn nested keys into ``a.b.c``, so that W&B shows flat columns."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], seconds: float) -> None:

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from omegaconf import OmegaConf
 
 from colorize.errors import UserError
 from colorize.training.csv_log import CsvLogger
@@ -89,6 +93,38 @@ def build_loggers(
         except ModuleNotFoundError:
             raise UserError("logger.tensorboard=true needs: pip install 'colorize[tensorboard]'") from None
     return loggers
+
+
+def identity() -> tuple[str | None, str | None]:
+    """Name the run by its overrides, in a sweep by those that vary, and its group by the sweep."""
+    if not HydraConfig.initialized():
+        return None, None
+    hydra_cfg = HydraConfig.get()
+    overrides, group = list(hydra_cfg.overrides.task), None
+    if hydra_cfg.mode == RunMode.MULTIRUN:
+        sweep = Path(hydra_cfg.sweep.dir)
+        group = "-".join(sweep.parts[-2:])
+        overall = OmegaConf.load(sweep / "multirun.yaml").hydra
+        given = OverridesParser.create().parse_overrides(list(overall.overrides.task))
+        swept = {override.get_key_element() for override in given if override.is_sweep_override()}
+        swept |= set(overall.sweeper.get("params") or {})
+        overrides = [override for override in overrides if override.split("=")[0] in swept]
+    return ",".join(overrides)[:128] or None, group  # W&B takes 128 characters
+
+
+def columns(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what W&B shows as columns: all keys, flat, and the stabilisers, which Hydra names in overrides only."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    chosen = [override.partition("=")[2] for override in overrides if override.startswith("stabilizer=")]
+    return flatten(config) | {"stabilizer": chosen[-1].strip("[]") if chosen else ""}
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested keys into ``a.b.c``, so that W&B shows flat columns."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def finish() -> None:

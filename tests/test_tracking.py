@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from colorize.errors import UserError
-from colorize.experiment import flatten, train
-from colorize.tracking import wandb_mode
+from colorize.experiment import train
+from colorize.tracking import flatten, wandb_mode
 
 
 @pytest.fixture(autouse=True)

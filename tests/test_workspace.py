@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from colorize import dashboard
@@ -14,6 +15,7 @@ from colorize.cli import app
 from colorize.errors import UserError
 from colorize.metrics.scores import PER_IMAGE
 from colorize.states import STATES
+from colorize.tracking import columns
 from colorize.training.module import LOSSES
 from colorize.training.observation import MEASURES
 from tests.conftest import ROOT
@@ -53,10 +55,11 @@ def test_lines_show_what_runs_log(panels) -> None:
 def test_the_sweep_runs_from_columns_of_the_config_to_the_metric(panels) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", ["run_dir=x"])
+    known = columns(OmegaConf.to_container(config, resolve=True))
     (parallel,) = configs(panels, "Parallel Coordinates Plot")
     *knobs, last = (column["accessor"] for column in parallel["columns"])
     knobs += [scatter["xAxis"] for scatter in configs(panels, "Scatter Plot")]
-    assert {knob.removeprefix("config:").removesuffix(".value") for knob in knobs} <= set(config)
+    assert {knob.removeprefix("config:").removesuffix(".value") for knob in knobs} <= set(known)
     assert last == f"summary:{config.optimized_metric}"
     assert {scatter["yAxis"] for scatter in configs(panels, "Scatter Plot")} == {last}
     assert [config["targetKey"] for config in configs(panels, "Parameter Importance")] == ["val/l1"]
