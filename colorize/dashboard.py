@@ -49,8 +49,8 @@ LINES = {
     },
 }
 LOGARITHMIC = {"diag/grad_norm_G", "diag/update_ratio_G"}  # first names of plots that span decades
-# Columns that sweeps turn, on a logarithmic axis or not; keys of the front panel, and the stabilisers. W&B reads a dot in
-# a name as a level of nesting, and its columns here are flat
+# Columns that sweeps turn, on a logarithmic axis or not: keys of the front panel, and the stabilisers. W&B takes a dot
+# in a name for a level of nesting, and its columns here are flat
 KNOBS = {"gan_mode": False, "stabilizer": False, "lr": True, "lr_ratio": True, "betas": False, "lambda_L1": True}
 SCATTERED = ("lr", "lr_ratio")  # against the target, a plot each
 

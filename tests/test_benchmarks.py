@@ -20,6 +20,8 @@ TABLES = {
     "scaling": 2,
     "start": 1,
     "gpu_proof": 4,
+    "stability": 2,
+    "watch": 1,
 }
 
 

@@ -60,9 +60,11 @@ def test_an_offline_run_holds_losses_scores_config_and_pictures(run) -> None:
     logged = history(run)
     assert logged["train/loss_D"] and logged["val/l1"] and logged["train/loss_G_epoch"]
     assert len(logged["train/loss_G"]) == 10
+    assert logged["diag/state"] == [0] and 0 <= logged["diag/D_acc_real"][0] <= 1  # a look at the first of ten batches
     start = next(r.run for r in records(run) if r.WhichOneof("record_type") == "run")
     config = {item.key: json.loads(item.value_json) for item in start.config.update}
     assert config["gan_mode"] == "lsgan" and config["loss.gan_mode"] == "lsgan" and config["betas"] == [0.5, 0.999]
+    assert config["stabilizer"] == ""
     assert len(list(run.glob("wandb/offline-run-*/files/media/images/samples*.png"))) == 2
 
 
