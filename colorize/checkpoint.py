@@ -26,8 +26,8 @@ class Model:
     Attributes:
         generator: ``name`` and arguments for `build_generator`.
         image_size: pixels a side that it was trained at.
-        about: ``epochs``, ``batches``, ``metrics``, and ``provenance``: ``config``, ``version``, ``commit``; as far
-            as the file says.
+        about: ``epochs``, ``batches``, ``metrics``, ``weights`` (raw or their mean), and ``provenance``: ``config``,
+            ``version``, ``commit``; as far as the file says.
         weights: the generator's state; empty for an ONNX export.
     """
 
@@ -76,7 +76,7 @@ def read_model(name: str | Path) -> Model:
         return _read_folder(_fetched(str(name)), path)
     checkpoint = read_checkpoint(path)
     settings = checkpoint["hyper_parameters"]
-    weights = _under("generator_ema.", checkpoint) or _under("generator.", checkpoint)
+    mean = _under("generator_ema.", checkpoint)
     return Model(
         settings["generator"],
         settings["image_size"],
@@ -85,8 +85,9 @@ def read_model(name: str | Path) -> Model:
             "batches": checkpoint.get("batches"),
             "metrics": checkpoint.get("metrics", {}),
             "provenance": settings.get("provenance") or {},
+            "weights": "mean over training (EMA)" if mean else "raw",
         },
-        weights,
+        mean or _under("generator.", checkpoint),
     )
 
 

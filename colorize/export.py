@@ -160,6 +160,7 @@ def training_facts(model: Model) -> dict[str, Any]:
         "validation images": data.get("num_val"),
         "epochs": model.about.get("epochs"),
         "batches": model.about.get("batches"),
+        "weights": model.about.get("weights"),
         **{key: config.get(key) for key in ("batch_size", "gan_mode", "lr", "betas", "lambda_L1", "seed")},
         "colorize version": provenance.get("version"),
         "commit": provenance.get("commit"),

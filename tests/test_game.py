@@ -161,6 +161,7 @@ def test_the_mean_generator_is_scored_beside_the_raw_one_and_colours(make_config
     weights = read_checkpoint(path)["state_dict"]
     assert torch.equal(read_model(path).weights["model.0.weight"], weights["generator_ema.model.0.weight"])
     assert not torch.equal(weights["generator_ema.model.0.weight"], weights["generator.model.0.weight"])
+    assert read_model(path).about["weights"] == "mean over training (EMA)"
 
 
 @pytest.mark.parametrize("gan_mode", ["vanilla", "lsgan", "hinge", "wgan-gp", "relativistic"])
