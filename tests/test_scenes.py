@@ -4,12 +4,13 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from skimage.color import rgb2lab
 
-from colorize.data.scenes import CATEGORIES, Scene, draw_scene, generate_scenes
+from colorize.data.scenes import CATEGORIES, SCENES_PER_WORKER, Scene, draw_scene, generate_scenes
 from colorize.images import is_near_grey, read_rgb
 
 SIZE = 64  # pixels; small, to be quick
@@ -142,3 +143,11 @@ def test_scenes_are_as_colourful_as_photographs(scenes):
         opponents = np.stack([np.abs(red - green), np.abs((red + green) / 2 - blue)])
         colourfulness.append(np.sqrt(opponents.var(axis=(1, 2)).sum()) + 0.3 * np.hypot(*opponents.mean(axis=(1, 2))))
     assert 35 < np.mean(colourfulness) < 60  # photographs: about 38
+
+
+def test_a_worker_of_a_launcher_draws_by_itself(tmp_path) -> None:
+    draw = joblib.delayed(generate_scenes)
+    jobs = (draw(tmp_path / str(n), 2 * SCENES_PER_WORKER, size=16, workers=2) for n in range(2))
+    joblib.Parallel(n_jobs=2)(jobs)
+    pictures = [{path.name: path.read_bytes() for path in (tmp_path / n / "images").iterdir()} for n in "01"]
+    assert len(pictures[0]) == 2 * SCENES_PER_WORKER and pictures[0] == pictures[1]

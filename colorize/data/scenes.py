@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple
 
@@ -243,7 +243,8 @@ def generate_scenes(
 def _write_scenes(folder: Path, num_images: int, seed: int, size: int, workers: int | None) -> Iterator[tuple]:
     write = partial(_write_scene, folder, seed, size)
     workers = min(workers or os.cpu_count() or 1, math.ceil(num_images / SCENES_PER_WORKER))
-    if workers <= 1:
+    # A worker of a sweep's launcher has its share of the cores already, and what it spawns does not start
+    if workers <= 1 or parent_process() is not None:
         yield from map(write, range(num_images))
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:  # fork is unsafe beside torch's threads
