@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
+from omegaconf import OmegaConf
 from PIL import Image
 
 from colorize.checkpoint import read_checkpoint
@@ -20,7 +21,7 @@ from colorize.states import STATES
 from colorize.training.diagnosis import Bounds, diagnose
 from colorize.training.observation import MEASURES, Weights, observe, observe_colors
 from colorize.training.step import Outcome
-from tests.conftest import small_config
+from tests.conftest import ROOT, small_config
 
 SOUND = {
     "D_acc_real": 0.8, "D_acc_fake": 0.8, "margin": 2.0, "grad_norm_D": 5.0, "grad_norm_G": 50.0,
@@ -30,8 +31,11 @@ SOUND = {
 }  # fmt: skip
 
 
+BOUNDS = Bounds(**OmegaConf.load(ROOT / "conf/callbacks/default.yaml").watch.bounds)
+
+
 def named(**changes: float) -> str:
-    return diagnose([SOUND | changes] * 3, Bounds(), sure=5.0).state
+    return diagnose([SOUND | changes] * 3, BOUNDS, sure=5.0).state
 
 
 def test_sound_measures_are_healthy() -> None:
@@ -63,24 +67,24 @@ def test_each_state_has_its_measures(changes, state) -> None:
 
 
 def test_the_evidence_holds_the_numbers() -> None:
-    found = diagnose([SOUND | {"update_ratio_D": 0.071}], Bounds(), 5.0)
+    found = diagnose([SOUND | {"update_ratio_D": 0.071}], BOUNDS, 5.0)
     assert found.evidence == "D's steps change its weights by 7.1% each; 0.1% to 0.5% is usual"
     assert found.culprits == ("D",)
-    found = diagnose([SOUND | {"D_acc_real": 1.0, "D_acc_fake": 0.98, "margin": 6.25}], Bounds(), 5.0)
+    found = diagnose([SOUND | {"D_acc_real": 1.0, "D_acc_fake": 0.98, "margin": 6.25}], BOUNDS, 5.0)
     assert found.evidence == "D is right on 100% of real and 98% of generated patches, margin 6.2"
 
 
 def test_one_odd_look_makes_no_state() -> None:
-    assert diagnose([SOUND, SOUND, SOUND | {"l1": 0.9}], Bounds(), 5.0).state == "healthy"
+    assert diagnose([SOUND, SOUND, SOUND | {"l1": 0.9}], BOUNDS, 5.0).state == "healthy"
 
 
 def test_colours_are_not_judged_while_they_are_young() -> None:
-    assert diagnose([SOUND | {"chroma_spread": 0.0}], Bounds(), 5.0, colors=False).state == "healthy"
+    assert diagnose([SOUND | {"chroma_spread": 0.0}], BOUNDS, 5.0, colors=False).state == "healthy"
 
 
 def test_an_objective_without_a_scale_has_no_winner() -> None:
     sure = {"D_acc_real": 1.0, "D_acc_fake": 1.0, "margin": 1e3}
-    assert diagnose([SOUND | sure], Bounds(), sure=None).state == "healthy"
+    assert diagnose([SOUND | sure], BOUNDS, sure=None).state == "healthy"
 
 
 def observed(outcome: Outcome, batch: Batch, boundary: float | None = 0.0) -> dict[str, float]:
@@ -288,7 +292,8 @@ def test_a_resumed_run_knows_its_tries_and_its_lower_lr(make_config, tmp_path) -
         ("callbacks.watch.policy=foo", "must be one of"),
         ("callbacks.watch.lr_factor=2", r"callbacks.watch.lr_factor must be in \(0, 1\); got 2"),
         ("callbacks.watch.window=0", "window must be at least 1"),
-        ("+callbacks.watch.bounds.foo=1", r"unknown callbacks.watch.bounds \['foo'\]"),
+        ("+callbacks.watch.bounds.foo=1", "bounds must be a number for each of update_ratio, .*'foo': 1"),
+        ("callbacks.watch.bounds.saturated=x", "bounds must be a number for each of .*'saturated': 'x'"),
     ],
 )  # fmt: skip
 def test_a_wrong_watch_is_one_line(make_config, override, message) -> None:

@@ -20,7 +20,6 @@ from colorize.training.module import LOSSES
 from colorize.training.observation import MEASURES
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # wandb-workspaces 0.4
 SCORES = [name for name in PER_IMAGE if not name.startswith("target_")] + ["delta_colorfulness"]
 LOGGED = {
     *(f"{stage}/{name}" for stage in ("train", "val") for name in LOSSES),

@@ -26,7 +26,7 @@ class Diagnosis(NamedTuple):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Where each state begins; every value is a median over the last looks.
+    """Where each state begins, as ``conf/callbacks/default.yaml`` has it; every value is a median over the last looks.
 
     Args:
         update_ratio: of a step's norm to the weights': above it a network is thrown about. It is 0.001 to 0.005 at
@@ -41,15 +41,15 @@ class Bounds:
         D_hardly: accuracy on generated patches, or on real ones.
     """
 
-    update_ratio: float = 0.03
-    worse_than_grey: float = 1.25
-    chroma_spread: float = 0.1
-    least_spread: float = 0.003
-    saturated: float = 0.02
-    out_of_gamut: float = 0.08
-    too_colorful: float = 1.5
-    D_surely: float = 0.98
-    D_hardly: float = 0.2
+    update_ratio: float
+    worse_than_grey: float
+    chroma_spread: float
+    least_spread: float
+    saturated: float
+    out_of_gamut: float
+    too_colorful: float
+    D_surely: float
+    D_hardly: float
 
 
 def diagnose(looks: Sequence[Look], bounds: Bounds, sure: float | None, colors: bool = True) -> Diagnosis:

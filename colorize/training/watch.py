@@ -39,6 +39,7 @@ class Watch(Callback):
 
     Args:
         dirpath: the run's directory.
+        bounds: the fields of `Bounds`.
         every_n_batches: from one look to the next.
         window: looks that a state is judged by.
         grace: batches before colours are judged; weights that were gone back to are as old as they were.
@@ -46,7 +47,6 @@ class Watch(Callback):
             or ``rollback`` (to the last healthy weights, with lower learning rates); or one word for all.
         lr_factor: that the learning rates of those to blame are multiplied by, in (0, 1).
         max_tries: roll-backs; at the next one training stops.
-        bounds: changes to `Bounds`.
     Raises:
         UserError: if a state, a policy, a bound or a number will not do.
     """
@@ -54,13 +54,13 @@ class Watch(Callback):
     def __init__(
         self,
         dirpath: str,
+        bounds: Mapping[str, float],
         every_n_batches: int = 10,
         window: int = 5,
         grace: int = 200,
         policy: Mapping[str, str] | str = "warn",
         lr_factor: float = 0.25,
         max_tries: int = 4,
-        bounds: Mapping[str, float] | None = None,
     ) -> None:
         names = {key_of(state): state for state in STATES if state != HEALTHY}
         given = dict.fromkeys(names, policy) if isinstance(policy, str) else dict(policy)
@@ -76,11 +76,10 @@ class Watch(Callback):
                 "callbacks.watch: every_n_batches and window must be at least 1, grace and max_tries at least 0; got "
                 f"{every_n_batches}, {window}, {grace} and {max_tries}"
             )
-        unknown = sorted(set(bounds or {}) - set(Bounds.__dataclass_fields__))
-        if unknown:
-            raise UserError(
-                f"unknown callbacks.watch.bounds {unknown}; choose from {list(Bounds.__dataclass_fields__)}"
-            )
+        wrong = {key: value for key, value in bounds.items() if not isinstance(value, int | float)}
+        if wrong or set(bounds) != set(Bounds.__dataclass_fields__):
+            kinds = ", ".join(Bounds.__dataclass_fields__)
+            raise UserError(f"callbacks.watch.bounds must be a number for each of {kinds}; got {dict(bounds)}")
         self.path = Path(dirpath) / "states.csv"
         self.every_n_batches = every_n_batches
         self.window = window
@@ -88,7 +87,7 @@ class Watch(Callback):
         self.policy = {state: given.get(key, "warn") for key, state in names.items()}
         self.lr_factor = lr_factor
         self.max_tries = max_tries
-        self.bounds = Bounds(**bounds or {})
+        self.bounds = Bounds(**bounds)
         self.healthy = HealthyCheckpoint(Path(dirpath) / "checkpoints") if "rollback" in self.policy.values() else None
         self.state = HEALTHY
         self.counts = dict.fromkeys(STATES, 0)
