@@ -1,5 +1,6 @@
 """Small networks, small images, and runs of `train` in this process."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,3 +98,15 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     torch.save(content, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Start the system's Chromium; its downloads of its own are not used."""
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("no chromium on PATH")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -17,6 +17,7 @@ EPOCHS, BATCHES = 5, 40  # of a run; batches an epoch
 MODES = {"vanilla": 0.080, "lsgan": 0.076, "hinge": 0.070}  # val/l1 of a seed in between, at lr 1e-4
 STEP = {"vanilla": 0.004, "lsgan": 0.004, "hinge": -0.002}  # what lr=4e-4 adds
 SEEDS = {0: -0.001, 1: 0.001}
+ERROR = "loss_D is nan at epoch 1, batch 50: try a lower <b>lr</b>"
 COMMON = ("data=scenes", "image_size=64")
 D_WINS = "D_acc_real 0.99 and D_acc_fake 1.00 over 20 batches, grad_norm_G 12 <of> 3"
 
@@ -145,3 +146,12 @@ def write_sweep(folder: Path) -> dict[tuple[str, str, int], float]:
         overrides = [*COMMON, f"gan_mode={mode}", f"lr={lr}", f"seed={seed}"]
         write_run(folder / str(job), overrides, value, job=job, state=state)
     return values
+
+
+def write_sweep_with_failures(folder: Path) -> None:
+    """Write `write_sweep`, one job that failed and one that was pruned."""
+    write_sweep(folder)
+    failed = [*COMMON, "gan_mode=wgan-gp", "lr=1e-4", "seed=0"]
+    write_run(folder / "12", failed, status="failed", error=ERROR, job=12)
+    pruned = [*COMMON, "gan_mode=wgan-gp", "lr=4e-4", "betas=[0.5,0.999]", "seed=0"]
+    write_run(folder / "13", pruned, status="pruned", state="diverging", job=13)

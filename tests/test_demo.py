@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -55,17 +54,6 @@ def page(checkpoint, tmp_path_factory):
         process.terminate()
         assert process.wait(30) == 143
     assert not left(temporary)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("no chromium on PATH")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
 
 
 @pytest.fixture

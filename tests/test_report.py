@@ -1,4 +1,4 @@
-"""The report's page: what it says of a sweep whose every number is known, of damaged runs, and in a browser."""
+"""The report's page: what it says of a sweep whose every number is known, and of damaged runs."""
 
 import base64
 import json
@@ -23,21 +23,13 @@ from colorize.report import write_report
 from colorize.report.configurations import arrange, lower_is_better
 from colorize.report.curves import read_changes, read_curves, thin
 from colorize.report.runs import read_runs
-from tests.fake_runs import COMMON, D_WINS, write_run, write_sweep
-
-PHONE = {"width": 390, "height": 844}
-ERROR = "loss_D is nan at epoch 1, batch 50: try a lower <b>lr</b>"
+from tests.fake_runs import D_WINS, write_run, write_sweep, write_sweep_with_failures
 
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory) -> Path:
-    """Make a sweep of 12 jobs that completed, one that failed and one that was pruned, with its page."""
     folder = tmp_path_factory.mktemp("multirun") / "sweep"
-    write_sweep(folder)
-    failed = [*COMMON, "gan_mode=wgan-gp", "lr=1e-4", "seed=0"]
-    write_run(folder / "12", failed, status="failed", error=ERROR, job=12)
-    pruned = [*COMMON, "gan_mode=wgan-gp", "lr=4e-4", "betas=[0.5,0.999]", "seed=0"]
-    write_run(folder / "13", pruned, status="pruned", state="diverging", job=13)
+    write_sweep_with_failures(folder)
     write_report(folder)
     return folder
 
@@ -293,114 +285,6 @@ def test_a_run_that_was_trained_is_a_page(make_config, tmp_path) -> None:
     text = page_of(tmp_path / "run")
     assert f"val/l1 is {metrics['val/l1']:#.4g}, of a single run." in text
     assert "Training losses by batch" in text and "Samples" in text
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("no chromium on PATH")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-
-
-@pytest.fixture
-def tab(browser, sweep):
-    """Open the page from disk; nothing is asked of a network, and nothing goes wrong."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light")
-    tab, asked, wrong = context.new_page(), [], []
-    context.on("request", lambda request: asked.append(request.url))
-    tab.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: wrong.append(str(error)))
-    tab.goto((sweep / "report.html").as_uri())
-    tab.wait_for_function("document.documentElement.dataset.drawn")
-    yield tab
-    context.close()
-    assert {url for url in asked if not url.startswith("data:")} == {(sweep / "report.html").as_uri()}
-    assert wrong == []
-
-
-COLORS = """() => [getComputedStyle(document.body).backgroundColor,
-    ...[...document.querySelectorAll(".xtick text, .ytitle")].map(text => getComputedStyle(text).fill)]"""
-
-
-@pytest.mark.slow
-def test_every_plot_is_drawn(tab) -> None:
-    empty = "all => all.filter(plot => !plot.querySelector('.plot-container .trace')).map(plot => plot.dataset.figure)"
-    assert tab.locator(".plot").count() == 6  # ranking, two factors, three of curves
-    assert tab.locator(".plot").evaluate_all(empty) == []
-
-
-@pytest.mark.slow
-def test_a_phone_needs_no_sideways_scrolling(tab) -> None:
-    tab.set_viewport_size(PHONE)
-    tab.wait_for_function("[...document.querySelectorAll('.main-svg')].every(svg => svg.clientWidth <= innerWidth)")
-    assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-
-
-@pytest.mark.slow
-def test_dark_is_another_page_and_the_button_goes_back(tab) -> None:
-    light = tab.evaluate(COLORS)
-    tab.emulate_media(color_scheme="dark")
-    tab.wait_for_function(
-        f"light => {{ const now = ({COLORS})(); return now.every((c, k) => c !== light[k]) }}", arg=light
-    )
-    tab.get_by_role("button", name="Switch between light and dark").press("Enter")
-    tab.wait_for_function(f"light => ({COLORS})().join() === light.join()", arg=light)
-
-
-@pytest.mark.slow
-def test_a_configuration_can_be_hidden_and_stays_so_in_another_quantity(tab) -> None:
-    lines = tab.locator("#curves-1 .scatterlayer .trace")
-    before = lines.count()
-    tab.get_by_role("button", name="gan_mode=hinge lr=4e-4").press("Enter")
-    tab.wait_for_function(
-        "n => document.querySelectorAll('#curves-1 .scatterlayer .trace').length === n", arg=before - 2
-    )
-    tab.get_by_label("Quantity").first.select_option("val/psnr")
-    tab.wait_for_function("document.querySelector('#curves-1 .ytitle').textContent === 'val/psnr'")
-    assert lines.count() == before - 2
-    tab.get_by_role("button", name="none", exact=True).click()
-    tab.wait_for_function("document.querySelectorAll('.curves .scatterlayer .trace').length === 0")
-
-
-@pytest.mark.slow
-def test_a_mark_tells_the_evidence(tab) -> None:
-    mark = "plot => plot.data.filter(trace => trace.customdata).map(trace => trace.customdata[0])"
-    told = [text for text in tab.locator("#curves-2").evaluate(mark) if "D wins" in text]
-    assert len(told) == 2  # both seeds
-    assert told[0].startswith("epoch 3, batch 100: <b>D wins</b><br>D_acc_real 0.99") and "<i>warned</i>" in told[0]
-    assert "&lt;of&gt;" in told[0]
-
-
-@pytest.mark.slow
-def test_a_command_can_be_copied(tab) -> None:
-    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    tab.get_by_role("button", name="Copy").first.click()
-    tab.get_by_role("button", name="Copied").wait_for()
-    assert tab.evaluate("navigator.clipboard.readText()").startswith("python train.py data=scenes image_size=64 ")
-
-
-@pytest.mark.slow
-def test_all_text_stands_out_in_light_and_in_dark(tab) -> None:
-    for scheme in ("light", "dark"):
-        tab.emulate_media(color_scheme=scheme)
-        for ink in ("--ink", "--soft", "--accent", "--ill"):
-            assert contrast(tab, ink, "--paper") >= 4.5, (scheme, ink)  # WCAG 2.2, level AA
-
-
-def contrast(tab, *names: str) -> float:
-    def luminance(name: str) -> float:
-        tab.evaluate("name => { document.querySelector('h1').style.color = `var(${name})` }", name)
-        color = tab.locator("h1").evaluate("at => getComputedStyle(at).color")
-        channels = np.array([int(value) for value in re.findall(r"\d+", color)[:3]]) / 255
-        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-        return float(linear @ (0.2126, 0.7152, 0.0722))
-
-    low, high = sorted(map(luminance, names))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_the_metric_must_be_one_that_can_be_judged() -> None:
