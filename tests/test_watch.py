@@ -111,6 +111,8 @@ def test_a_state_is_proven_before_it_is_gone_back_to(make_config, tmp_path) -> N
     assert (first["state"], first["batch"]) == ("diverging", "13")
     assert first["action"].startswith("rolled back to batch 3, ")
     assert not (tmp_path / "run/checkpoints/healthy-candidate.ckpt").exists()
+    last = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")
+    assert last["callbacks"]["Watch"]["lost"] == 10  # so that its weights count as ten batches younger
 
 
 class Faster(Callback):

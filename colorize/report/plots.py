@@ -201,7 +201,7 @@ def _shade(figure: go.Figure, run: Run, by_epoch: bool) -> None:
     last = max(float(np.max(trace.x)) for trace in figure.data)
     for change, end in zip(run.changes, [*ends, last], strict=False):
         start = change.epoch + 1 if by_epoch else change.batch
-        if change.state != "healthy" and end > start:
+        if change.state != "healthy" and not change.action.startswith("rolled back") and end > start:
             figure.add_vrect(x0=start, x1=end, fillcolor=STATE_COLORS[change.state], opacity=0.12, line_width=0)
 
 

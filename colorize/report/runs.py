@@ -173,7 +173,7 @@ def _last_state(summary: dict[str, Any], changes: list[Change], curves: dict[str
     if summary.get("state") in STATES:
         return summary["state"]
     if changes:
-        return changes[-1].state
+        return "healthy" if changes[-1].action.startswith("rolled back") else changes[-1].state
     if "diag/state" in curves and 0 <= (code := int(curves["diag/state"].values[-1])) < len(STATES):
         return STATES[code]
     return None

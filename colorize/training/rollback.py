@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
@@ -42,7 +43,9 @@ class HealthyCheckpoint:
                 self.candidate.replace(self.path)
             self.candidate_batch = None
 
-    def restore(self, trainer: Trainer, module: LightningModule, slower: Iterable[str], factor: float) -> int:
+    def restore(
+        self, trainer: Trainer, module: LightningModule, slower: Iterable[str], factor: float
+    ) -> dict[str, Any]:
         """Put weights, moments and means back in place; training goes on with the next batch.
 
         Args:
@@ -51,7 +54,7 @@ class HealthyCheckpoint:
             slower: "G", "D" or both, whose learning rates are multiplied by ``factor``.
             factor: in (0, 1).
         Returns:
-            the number of batches that the restored state had seen.
+            the checkpoint that was restored.
         """
         trainer.strategy.checkpoint_io.flush()
         trainer.strategy.barrier()
@@ -63,7 +66,7 @@ class HealthyCheckpoint:
             module.lr_scale[name] *= factor
         module.prepare_steps()
         self.drop_candidate(trainer)
-        return checkpoint["batches"]
+        return checkpoint
 
     def drop_candidate(self, trainer: Trainer) -> None:
         """Forget the candidate: it is not proven."""

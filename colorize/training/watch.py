@@ -111,7 +111,9 @@ class Watch(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take up the table of an interrupted run, and keep the weights to go back to."""
-        if pl_module.batches and self.path.exists():
+        if pl_module.batches == 0:
+            self.path.unlink(missing_ok=True)
+        elif self.path.exists():
             with self.path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if (row["batch"] or "").isdigit()]
             self._rows = [row for row in rows if int(row["batch"]) <= pl_module.batches]
@@ -207,8 +209,9 @@ class Watch(Callback):
 
     def _roll_back(self, trainer: Trainer, pl_module: LightningModule, culprits: tuple[str, ...]) -> str:
         self.tries += 1
-        batch = self.healthy.restore(trainer, pl_module, culprits, self.lr_factor)
-        self._lost = pl_module.batches - batch
+        restored = self.healthy.restore(trainer, pl_module, culprits, self.lr_factor)
+        batch = restored["batches"]
+        self._lost = restored["callbacks"][self.state_key]["lost"] + pl_module.batches - batch
         self._looks.clear()
         self.state = HEALTHY
         rates = " and ".join(f"lr_{name}" for name in culprits)
