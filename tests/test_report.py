@@ -175,6 +175,15 @@ def test_one_run_is_a_page(tmp_path) -> None:
     assert "What each factor did" not in text and "healthy 50%, colour collapse 50%" in text
 
 
+def test_a_state_that_was_rolled_back_from_is_over(tmp_path) -> None:
+    run = write_run(tmp_path, ["lr=0.1"], status="failed", state="diverging")
+    states = run / "states.csv"
+    shaded = lambda run: '"shapes":[{' in write_report(run).read_text()  # noqa: E731
+    assert read_runs(run)[0].state == "diverging" and shaded(run)
+    states.write_text(states.read_text().replace("warned", "rolled back to batch 0, lr_G x 0.25 (try 1 of 4)"))
+    assert read_runs(run)[0].state == "healthy" and not shaded(run)
+
+
 def damage_nothing_left(run: Path) -> None:
     for name in ("metrics.csv", "states.csv", "summary.json", ".hydra", "samples"):
         path = run / name
