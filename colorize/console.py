@@ -69,11 +69,16 @@ def _config_error(error: BaseException) -> str:
     launcher = re.search(r"Could not (?:find|load) '?hydra/launcher/(\w+)", text)
     if launcher and launcher[1] in LAUNCHERS:
         return f"hydra/launcher={launcher[1]} is not installed: pip install 'colorize[{LAUNCHERS[launcher[1]]}]'"
+    conf = Path(sys.argv[0]).parent / "conf"
+    listed = re.search(r"Could not load '(.+)/([^/']+)'", text)  # in a list, as of stabilisers, Hydra names no choices
+    if listed and (conf / listed[1]).is_dir():
+        choices = sorted(path.stem for path in (conf / listed[1]).glob("*.yaml"))
+        return f"unknown {listed[1]} {listed[2]!r}; choose from {', '.join(choices)}"
     unknown = re.match(r"Could not override '([^']+)'", text)
     if not unknown:
         return text
     key = unknown[1]
-    panel = Path(sys.argv[0]).parent / "conf" / f"{Path(sys.argv[0]).stem}.yaml"
+    panel = conf / f"{Path(sys.argv[0]).stem}.yaml"
     known = [str(name) for name in OmegaConf.load(panel)] if panel.exists() else []
     close = difflib.get_close_matches(key, known, n=1)
     guess = f"did you mean {close[0]}? " if close else ""

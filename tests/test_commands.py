@@ -75,6 +75,11 @@ def test_help_and_config_answer_without_torch(tmp_path, script, args) -> None:
     [
         ("train.py", ["lrr=1e-4"], "unknown option 'lrr'; did you mean lr? --help lists them all"),
         ("train.py", ["data=cocoo"], "Could not find 'data/cocoo' Available options in 'data': coco folder scenes"),
+        (
+            "train.py",
+            ["stabilizer=[ema,spectral]"],
+            "unknown stabilizer 'spectral'; choose from clip, cosine_decay, d_slow",
+        ),
         ("train.py", ["data=folder"], "data=folder needs data.root=FOLDER"),
         ("train.py", ["ckpt_path=last"], "no outputs/*/*/checkpoints/last.ckpt here; name a path or leave it out"),
         ("train.py", ["-m", "trainer=cpu", "trainer.devices=2"], "a sweep's jobs run on one device each"),
