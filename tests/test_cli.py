@@ -98,7 +98,10 @@ def test_ctrl_c_leaves_whole_files(checkpoint, tmp_path) -> None:
         colorful_image(number, 200, 150).save(tmp_path / f"{number}.png")
     command = [sys.executable, "-m", "colorize.cli", "image", str(tmp_path), "-o", str(tmp_path / "out")]
     process = subprocess.Popen(
-        [*command, "--checkpoint", str(checkpoint), "--batch-size", "1"], stderr=subprocess.PIPE, text=True
+        [*command, "--checkpoint", str(checkpoint), "--batch-size", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     while len(list((tmp_path / "out").glob("*.png"))) < 3:
         time.sleep(0.01)
