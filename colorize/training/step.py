@@ -1,6 +1,7 @@
 """The algorithm: one step of D and one of G on a batch, on the same fake (report; Isola et al. 2017)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ class Outcome(NamedTuple):
     grad_norm_G: Tensor | None = None
 
 
+@dataclass(frozen=True, eq=False)
 class GanStep:
     """Steps both networks on a batch, without waiting for the device.
 
@@ -34,7 +36,7 @@ class GanStep:
         mean_generator: follows the generator's weights; ``None`` for none.
         optimizers: of the generator and of the discriminator. Fused ones heed ``found_inf``; others are not stepped
             from the first loss that is no number.
-        clip_norms: largest norm of each one's gradient; ``None`` leaves it as it is.
+        clip_norms: largest norm of the gradient, in the same order; ``None`` leaves it as it is.
         objective: as `colorize.losses.build_loss` makes it.
         game: turns, noise and augmentations.
         ledger: where losses are kept.
@@ -43,31 +45,17 @@ class GanStep:
         backward: ``loss.backward()``, by whatever strategy trains.
     """
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        mean_generator: nn.Module | None,
-        optimizers: tuple[Optimizer, Optimizer],
-        clip_norms: tuple[float | None, float | None],
-        objective: nn.Module,
-        game: Game,
-        ledger: Ledger,
-        noise: Tensor,
-        updates: Tensor,
-        backward: Callable[[Tensor], None],
-    ) -> None:
-        self.generator = generator
-        self.discriminator = discriminator
-        self.mean_generator = mean_generator
-        self.opt_g, self.opt_d = optimizers
-        self.clip_g, self.clip_d = clip_norms
-        self.objective = objective
-        self.game = game
-        self.ledger = ledger
-        self.noise = noise
-        self.updates = updates
-        self.backward = backward
+    generator: nn.Module
+    discriminator: nn.Module
+    mean_generator: nn.Module | None
+    optimizers: tuple[Optimizer, Optimizer]
+    clip_norms: tuple[float | None, float | None]
+    objective: nn.Module
+    game: Game
+    ledger: Ledger
+    noise: Tensor
+    updates: Tensor
+    backward: Callable[[Tensor], None]
 
     def __call__(self, L: Tensor, ab: Tensor, turn: Turn) -> Outcome:
         """Step.
@@ -77,6 +65,7 @@ class GanStep:
             ab: ``(B, 2, H, W)`` in [-1, 1].
             turn: which of the two steps, and how.
         """
+        (opt_g, opt_d), (clip_g, clip_d) = self.optimizers, self.clip_norms
         with torch.set_grad_enabled(turn.generator):
             fake_ab = self.generator(L)
         losses: dict[str, Tensor] = {}
@@ -84,11 +73,11 @@ class GanStep:
         if turn.discriminator:
             losses, fake_logits, real_logits = self._discriminator_losses(L, fake_ab, ab, turn.penalty)
             descended = losses["loss_D"] + losses.get("loss_D_penalty", 0)
-            norm_d = self._descend(self.opt_d, "loss_D", descended, self.clip_d, turn.observed)
+            norm_d = self._descend(opt_d, "loss_D", descended, clip_d, turn.observed)
         if turn.generator:
             self.discriminator.requires_grad_(False)
             losses |= self._generator_losses(L, fake_ab, ab, turn.adversarial)
-            norm_g = self._descend(self.opt_g, "loss_G", losses["loss_G"], self.clip_g, turn.observed)
+            norm_g = self._descend(opt_g, "loss_G", losses["loss_G"], clip_g, turn.observed)
             self.discriminator.requires_grad_(True)
             if self.mean_generator is not None:
                 update_mean(self.mean_generator, self.generator, self.updates, self.game.ema_decay)
