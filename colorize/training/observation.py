@@ -1,4 +1,4 @@
-"""What a look at one batch tells about the state of training; cheap, and without waiting for the device."""
+"""What a look at one batch tells about the state of training, measured on small samples."""
 
 import torch
 import torch.nn.functional as F

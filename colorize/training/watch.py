@@ -34,8 +34,8 @@ def key_of(state: str) -> str:
 class Watch(Callback):
     """Logs ``diag/*``, names states, and warns, stops or rolls back.
 
-    A look costs a few operations on small tensors, and the device is not waited for: on a GPU what was seen is judged
-    one batch later. Every change of state is a line of the log and a row of ``states.csv``.
+    A look costs a few operations on small tensors. On a GPU what was seen is judged one batch later, so that training
+    does not wait for it. Every change of state is a line of the log and a row of ``states.csv``.
 
     Args:
         dirpath: the run's directory.
