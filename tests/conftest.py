@@ -110,3 +110,15 @@ def browser():
 
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a sweep whose every number is known, with its report."""
+    from colorize.report import write_report
+    from tests.fake_runs import write_sweep_with_failures
+
+    folder = tmp_path_factory.mktemp("multirun") / "sweep"
+    write_sweep_with_failures(folder)
+    write_report(folder)
+    return folder

@@ -23,15 +23,7 @@ from colorize.report import write_report
 from colorize.report.configurations import arrange, lower_is_better
 from colorize.report.curves import read_changes, read_curves, thin
 from colorize.report.runs import read_runs
-from tests.fake_runs import D_WINS, write_run, write_sweep, write_sweep_with_failures
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("multirun") / "sweep"
-    write_sweep_with_failures(folder)
-    write_report(folder)
-    return folder
+from tests.fake_runs import D_WINS, write_run, write_sweep
 
 
 @pytest.fixture(scope="module")

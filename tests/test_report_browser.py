@@ -1,23 +1,11 @@
 """The report's page in a browser: drawn without a network, on a phone, light and dark, by mouse and keyboard."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from colorize.report import write_report
-from tests.fake_runs import write_sweep_with_failures
-
 PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("multirun") / "sweep"
-    write_sweep_with_failures(folder)
-    write_report(folder)
-    return folder
 
 
 @pytest.fixture

@@ -137,6 +137,21 @@ def test_a_loss_that_is_no_number_is_rolled_back(make_config, tmp_path) -> None:
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
 
 
+def test_what_is_saved_right_after_a_loss_that_was_no_number_is_the_state_gone_back_to(make_config, tmp_path) -> None:
+    poison = "+callbacks.poison={_target_: tests.test_training.Poison, network: generator, batch: 7}"
+    failing = "+callbacks.failing={_target_: tests.test_resume.FailsAt, batch: 9}"
+    unnoticed = [
+        "trainer.log_every_n_steps=100",
+        "callbacks.last.every_n_batches=8",
+        "callbacks.watch.every_n_batches=6",
+    ]
+    with pytest.raises(RuntimeError, match="some failure"):
+        train(make_config(*QUICK, poison, failing, *unnoticed, "callbacks.watch.policy=rollback"))
+    checkpoint = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")
+    assert checkpoint["batches"] == 8 and checkpoint["callbacks"]["Watch"]["tries"] == 1
+    assert checkpoint["optimizer_states"][0]["state"] == {}  # of the start, to which it went back
+
+
 def test_a_loss_that_is_no_number_is_noted_when_it_ends_the_run(make_config, tmp_path) -> None:
     poison = "+callbacks.poison={_target_: tests.test_training.Poison, network: generator, batch: 7}"
     with pytest.raises(UserError):

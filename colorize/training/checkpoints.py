@@ -165,7 +165,7 @@ class LastCheckpoint(Checkpoint):
         self._leave_if_asked(trainer)
         # The last batch of an epoch is followed by the epoch's own save
         if self.every_n_batches and pl_module.batches % self.every_n_batches == 0 and not trainer.is_last_batch:
-            trainer.save_checkpoint(self.path)
+            self._save(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Leave if a signal came; the resumed run leaves the rest of this validation out."""
@@ -173,7 +173,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save; runs after the callbacks that are no checkpoints, and after ``best``."""
-        trainer.save_checkpoint(self.path)
+        self._save(trainer)
         if self._agreed(trainer):
             raise SystemExit(128 + self._received)
 
@@ -187,5 +187,9 @@ class LastCheckpoint(Checkpoint):
 
     def _leave_if_asked(self, trainer: Trainer) -> None:
         if self._agreed(trainer):
-            trainer.save_checkpoint(self.path)
+            self._save(trainer)
             raise SystemExit(128 + self._received)
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.lightning_module.check_finite()  # before anything is gathered: a way back changes weights and moments
+        trainer.save_checkpoint(self.path)

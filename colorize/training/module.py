@@ -180,10 +180,10 @@ class ColorizationModule(LightningModule):
         counter._on_before_step()
         counter._on_after_step()
         if not all(optimizer.defaults.get("fused") for optimizer in self.trainer.optimizers):
-            self._check_finite()
+            self.check_finite()
         self._log_training(self.outcome.losses, len(batch.L))
 
-    def _check_finite(self) -> None:
+    def check_finite(self) -> None:
         """Stop if a loss was no number since the last look, unless someone knows a way back; waits for the device."""
         complaint = self.ledger.complaint(self.current_epoch)
         if complaint and not self.recover(complaint):
@@ -196,7 +196,7 @@ class ColorizationModule(LightningModule):
             speed.images += images * self.trainer.world_size
         if self.batches % self.trainer.log_every_n_steps:
             return
-        self._check_finite()
+        self.check_finite()
         found = zip(self.ledger.names, losses.tolist(), strict=True)
         values = {f"train/{name}": value for name, value in found if not isnan(value)}
         for name, optimizer in zip("GD", self.trainer.optimizers, strict=True):
@@ -208,7 +208,7 @@ class ColorizationModule(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean of each loss, and its speed."""
-        self._check_finite()
+        self.check_finite()
         values = {f"train/{name}_epoch": value for name, value in self.ledger.mean().items()}
         values["train/images_per_s_epoch"] = self._epoch_rate or self._epoch.rate()
         self.log_dict(values, sync_dist=True)
@@ -216,7 +216,7 @@ class ColorizationModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Take the epoch's speed before validation's time counts."""
-        self._check_finite()
+        self.check_finite()
         self._epoch_rate = self._epoch.rate()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -256,7 +256,7 @@ class ColorizationModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counters and what validation last measured; refuse to save weights that are no numbers."""
-        self._check_finite()
+        self.check_finite()
         if not torch.nn.utils.get_total_norm(self.parameters()).isfinite():
             name = next((name for name, value in self.named_parameters() if not value.isfinite().all()), "the weights")
             raise TrainingDivergedError(
