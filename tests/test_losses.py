@@ -93,13 +93,13 @@ def test_generator_loss_adds_weighted_l1() -> None:
     assert {name: value.item() for name, value in losses.items()} == {"loss_G_GAN": 1, "loss_G_L1": 25, "loss_G": 26}
 
 
-def test_feature_matching_is_the_mean_over_layers() -> None:
+def test_feature_matching_is_the_sum_over_layers() -> None:
     objective = build_loss("gan_l1", gan_mode="lsgan", lambda_L1=0.0, lambda_FM=10.0)
     features = [(torch.zeros(2, 3), torch.ones(2, 3)), (torch.zeros(4), torch.full((4,), 3.0))]
     ab = torch.zeros(1, 2, 2, 2)
     losses = objective.generator(torch.tensor([1.0]), ab, ab, None, features)
-    assert losses["loss_G_FM"].item() == pytest.approx(10 * (1 + 3) / 2)
-    assert losses["loss_G"].item() == pytest.approx(20)
+    assert losses["loss_G_FM"].item() == pytest.approx(10 * (1 + 3))
+    assert losses["loss_G"].item() == pytest.approx(40)
 
 
 def test_penalties_belong_to_their_modes_unless_set() -> None:

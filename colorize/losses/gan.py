@@ -64,8 +64,8 @@ class GANLoss(nn.Module):
 
     Args:
         gan_mode: ``vanilla``, ``lsgan``, ``hinge``, ``wgan-gp`` or ``relativistic``.
-        real_label: the target of real images; below 1 it is one-sided label smoothing (Salimans et al. 2016).
-        fake_label: the target of generated images.
+        real_label: D's target of real images; below 1 it is one-sided label smoothing (Salimans et al. 2016).
+        fake_label: D's target of generated images.
     Raises:
         UserError: if ``gan_mode`` is unknown, or has no labels that could be set.
     """
@@ -92,9 +92,11 @@ class GANLoss(nn.Module):
         Args:
             preds: logits; in relativistic mode how far they are above their partners'.
             target_is_real: what they should be judged as.
-            for_generator: whether G minimises it; ``target_is_real`` is then true.
+            for_generator: whether G minimises it. ``target_is_real`` is then true, and the target 1: with D's smoothed
+                label G would lower the score of a fake that D takes for real.
         """
         preds = preds.float()  # bf16 autocast must not reach the loss
-        label = torch.full_like(preds, self.real_label if target_is_real else self.fake_label)
+        target = self.real_label if target_is_real else self.fake_label
+        label = torch.full_like(preds, 1.0 if for_generator else target)
         distance = self.mode.generator if for_generator else self.mode.discriminator
         return distance(preds, label)

@@ -16,17 +16,22 @@ Judge = Callable[[Tensor], Tensor]
 class GanL1(nn.Module):
     """The conditional GAN loss plus weighted L1 on chroma (Isola et al. 2017), with what stabilises it.
 
+    Every weight has the meaning of its paper. The papers' D minimizes the sum of its real and its fake term plus the
+    penalties; ``loss_D`` is the report's mean of the two terms, so penalties are halved with it. In relativistic mode
+    the two terms are equal and the paper has one of them, so penalties stay whole.
+
     Args:
         gan_mode: see `GANLoss`.
         lambda_L1: weight of the mean absolute error of normalised ab.
-        real_label: target of real images.
-        fake_label: target of generated images.
-        r1: gamma of the penalty on real images; ``auto`` takes what belongs to ``gan_mode``.
+        real_label: D's target of real images.
+        fake_label: D's target of generated images.
+        r1: gamma of the penalty on real images (Mescheder et al. 2018); ``auto`` takes what belongs to ``gan_mode``.
         r2: the same on generated images.
-        gp: weight of the gradient penalty between the two; ``auto`` as above.
-        penalty_every: D's steps from one penalty to the next, which counts as many times as much (Karras et al. 2020).
-        lambda_FM: weight of feature matching: L1 between D's features of generated and real images, mean over layers
-            (Wang et al. 2018, pix2pixHD, where it is 10).
+        gp: weight of the gradient penalty between the two (Gulrajani et al. 2017); ``auto`` as above.
+        penalty_every: D's steps from one penalty to the next, which is descended as many times as heavy (Karras et al.
+            2020).
+        lambda_FM: weight of feature matching: L1 between D's features of generated and real images, summed over layers
+            (Wang et al. 2018, pix2pixHD, where it is 10 and there is no L1 on pixels).
     Raises:
         UserError: if ``gan_mode`` is unknown, or a weight is negative.
     """
@@ -53,6 +58,7 @@ class GanL1(nn.Module):
                 raise UserError(f"loss.{key} must be {kind}a number of at least 0; got {weight}")
         if penalty_every < 1:
             raise UserError(f"loss.penalty_every must be at least 1; got {penalty_every}")
+        self._penalty_share = 1.0 if self.gan.mode.relative else 0.5  # see above
         self.lambda_L1 = lambda_L1
         self.lambda_FM = lambda_FM
         self.penalty_every = penalty_every if any(self.penalties.values()) else 0  # 0: never
@@ -75,7 +81,7 @@ class GanL1(nn.Module):
         return {"loss_D_fake": fake, "loss_D_real": real, "loss_D": 0.5 * (fake + real)}
 
     def penalty(self, judge: Judge, fake_ab: Tensor, ab: Tensor, fake_logits: Tensor, real_logits: Tensor) -> Tensor:
-        """Return what D minimises beside ``loss_D`` on the steps of ``penalty_every``: a scalar.
+        """Return what D minimizes beside ``loss_D``, a scalar; on lazy steps it counts ``penalty_every`` times.
 
         Args:
             judge: chroma ``(B, 2, H, W)`` to D's logits.
@@ -89,7 +95,7 @@ class GanL1(nn.Module):
             "r2": lambda: zero_centred(fake_logits, fake_ab),
             "gp": lambda: one_centred(judge, fake_ab, ab),
         }
-        return self.penalty_every * sum(weight * terms[key]() for key, weight in self.penalties.items() if weight)
+        return self._penalty_share * sum(weight * terms[key]() for key, weight in self.penalties.items() if weight)
 
     def generator(
         self,
@@ -113,7 +119,7 @@ class GanL1(nn.Module):
         terms = {"loss_G_GAN": self.gan(fake_logits, True, for_generator=True)} | self.reconstruction(fake_ab, ab)
         if self.lambda_FM and features:
             distances = [F.l1_loss(fake.float(), real.float()) for fake, real in features]
-            terms["loss_G_FM"] = self.lambda_FM * torch.stack(distances).mean()
+            terms["loss_G_FM"] = self.lambda_FM * torch.stack(distances).sum()
         return terms | {"loss_G": sum(terms.values())}
 
     def reconstruction(self, fake_ab: Tensor, ab: Tensor) -> dict[str, Tensor]:

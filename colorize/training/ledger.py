@@ -24,7 +24,7 @@ class Ledger(nn.Module):
         self.names = tuple(names)
         for name in ("last", "sum", "count"):
             self.register_buffer(name, torch.zeros(len(names)), persistent=False)
-        self.last.fill_(torch.nan)  # a batch that does not compute a loss keeps the value before it
+        self.last.fill_(torch.nan)  # until a loss is computed; a batch that does not compute it keeps the value before
         # Whether a loss was no number, the two losses as they were then, and the batches before
         self.register_buffer("diverged", torch.zeros(()), persistent=False)
         self.register_buffer("judged", torch.zeros(len(DESCENDED)), persistent=False)
@@ -38,15 +38,16 @@ class Ledger(nn.Module):
 
     def add(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Count a batch; return all losses, ``(len(names),)``, NaN where one has not been computed yet."""
-        slots = [self.last[self.names.index(name)] for name in losses]
-        torch._foreach_copy_(slots, [loss.detach() for loss in losses.values()])
-        self.sum += self.last.nan_to_num()
-        self.count += ~self.last.isnan()
+        slots = [self.names.index(name) for name in losses]
+        values = [loss.detach() for loss in losses.values()]
+        torch._foreach_copy_([self.last[slot] for slot in slots], values)
+        torch._foreach_add_([self.sum[slot] for slot in slots], values)
+        torch._foreach_add_([self.count[slot] for slot in slots], 1)
         self.sound_batches += self.diverged == 0
         return self.last.clone()
 
     def mean(self) -> dict[str, Tensor]:
-        """Return the mean of each loss that was computed since the last `restart`."""
+        """Return each loss's mean over the batches that computed it since the last `restart`; others are left out."""
         known = (self.count > 0).tolist()
         means = self.sum / self.count
         return {name: value for name, value, there in zip(self.names, means, known, strict=True) if there}
@@ -70,11 +71,11 @@ class Ledger(nn.Module):
         return f"{name} is {value} at epoch {epoch}, batch {self.sound_batches.item()}"
 
     def state(self) -> dict[str, Any]:
-        """Return the sums as plain data, for a checkpoint."""
-        return {"sum": self.sum.tolist(), "count": self.count.tolist()}
+        """Return sums and last values as plain data, for a checkpoint."""
+        return {name: getattr(self, name).tolist() for name in ("sum", "count", "last")}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take over the sums of a checkpoint, unless it was of other losses."""
-        if len(state.get("count", ())) == len(self.names):
-            self.sum.copy_(torch.tensor(state["sum"]))
-            self.count.copy_(torch.tensor(state["count"]))
+        """Take over what `state` returned, unless it was of other losses."""
+        for name, values in state.items():
+            if len(values) == len(self.names):
+                getattr(self, name).copy_(torch.tensor(values))

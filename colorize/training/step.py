@@ -72,7 +72,9 @@ class GanStep:
         fake_logits = real_logits = norm_d = norm_g = None
         if turn.discriminator:
             losses, fake_logits, real_logits = self._discriminator_losses(L, fake_ab, ab, turn.penalty)
-            descended = losses["loss_D"] + losses.get("loss_D_penalty", 0)
+            descended = losses["loss_D"]
+            if turn.penalty:
+                descended = descended + self.objective.penalty_every * losses["loss_D_penalty"]
             norm_d = self._descend(opt_d, "loss_D", descended, clip_d, turn.observed)
         if turn.generator:
             self.discriminator.requires_grad_(False)
@@ -87,33 +89,45 @@ class GanStep:
         self, L: Tensor, fake_ab: Tensor, ab: Tensor, penalty: bool
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         fake_ab, ab = (chroma.detach().requires_grad_(penalty) for chroma in (fake_ab, ab))
-        fake_logits, real_logits = self._judge(L, fake_ab), self._judge(L, ab)
+        fake_logits, real_logits = (self.discriminator(view) for view in self._views(L, fake_ab, ab))
         losses = self.objective.discriminator(fake_logits, real_logits)
         if penalty:
-            judged = fake_logits, real_logits
-            losses["loss_D_penalty"] = self.objective.penalty(lambda x: self._judge(L, x), fake_ab, ab, *judged)
+
+            def judge(chroma: Tensor) -> Tensor:
+                return self.discriminator(*self._views(L, chroma))
+
+            losses["loss_D_penalty"] = self.objective.penalty(judge, fake_ab, ab, fake_logits, real_logits)
         return losses, fake_logits.detach(), real_logits.detach()
 
     def _generator_losses(self, L: Tensor, fake_ab: Tensor, ab: Tensor, adversarial: bool) -> dict[str, Tensor]:
         if not adversarial:
             l1 = self.objective.reconstruction(fake_ab, ab)
             return l1 | {"loss_G": sum(l1.values())}
-        fake_features, real_features, real_logits = [], [], None
-        fake_logits = self._judge(L, fake_ab, fake_features)
-        if self.objective.needs_real_in_generator:
-            with torch.no_grad():
-                real_logits = self._judge(L, ab, real_features)
-        features = list(zip(fake_features, real_features, strict=False))
+        if not self.objective.needs_real_in_generator:
+            fake_logits = self.discriminator(*self._views(L, fake_ab))
+            return self.objective.generator(fake_logits, fake_ab, ab)
+        fake_view, real_view = self._views(L, fake_ab, ab)
+        fake_features, real_features = [], []
+        fake_logits = self.discriminator(fake_view, fake_features)
+        with torch.no_grad():
+            real_logits = self.discriminator(real_view, real_features)
+        features = list(zip(fake_features, real_features, strict=True))
         return self.objective.generator(fake_logits, fake_ab, ab, real_logits, features)
 
-    def _judge(self, L: Tensor, ab: Tensor, features: list[Tensor] | None = None) -> Tensor:
-        ab = ab.float()
+    def _views(self, L: Tensor, *chroma: Tensor) -> list[Tensor]:
+        """Return what D sees, ``(B, 3, H, W)``, of each chroma ``(B, 2, H, W)``.
+
+        All share one draw of noise and augmentation: what is compared patch by patch must be the same patches.
+        """
+        chroma = [ab.float() for ab in chroma]
         if self.game.instance_noise:
-            ab = ab + self.noise * torch.randn_like(ab)
-        x = torch.cat([L, ab], dim=1)
+            noise = self.noise * torch.randn_like(chroma[0])
+            chroma = [ab + noise for ab in chroma]
+        x = torch.cat([L, *chroma], dim=1)
         for name in self.game.diffaugment:
             x = DIFFAUGMENT[name](x)
-        return self.discriminator(x, features)
+        L, *chroma = x.split([1] + [2] * len(chroma), dim=1)
+        return [torch.cat([L, ab], dim=1) for ab in chroma]
 
     def _descend(
         self, optimizer: Optimizer, name: str, loss: Tensor, clip_norm: float | None, observed: bool
