@@ -1,6 +1,7 @@
 """The report's figures, transcribed once more, layer by layer: networks and one whole training step agree."""
 
 import copy
+import functools
 import itertools
 
 import pytest
@@ -50,15 +51,16 @@ class ReferenceGenerator(nn.Module):
 
 
 class ReferenceDiscriminator(nn.Module):
-    """The report's PatchGAN as one list."""
+    """The report's PatchGAN as one list; it judges by the batch's own statistics, as in the report's training."""
 
     def __init__(self) -> None:
         super().__init__()
+        norm = functools.partial(nn.BatchNorm2d, track_running_stats=False)
         self.layers = nn.Sequential(
             nn.Conv2d(3, 64, 4, 2, 1), nn.LeakyReLU(0.2),
-            nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
-            nn.Conv2d(128, 256, 4, 2, 1, bias=False), nn.BatchNorm2d(256), nn.LeakyReLU(0.2),
-            nn.Conv2d(256, 512, 4, 1, 1, bias=False), nn.BatchNorm2d(512), nn.LeakyReLU(0.2),
+            nn.Conv2d(64, 128, 4, 2, 1, bias=False), norm(128), nn.LeakyReLU(0.2),
+            nn.Conv2d(128, 256, 4, 2, 1, bias=False), norm(256), nn.LeakyReLU(0.2),
+            nn.Conv2d(256, 512, 4, 1, 1, bias=False), norm(512), nn.LeakyReLU(0.2),
             nn.Conv2d(512, 1, 4, 1, 1),
         )  # fmt: skip
 

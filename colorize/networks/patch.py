@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from colorize.errors import UserError
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "batch": nn.BatchNorm2d,
+    # By each batch's own statistics, in validation too: running ones would mix generated and real images, whose
+    # statistics differ, and no batch that D judges has the mixture's
+    "batch": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
     "instance": nn.InstanceNorm2d,  # without weights, as pix2pix has it
     "group": lambda channels: nn.GroupNorm(_groups(channels), channels),
     "none": lambda channels: nn.Identity(),
