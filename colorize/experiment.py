@@ -27,7 +27,7 @@ from colorize.checkpoint import read_checkpoint
 from colorize.data import ColorizationDataModule
 from colorize.errors import UserError
 from colorize.files import replacing
-from colorize.losses import MODES
+from colorize.losses import build_loss
 from colorize.predictors.pytorch import choose_device
 from colorize.provenance import commit, versions
 from colorize.training import ColorizationModule
@@ -112,13 +112,13 @@ def build_module(cfg: DictConfig, engine: Engine) -> ColorizationModule:
 def networks_of(cfg: DictConfig) -> dict[str, dict[str, Any]]:
     """Return the arguments of ``generator`` and ``discriminator``, with D's ``norm: auto`` replaced.
 
-    A penalty on each image's own gradient means nothing where D normalises the batch as a whole (Gulrajani et al.
-    2017), so objectives that come with one get a D without norm, and all others the report's.
+    A penalty on each image's own gradient means nothing where D normalizes the batch as a whole (Gulrajani et al.
+    2017), so with any penalty D has no norm, and otherwise the report's.
     """
     found = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("generator", "discriminator")}
     if found["discriminator"].get("norm") == "auto":
-        penalised = cfg.gan_mode in MODES and MODES[cfg.gan_mode].penalties
-        found["discriminator"]["norm"] = "none" if penalised else "batch"
+        objective = build_loss(**OmegaConf.to_container(cfg.loss, resolve=True))
+        found["discriminator"]["norm"] = "none" if objective.penalty_every else "batch"
     return found
 
 
