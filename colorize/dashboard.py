@@ -16,18 +16,18 @@ TARGET = "val/l1"
 # Section to its line plots: title to the logged names that share an axis
 LINES = {
     "Losses": {
-        "G": ("train/loss_G", "val/loss_G"),
-        "G, adversarial": ("train/loss_G_GAN", "val/loss_G_GAN"),
-        "G, L1": ("train/loss_G_L1", "val/loss_G_L1"),
-        "D": ("train/loss_D", "val/loss_D"),
-        "D on real": ("train/loss_D_real", "val/loss_D_real"),
-        "D on generated": ("train/loss_D_fake", "val/loss_D_fake"),
+        "G": ("train/loss_G", "val/loss_G", "val/raw_loss_G"),
+        "G, adversarial": ("train/loss_G_GAN", "val/loss_G_GAN", "val/raw_loss_G_GAN"),
+        "G, L1": ("train/loss_G_L1", "val/loss_G_L1", "val/raw_loss_G_L1"),
+        "D": ("train/loss_D", "val/loss_D", "val/raw_loss_D"),
+        "D on real": ("train/loss_D_real", "val/loss_D_real", "val/raw_loss_D_real"),
+        "D on generated": ("train/loss_D_fake", "val/loss_D_fake", "val/raw_loss_D_fake"),
     },
     "Scores": {
-        "L1 of ab": ("val/l1", "val/ema_l1"),
-        "PSNR": ("val/psnr", "val/ema_psnr"),
-        "SSIM": ("val/ssim", "val/ema_ssim"),
-        "Colorfulness": ("val/colorfulness_abs", "val/ema_colorfulness_abs"),
+        "L1 of ab": ("val/l1", "val/raw_l1"),
+        "PSNR": ("val/psnr", "val/raw_psnr"),
+        "SSIM": ("val/ssim", "val/raw_ssim"),
+        "Colorfulness": ("val/colorfulness_abs", "val/raw_colorfulness_abs"),
         "Distance from the truth's colorfulness": ("val/delta_colorfulness",),
         "CIEDE2000": ("val/delta_e",),
     },

@@ -22,6 +22,7 @@ from colorize.metrics import ImageScores, PerceptualScores, bootstrap, ciede2000
 from colorize.predictors.pytorch import choose_device
 from colorize.provenance import commit
 from colorize.training import ColorizationModule
+from colorize.training.module import RAW, SCORED
 
 GREY, TRUTH = "grey", "ground truth"
 TABLE = ("l1", "psnr", "ssim", "colorfulness_abs", "delta_colorfulness", "delta_e", "out_of_gamut", "fid", "kid")
@@ -59,12 +60,13 @@ def evaluate(cfg: DictConfig) -> dict[str, Row]:
 
 
 def _predictors(path: str, device: torch.device) -> dict[str, Predictor]:
-    """Load a checkpoint; return its generator and, where training kept one, the mean of its weights."""
+    """Load a checkpoint; return its generator and, where that is the mean of the raw one's weights, the raw one too."""
     module = ColorizationModule.load_from_checkpoint(path, device, weights_only=True).eval()
-    found: dict[str, Predictor] = {path: module.predict_and_judge}
-    if module.generator_ema is not None:
-        found[f"{path} (EMA)"] = partial(module.predict_and_judge, generator=module.generator_ema)
-    return found
+    names = {SCORED: path, RAW: f"{path} (raw)"}
+    return {
+        names[prefix]: partial(module.predict_and_judge, generator=generator)
+        for prefix, generator in module.scored_generators().items()
+    }
 
 
 def _common_image_size(paths: list[str]) -> int:

@@ -46,13 +46,13 @@ def test_grey_and_truth_stand_beside_the_model(make_config, checkpoints) -> None
     assert rows["ground truth"]["l1"] == 0 < rows[str(checkpoints[0])]["l1"]
 
 
-def test_the_mean_generator_has_a_row_of_its_own(make_config, photos, tmp_path) -> None:
+def test_the_mean_generator_has_the_checkpoints_row_beside_the_raw_one(make_config, photos, tmp_path) -> None:
     train(small_config(photos, tmp_path / "run", "max_epochs=1", "stabilizer=[ema]"))
     path = tmp_path / "run/checkpoints/best.ckpt"
     rows = evaluate(make_config(f"ckpt_path={path}"))
     metrics = json.loads((tmp_path / "run/summary.json").read_text())["metrics"]
     assert rows[str(path)]["l1"] == pytest.approx(metrics["val/l1"], rel=0.02)
-    assert rows[f"{path} (EMA)"]["l1"] == pytest.approx(metrics["val/ema_l1"], rel=0.02)
+    assert rows[f"{path} (raw)"]["l1"] == pytest.approx(metrics["val/raw_l1"], rel=0.02)
 
 
 def test_scores_are_those_of_the_pictures(make_config, checkpoints, tmp_path) -> None:

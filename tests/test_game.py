@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from colorize.checkpoint import read_checkpoint
-from colorize.experiment import train
+from colorize.checkpoint import load_generator, read_checkpoint
+from colorize.experiment import build_data, engine_of, networks_of, train
 from colorize.training.augment import DIFFAUGMENT, cut_out, translate
 from colorize.training.ema import update_mean
 from colorize.training.game import Game
@@ -85,16 +85,18 @@ def test_augmentations_have_second_derivatives(name) -> None:
 def test_the_mean_of_weights_is_exponential_after_its_warm_up() -> None:
     network = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
     mean, updates = copy.deepcopy(network), torch.zeros(())
-    expected = network[0].weight.item()
+    start = expected = network[0].weight.item()
     for n in range(200):
         with torch.no_grad():
             network[0].weight.fill_(float(n))
-            network[1].running_mean.fill_(float(n))
+            network[1].running_mean.fill_(network[0].weight.item() - start)
+            network[1].num_batches_tracked.fill_(n)
         decay = min(0.9, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * n
         update_mean(mean, network, updates, 0.9)
     assert mean[0].weight.item() == pytest.approx(expected, rel=1e-4)
-    assert mean[1].running_mean.item() == 199
+    assert mean[1].running_mean.item() == pytest.approx(expected - start, rel=1e-4)  # averaged alike
+    assert mean[1].num_batches_tracked.item() == 199
 
 
 def test_linear_schedule_is_that_of_pix2pix() -> None:
@@ -152,16 +154,50 @@ def test_losses_of_a_network_that_has_not_moved_are_left_out(make_config, tmp_pa
     assert all(row["train/loss_D"] for row in second if row["train/loss_G"])
 
 
-def test_the_mean_generator_is_scored_beside_the_raw_one_and_colours(make_config, tmp_path) -> None:
-    from colorize.checkpoint import read_model
-
-    metrics = train(make_config("max_epochs=2", "stabilizer=[ema]"))
-    assert 0 < metrics["val/ema_l1"] != metrics["val/l1"]
+def test_the_mean_generator_is_what_is_scored_and_handed_on(make_config, tmp_path) -> None:
+    """``val/l1`` is the L1 of the generator that `load_generator` gives; ``val/raw_l1`` that of the raw weights."""
+    config = make_config("max_epochs=2", "stabilizer=[ema]", "lr=1e-2")
+    metrics = train(config)
     path = tmp_path / "run/checkpoints/last.ckpt"
     weights = read_checkpoint(path)["state_dict"]
-    assert torch.equal(read_model(path).weights["model.0.weight"], weights["generator_ema.model.0.weight"])
-    assert not torch.equal(weights["generator_ema.model.0.weight"], weights["generator.model.0.weight"])
-    assert read_model(path).about["weights"] == "mean over training (EMA)"
+    mean, model = load_generator(path)
+    assert model.about["weights"] == "mean over training (EMA)"
+    raw = copy.deepcopy(mean)
+    raw.load_state_dict({k.removeprefix("generator."): v for k, v in weights.items() if k.startswith("generator.")})
+    data = build_data(config, engine_of(config))
+    data.setup("validate")
+    batch = data.val_batch(data.store.val_rows, torch.device("cpu"))
+    for name, generator in (("val/", mean), ("val/raw_", raw)):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=engine_of(config).precision != "32"):
+            l1 = (generator(batch.L).float() - batch.ab).abs().mean().item()
+        assert metrics[f"{name}l1"] == pytest.approx(l1, rel=2e-3)
+        assert metrics[f"{name}loss_G_L1"] == pytest.approx(100 * l1, rel=2e-3)
+    assert metrics["val/l1"] != pytest.approx(metrics["val/raw_l1"], rel=1e-2)
+
+
+def test_a_sweep_over_the_mean_generator_is_a_sweep(make_config) -> None:
+    """The raw weights are those of the run without a mean; the metric that a sweep minimizes is not."""
+    raw = train(make_config("max_epochs=2", run="raw"))
+    mean = train(make_config("max_epochs=2", "stabilizer=[ema]", run="mean"))
+    assert mean["val/raw_l1"] == raw["val/l1"] != mean["val/l1"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "norm"),
+    [
+        ([], "batch"),
+        (["gan_mode=hinge", "stabilizer=[ema]"], "batch"),
+        (["gan_mode=wgan-gp"], "none"),
+        (["gan_mode=relativistic"], "none"),
+        (["gan_mode=relativistic", "loss.r1=0", "loss.r2=0"], "batch"),
+        (["stabilizer=[r1]"], "none"),
+        (["stabilizer=[r2]"], "none"),
+        (["stabilizer=[gradient_penalty]"], "none"),
+        (["stabilizer=[r1]", "discriminator.norm=batch"], "batch"),
+    ],
+)
+def test_with_any_penalty_d_has_no_norm_unless_one_is_asked_for(make_config, overrides, norm) -> None:
+    assert networks_of(make_config(*overrides))["discriminator"]["norm"] == norm
 
 
 @pytest.mark.parametrize("gan_mode", ["vanilla", "lsgan", "hinge", "wgan-gp", "relativistic"])

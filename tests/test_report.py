@@ -72,7 +72,7 @@ def test_rows_differ_in_more_than_their_seed_and_the_best_is_first(sweep) -> Non
 def test_higher_is_better_where_it_is(sweep) -> None:
     configurations, _ = arrange(read_runs(sweep), "val/psnr")
     assert configurations[0].label == "gan_mode=hinge lr=4e-4" and configurations[0].mean > configurations[1].mean
-    assert not lower_is_better("val/ema_psnr") and lower_is_better("val/ema_l1") and lower_is_better("val/fid")
+    assert not lower_is_better("val/raw_psnr") and lower_is_better("val/raw_l1") and lower_is_better("val/fid")
 
 
 def test_the_command_of_a_row_is_its_overrides_as_a_shell_takes_them(html, tmp_path) -> None:

@@ -13,7 +13,7 @@ from colorize.checkpoint import load_generator, read_checkpoint
 from colorize.errors import UserError
 from colorize.experiment import train
 from colorize.metrics import ImageScores
-from colorize.training import TrainingDivergedError
+from colorize.training import ColorizationModule, TrainingDivergedError
 from colorize.training.module import LOSSES
 from colorize.training.progress import ProgressBar
 from tests.conftest import small_config
@@ -115,6 +115,16 @@ def test_checkpoint_gives_a_generator(run) -> None:
     assert generator(torch.zeros(1, 1, 64, 64)).shape == (1, 2, 64, 64)
     assert model.image_size == 64 and not generator.training
     assert model.about["epochs"] > 0 and "val/l1" in model.about["metrics"]
+
+
+def test_a_checkpoint_whose_discriminator_has_running_statistics_loads(run, tmp_path) -> None:
+    checkpoint = read_checkpoint(run / "checkpoints/best.ckpt")
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        checkpoint["state_dict"][f"discriminator.model.3.{name}"] = torch.zeros(8)
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    module = ColorizationModule.load_from_checkpoint(tmp_path / "old.ckpt", "cpu", weights_only=True)
+    weights = checkpoint["state_dict"]["discriminator.model.3.weight"]
+    assert torch.equal(module.discriminator.model[3].weight, weights)
 
 
 def test_equal_seeds_give_equal_weights(make_config, tmp_path) -> None:

@@ -22,8 +22,8 @@ from tests.conftest import ROOT
 
 SCORES = [name for name in PER_IMAGE if not name.startswith("target_")] + ["delta_colorfulness"]
 LOGGED = {
-    *(f"{stage}/{name}" for stage in ("train", "val") for name in LOSSES),
-    *(f"val/{prefix}{name}" for prefix in ("", "ema_") for name in SCORES),
+    *(f"{stage}{name}" for stage in ("train/", "val/", "val/raw_") for name in LOSSES),
+    *(f"{stage}{name}" for stage in ("val/", "val/raw_") for name in SCORES),
     *(f"diag/{name}" for name in (*MEASURES, "state")),
     *("train/images_per_s", "train/lr_G", "train/lr_D"),
 }

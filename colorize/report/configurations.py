@@ -61,7 +61,7 @@ def lower_is_better(metric: str) -> bool:
     Raises:
         UserError: if none is known.
     """
-    name = metric.rpartition("/")[2].removeprefix("ema_")
+    name = metric.rpartition("/")[2].removeprefix("raw_")
     if name.startswith(LOWER):
         return True
     if name.startswith(HIGHER):

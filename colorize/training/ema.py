@@ -8,7 +8,9 @@ WARM_UP = 10  # updates; early ones weigh more, so that the mean forgets the wei
 
 @torch.no_grad()
 def update_mean(mean: nn.Module, network: nn.Module, updates: Tensor, decay: float) -> None:
-    """Move ``mean`` towards ``network``: weights by an exponential mean, running statistics by copying them.
+    """Move ``mean`` towards ``network``: weights and running statistics by an exponential mean, counters by copying.
+
+    Averaged weights with the last batches' statistics would be a network that nobody trained.
 
     Args:
         mean: a copy of the network; changed in place.
@@ -17,9 +19,11 @@ def update_mean(mean: nn.Module, network: nn.Module, updates: Tensor, decay: flo
         decay: of the old mean, in (0, 1); at update n no more than (1 + n) / (10 + n).
     """
     share = 1 - ((1 + updates) / (WARM_UP + updates)).clamp(max=decay)
-    old, new = [list(module.parameters()) for module in (mean, network)]
+    pairs = [*zip(mean.parameters(), network.parameters(), strict=True)]
+    buffers = [*zip(mean.buffers(), network.buffers(), strict=True)]
+    pairs += [pair for pair in buffers if pair[0].is_floating_point()]
+    old, new = (list(side) for side in zip(*pairs, strict=True))
     torch._foreach_lerp_(old, new, [share] * len(old))
-    old, new = [list(module.buffers()) for module in (mean, network)]
-    if old:
-        torch._foreach_copy_(old, new)
+    for old_count, new_count in (pair for pair in buffers if not pair[0].is_floating_point()):
+        old_count.copy_(new_count)
     updates += 1

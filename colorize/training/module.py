@@ -26,7 +26,8 @@ from colorize.training.step import GanStep, Outcome
 
 LOSSES = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
 NETWORKS = ("generator", "discriminator")  # in the order of their optimisers
-RAW, EMA = "raw", "ema_"  # what scored: G, and the mean of its weights, whose scores have names of their own
+SCORED, RAW = "val/", "val/raw_"  # names of what the generator that is handed on scores, and the raw one beside it
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class TrainingDivergedError(UserError):
@@ -88,8 +89,7 @@ class ColorizationModule(LightningModule):
         self._clip_norms = tuple(_clip_norm(optim, network) for network in NETWORKS)
         self.lr_scale = {"G": 1.0, "D": 1.0}  # of learning rates; a run that had to go back takes smaller steps
         self.configure_optimizers()  # a bad lr is told now, not after the data set has been fetched
-        kinds = (RAW,) if self.generator_ema is None else (RAW, EMA)
-        self.scores = nn.ModuleDict({kind: ImageScores() for kind in kinds})
+        self.scores = nn.ModuleDict({prefix: ImageScores() for prefix in self.scored_generators()})
         self.batches = 0  # not trainer.global_step: it counts optimiser steps, and a run may do several a batch
         self.ledger = Ledger((*LOSSES, *self.objective.extra_losses))
         self.register_buffer("_noise", torch.zeros(()), persistent=False)  # standard deviation, see `Game`
@@ -221,20 +221,25 @@ class ColorizationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compute the six losses and the image scores on held-out images."""
-        fake_ab, losses = self.predict_and_judge(batch)
-        self.log_dict({f"val/{name}": value for name, value in losses.items()}, batch_size=len(batch.L), sync_dist=True)
-        self.scores[RAW].update(batch.L, fake_ab, batch.ab)
-        if self.generator_ema is not None:
-            self.scores[EMA].update(batch.L, self.generator_ema(batch.L).float(), batch.ab)
+        for prefix, generator in self.scored_generators().items():
+            fake_ab, losses = self.predict_and_judge(batch, generator)
+            values = {f"{prefix}{name}": value for name, value in losses.items()}
+            self.log_dict(values, batch_size=len(batch.L), sync_dist=True)
+            self.scores[prefix].update(batch.L, fake_ab, batch.ab)
 
-    def predict_and_judge(self, batch: Batch, generator: nn.Module | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the generated ab ``(B, 2, H, W)`` in float32 and the losses, without a step.
+    @property
+    def inference_generator(self) -> nn.Module:
+        """The generator that is handed on: the mean of G's weights where training keeps one."""
+        return self.generator if self.generator_ema is None else self.generator_ema
 
-        Args:
-            batch: images.
-            generator: another than the raw one, such as the mean.
-        """
-        fake_ab = (generator or self.generator)(batch.L).float()
+    def scored_generators(self) -> dict[str, nn.Module]:
+        """Return what validation scores, by what its logged names begin with; `inference_generator` comes first."""
+        raw = {} if self.generator_ema is None else {RAW: self.generator}
+        return {SCORED: self.inference_generator} | raw
+
+    def predict_and_judge(self, batch: Batch, generator: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return a generator's ab ``(B, 2, H, W)`` in float32 and the losses, without a step."""
+        fake_ab = generator(batch.L).float()
         features: tuple[list[Tensor], list[Tensor]] = ([], [])
         judged = zip((fake_ab, batch.ab), features, strict=True)
         fake, real = (self.discriminator(torch.cat([batch.L, ab], dim=1), found) for ab, found in judged)
@@ -245,14 +250,13 @@ class ColorizationModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the mean image scores."""
         for prefix, scores in self.scores.items():
-            prefix = prefix.removeprefix(RAW)
-            values = {f"val/{prefix}{name}": value.float() for name, value in scores.compute().items()}
+            values = {f"{prefix}{name}": value.float() for name, value in scores.compute().items()}
             self.log_dict(values, sync_dist=True)  # equal on all devices already; Lightning cannot know
             scores.reset()
 
     def forward(self, L: Tensor) -> Tensor:
         """Colorize: ``(B, 1, H, W)`` to ab ``(B, 2, H, W)``, both in [-1, 1]."""
-        return self.generator(L)
+        return self.inference_generator(L)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counters and what validation last measured; refuse to save weights that are no numbers."""
@@ -271,7 +275,10 @@ class ColorizationModule(LightningModule):
         checkpoint["ema_updates"] = self._ema_updates.item()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the counters."""
+        """Restore the counters; leave out the running statistics that D's batch norm once had."""
+        weights = checkpoint["state_dict"]
+        for key in [key for key in weights if key.startswith("discriminator.") and key.endswith(STATISTICS)]:
+            del weights[key]
         self.batches = checkpoint["batches"]
         self.ledger.load(checkpoint["losses"])
         self.lr_scale |= checkpoint.get("lr_scale", {})

@@ -38,10 +38,10 @@ class SampleGrid(Callback):
         batch = data.val_batch(data.store.val_rows[: self.num_images], pl_module.device)
         if not len(batch.L):
             return
-        pl_module.generator.eval()
+        generator = pl_module.inference_generator.eval()
         with trainer.precision_plugin.forward_context():
-            fake_ab = pl_module.generator(batch.L)
-        pl_module.generator.train()
+            fake_ab = generator(batch.L)
+        generator.train()
         self._hand_out(trainer)
         columns = colorization_columns(batch.L, fake_ab, batch.ab)
         path = self.dirpath / f"epoch-{trainer.current_epoch:03d}.png"
