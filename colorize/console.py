@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 
 USER_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
@@ -68,7 +68,7 @@ def _config_error(error: BaseException) -> str:
     text = " ".join(str(error).split("Config search path")[0].split())
     launcher = re.search(r"Could not (?:find|load) '?hydra/launcher/(\w+)", text)
     if launcher and launcher[1] in LAUNCHERS:
-        return f"hydra/launcher={launcher[1]} is not installed: pip install 'colorize[{LAUNCHERS[launcher[1]]}]'"
+        return missing_extra(f"hydra/launcher={launcher[1]} is not installed", LAUNCHERS[launcher[1]])
     conf = Path(sys.argv[0]).parent / "conf"
     listed = re.search(r"Could not load '(.+)/([^/']+)'", text)  # in a list, as of stabilisers, Hydra names no choices
     if listed and (conf / listed[1]).is_dir():

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 from colorize.files import replacing
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def lay_out(target: str) -> "Workspace":
         import wandb_workspaces.reports.v2 as wr
         import wandb_workspaces.workspaces as ws
     except ModuleNotFoundError:
-        raise UserError("the dashboard needs wandb-workspaces: pip install 'colorize[dashboard]'") from None
+        raise UserError(missing_extra("the dashboard needs wandb-workspaces", "dashboard")) from None
 
     sections = {
         name: [

@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image
 
 from colorize.data.scenes import draw_scene
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 from colorize.images import ImageError
 from colorize.inference import MAX_STRENGTH, Colorizer, Options
 from colorize.photos import Photo, name_for, photo_of, read_photo, write_photo
@@ -87,7 +87,7 @@ class Page:
         try:
             import gradio
         except ImportError:
-            raise UserError("the web page needs Gradio: pip install 'colorize[demo]'") from None
+            raise UserError(missing_extra("the web page needs Gradio", "demo")) from None
         named = _named(checkpoints)
         self.names = list(named)
         self.colorizer = cache(lambda name: Colorizer.from_checkpoint(named[name], device))

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import nn
 
 from colorize.checkpoint import CARD, CONFIG, ONNX, SUMS, WEIGHTS, Model, load_generator, read_model, sha256
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 from colorize.files import replacing_folder
 from colorize.networks import build_generator
 
@@ -57,7 +57,7 @@ def _write_onnx(generator: nn.Module, model: Model, path: Path) -> None:
         import onnxruntime  # noqa: F401  the comparison needs it: told before the export, not after
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError as error:
-        raise UserError(f"--onnx needs {error.name}: pip install 'colorize[onnx]'") from None
+        raise UserError(missing_extra(f"--onnx needs {error.name}", "onnx")) from None
     factor, dim = generator.factor, torch.export.Dim
     shape = {0: dim("batch"), 2: factor * dim("rows"), 3: factor * dim("columns")}
     example = torch.zeros(2, 1, 2 * model.image_size, 3 * model.image_size)

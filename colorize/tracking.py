@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from omegaconf import OmegaConf
 
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 from colorize.training.csv_log import CsvLogger
 
 MODES = ("auto", "online", "offline", "disabled")
@@ -91,7 +91,7 @@ def build_loggers(
         try:
             loggers.append(TensorBoardLogger(run_dir, name="tensorboard", version=""))
         except ModuleNotFoundError:
-            raise UserError("logger.tensorboard=true needs: pip install 'colorize[tensorboard]'") from None
+            raise UserError(missing_extra("logger.tensorboard=true needs tensorboard", "tensorboard")) from None
     return loggers
 
 

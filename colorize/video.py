@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 from colorize.files import replacing
 from colorize.inference import Colorizer, Options
 from colorize.painting import ArrayPicture, Chroma, blank, paint
@@ -295,5 +295,5 @@ def _av() -> Any:
     try:
         import av
     except ImportError:
-        raise UserError("colouring videos needs PyAV: pip install 'colorize[video]'") from None
+        raise UserError(missing_extra("coloring videos needs PyAV", "video")) from None
     return av

@@ -7,7 +7,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 
 
 class OptunaSweeper(Sweeper):
@@ -38,6 +38,6 @@ class OptunaSweeper(Sweeper):
         try:
             from colorize.sweeps.search import Settings, search
         except ModuleNotFoundError as error:
-            raise UserError(f"a search needs {error.name}: pip install 'colorize[sweep]'") from None
+            raise UserError(missing_extra(f"a search needs {error.name}", "sweep")) from None
         given = [f"{key}={value}" for key, value in self.params.items()] + arguments
         search(given, Settings(**self.settings), self.config, self.hydra_context.config_loader, self.launcher)

@@ -3,7 +3,7 @@
 import pytest
 
 from colorize import machine
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 from colorize.files import replacing, replacing_folder
 from colorize.registry import Registry
 
@@ -72,3 +72,10 @@ def test_cores_stay_within_a_containers_quota(monkeypatch, tmp_path, quota, core
     monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     assert machine.cores() == cores
+
+
+def test_a_missing_extra_is_one_line_with_what_installs_it_from_a_clone() -> None:
+    assert missing_extra("the web page needs Gradio", "demo") == (
+        "the web page needs Gradio: pip install -e '.[demo]' in the project's folder; "
+        "make setup installs all extras into .venv"
+    )

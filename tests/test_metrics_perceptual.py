@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 from colorize.metrics import PerceptualScores
 from colorize.metrics.perceptual import _fid
 
@@ -82,7 +82,7 @@ def test_the_default_folder_is_that_of_torch_hub(tmp_path, monkeypatch):
 def test_without_torch_fidelity_the_extra_is_named(tmp_path, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch_fidelity" else find_spec(name))
-    assert any("pip install 'colorize[fid]'" in line for line in PerceptualScores(tmp_path).missing)
+    assert missing_extra("fid, kid: torch-fidelity is not installed", "fid") in PerceptualScores(tmp_path).missing
 
 
 def test_an_empty_folder_scores_nothing(tmp_path):

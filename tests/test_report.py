@@ -16,7 +16,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from colorize.cli import app
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 from colorize.experiment import train
 from colorize.grids import VERSIONS, columns_of, picture_grid
 from colorize.report import write_report
@@ -276,7 +276,7 @@ def test_the_page_goes_where_it_is_asked_to(tmp_path) -> None:
 def test_without_its_libraries_a_line_says_what_to_install(tmp_path, missing) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from colorize.cli import app; app(['report', '.'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr == "the report needs plotly and jinja2: pip install 'colorize[report]'\n"
+    assert done.stderr == missing_extra("the report needs plotly and jinja2", "report") + "\n"
     assert done.returncode == 2
 
 

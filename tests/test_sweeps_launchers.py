@@ -11,6 +11,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
 from colorize.console import in_one_line
+from colorize.errors import missing_extra
 from colorize.sweeps.requeue import WARNING, saving_first
 from colorize.sweeps.table import read_jobs
 from tests.conftest import ROOT, SMALL
@@ -36,7 +37,7 @@ def test_slurm_has_one_gpu_for_a_run_and_turns_enough() -> None:
 
 def test_a_launcher_that_is_not_installed_names_its_extra() -> None:
     error = MissingConfigException("In 'hydra/config': Could not find 'hydra/launcher/submitit_slurm'\n\nAvailable ...")
-    assert in_one_line(error) == "hydra/launcher=submitit_slurm is not installed: pip install 'colorize[sweep]'"
+    assert in_one_line(error) == missing_extra("hydra/launcher=submitit_slurm is not installed", "sweep")
 
 
 def train(tmp_path: Path, photos: Path, *words: str) -> subprocess.CompletedProcess:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from colorize import dashboard
 from colorize.cli import app
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 from colorize.metrics.scores import PER_IMAGE
 from colorize.states import STATES
 from colorize.tracking import columns
@@ -126,5 +126,5 @@ def test_a_target_that_is_no_project_is_named(target) -> None:
 def test_without_the_library_a_line_says_what_to_install() -> None:
     code = "import sys; sys.modules['wandb_workspaces'] = None; from colorize.cli import app; app(['dashboard', 'a/b'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent)
-    assert done.stderr == "the dashboard needs wandb-workspaces: pip install 'colorize[dashboard]'\n"
+    assert done.stderr == missing_extra("the dashboard needs wandb-workspaces", "dashboard") + "\n"
     assert done.returncode == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 from colorize.metrics.image import PEAK, check_rgb
 
 # Metrics by the network that they need: the file of its weights, and where that is published.
@@ -55,7 +55,7 @@ class PerceptualScores:
         for name, path in self._paths.items():
             lines = []
             if name == INCEPTION and importlib.util.find_spec("torch_fidelity") is None:
-                lines.append(f"{name}: torch-fidelity is not installed; pip install 'colorize[fid]'")
+                lines.append(missing_extra(f"{name}: torch-fidelity is not installed", "fid"))
             if not path.is_file():
                 lines.append(f"{name}: no {path.name}; get it from {SOURCES[name][1]} and put it into {self._folder}")
             if lines:

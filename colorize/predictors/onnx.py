@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 from colorize.machine import cores
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
@@ -57,7 +57,7 @@ def open_session(path: Path, device: str = "auto") -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise UserError(f"{path} needs onnxruntime: pip install 'colorize[onnx]'") from None
+        raise UserError(missing_extra(f"{path} needs onnxruntime", "onnx")) from None
     here = {name: provider for name, provider in PROVIDERS.items() if provider in onnxruntime.get_available_providers()}
     if device != "auto" and device not in here:
         raise UserError(f"device={device} is not here for ONNX; use one of auto, {', '.join(here)}")

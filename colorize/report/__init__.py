@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from colorize.errors import UserError
+from colorize.errors import UserError, missing_extra
 
 
 def write_report(folder: Path, out: Path | None = None, metric: str = "val/l1") -> Path:
@@ -21,7 +21,7 @@ def write_report(folder: Path, out: Path | None = None, metric: str = "val/l1") 
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("plotly", "jinja2"):
             raise
-        raise UserError("the report needs plotly and jinja2: pip install 'colorize[report]'") from None
+        raise UserError(missing_extra("the report needs plotly and jinja2", "report")) from None
     from colorize.files import replacing
     from colorize.report.runs import read_runs
 
