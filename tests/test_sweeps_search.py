@@ -7,14 +7,18 @@ import sys
 
 import optuna
 import pytest
+import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import NopPruner
+from optuna.trial import TrialState
 
 from colorize.errors import UserError
-from colorize.sweeps.search import Settings
-from colorize.sweeps.study import Pruning, distribution, open_trial
+from colorize.sweeps.search import Settings, _Search, _state
+from colorize.sweeps.study import Pruning, distribution, open_study, open_trial
 from colorize.sweeps.table import read_jobs
+from colorize.training import TrainingDivergedError
 from tests.conftest import ROOT, SMALL
 from tests.sweeping import environment, ran, sweep
 
@@ -25,6 +29,7 @@ SEARCH = [
     "hydra.sweeper.n_trials=12",
 ]
 SPACE = ["+x=interval(0, 5)", "hydra.sweeper.startup_trials=4"]
+DIVERGE = "from colorize.errors import UserError; raise UserError('loss_D is nan')"
 
 
 @pytest.fixture
@@ -91,7 +96,7 @@ def test_the_best_is_found_and_written(tmp_path, search) -> None:
     jobs = read_jobs(tmp_path / "sweep")
     assert len(jobs) == 12
     assert best.value == min(job["value"] for job in jobs) == jobs[best.job]["value"] == (best.params["+x"] - 2) ** 2
-    assert best.trials == {"complete": 12}
+    assert best.trials == {"completed": 12}
     assert f"best: job {best.job}, val/l1" in result.stdout
 
 
@@ -107,13 +112,99 @@ def test_a_killed_search_goes_on_as_if_nothing_had_happened(tmp_path, search) ->
     assert len(ran(tmp_path)) == 15
 
 
-def test_a_failed_run_is_run_again_in_its_directory(tmp_path, search) -> None:
-    assert search(do="assert cfg.x < 4").returncode == 1
-    failed = [job["job"] for job in read_jobs(tmp_path / "sweep") if job["status"] == "failed"]
-    assert failed
-    again = search()
-    assert again.returncode == 0 and "12 of 12 jobs completed" in again.stdout
-    assert len(ran(tmp_path)) == 12 + len(failed)
+def states(folder) -> list[TrialState]:
+    return [trial.state for trial in open_study(folder / "study.journal", NopPruner()).trials]
+
+
+def test_a_search_whose_every_run_diverges_ends_and_runs_none_again(tmp_path, search) -> None:
+    for _ in range(2):
+        result = search(*SPACE, "hydra.sweeper.n_trials=20", do=DIVERGE)
+        assert result.returncode == 1 and "no run of the search ended with a val/l1: 20 failed" in result.stdout
+        assert len(ran(tmp_path)) == 20
+    assert TrialState.RUNNING not in states(tmp_path / "sweep")
+    assert not (tmp_path / "sweep/optimization_results.yaml").exists()
+
+
+def test_a_run_that_fails_is_a_result_of_the_search(tmp_path, search) -> None:
+    result = search(do="if cfg.x > 3: " + DIVERGE)
+    assert result.returncode == 0, result.stderr
+    failed = sum(float(x) > 3 for x in ran(tmp_path))
+    assert 0 < failed < 12
+    best = OmegaConf.load(tmp_path / "sweep/optimization_results.yaml")
+    assert best.trials == {"completed": 12 - failed, "failed": failed}
+
+
+def test_a_killed_search_goes_on_with_the_interrupted_run_and_not_with_failed_ones(tmp_path, search) -> None:
+    diverge = "if cfg.x > 3: " + DIVERGE
+    search(do=diverge, name="whole")
+    kill = (
+        "\nfrom hydra.core.hydra_config import HydraConfig\nif HydraConfig.get().job.num == 7: os.kill(os.getpid(), 9)"
+    )
+    (tmp_path / "ran").unlink()
+    assert search(do=diverge + kill).returncode == -signal.SIGKILL
+    assert "failed" in {job["status"] for job in read_jobs(tmp_path / "sweep")}
+    assert search(do=diverge).returncode == 0
+    assert len(ran(tmp_path)) == 13  # the killed one twice
+    assert drawn(tmp_path / "sweep") == drawn(tmp_path / "whole")
+
+
+def test_a_run_that_failed_before_the_search_could_note_it_is_not_run_again(tmp_path, search) -> None:
+    search(*SPACE, "hydra.sweeper.n_trials=2")
+    study = open_study(tmp_path / "sweep/study.journal", NopPruner())
+    x = study.ask({"+x": FloatDistribution(0, 5)}).params["+x"]
+    record = json.loads((tmp_path / "sweep/1/job.json").read_text())
+    overrides = [*record["overrides"][:-1], f"+x={x}"]
+    assert record["overrides"][-1].startswith("+x=")
+    (tmp_path / "sweep/2").mkdir()
+    failed = {"job": 2, "overrides": overrides, "status": "failed", "error": "no space", "exception": "OSError"}
+    (tmp_path / "sweep/2/job.json").write_text(json.dumps(failed))
+    assert search(*SPACE, "hydra.sweeper.n_trials=3").returncode == 0
+    assert len(ran(tmp_path)) == 2
+    assert states(tmp_path / "sweep") == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL]
+
+
+class DivergesAbove:
+    """A launcher whose runs diverge where x is above a limit, and are the better the nearer x is to 2."""
+
+    def __init__(self, folder, limit: float) -> None:
+        self.folder, self.limit, self.drawn = folder, limit, []
+
+    def launch(self, batch, initial_job_idx):
+        ((word,),) = batch
+        x = float(word.removeprefix("x="))
+        self.drawn.append(x)
+        failed = {"status": "failed", "exception": TrainingDivergedError.__name__}
+        record = failed if x > self.limit else {"status": "completed", "value": (x - 2) ** 2}
+        (self.folder / "job.json").write_text(json.dumps(record))
+        return [OmegaConf.create({"hydra_cfg": {"hydra": {"runtime": {"output_dir": str(self.folder)}}}})]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_fewer_runs_diverge_than_by_chance_although_the_best_values_lie_beside_those_that_do(tmp_path, seed) -> None:
+    launcher = DivergesAbove(tmp_path, limit=2.2)
+    settings = Settings(30, n_jobs=1, seed=seed, startup_trials=4, pruner="none", min_epochs=1, storage="unused")
+    _Search(optuna.create_study(), settings, {"x": FloatDistribution(0, 5)}, [], launcher).run()
+    assert len(launcher.drawn) == 30
+    assert sum(x > 2.2 for x in launcher.drawn[10:]) < 20 * 2.8 / 5
+
+
+@pytest.mark.parametrize(
+    ("record", "state"),
+    [
+        ({"status": "completed", "value": 0.5}, TrialState.COMPLETE),
+        ({"status": "completed", "value": float("nan")}, TrialState.PRUNED),
+        ({"status": "completed", "value": float("inf")}, TrialState.PRUNED),
+        ({"status": "completed", "value": None}, TrialState.FAIL),  # no such metric: nothing about the values
+        ({"status": "pruned", "value": 0.5}, TrialState.PRUNED),
+        ({"status": "failed", "exception": TrainingDivergedError.__name__}, TrialState.PRUNED),
+        ({"status": "failed", "exception": torch.OutOfMemoryError.__name__}, TrialState.PRUNED),
+        ({"status": "failed", "exception": UserError.__name__}, TrialState.PRUNED),
+        ({"status": "failed", "exception": "OSError"}, TrialState.FAIL),  # a full disk says nothing about the values
+        ({"status": "failed"}, TrialState.FAIL),
+    ],
+)
+def test_only_what_follows_from_the_values_is_learned_from(record, state) -> None:
+    assert _state(record) == state
 
 
 @pytest.mark.parametrize(
@@ -175,7 +266,7 @@ def test_a_run_that_does_not_promise_enough_is_pruned(tmp_path, photos) -> None:
     assert pruned and {job["choices"]["lr"] for job in pruned} == {"1e-09"}
     trial = open_trial(tmp_path / "sweep/study.journal", pruned[0]["job"])
     frozen = trial.study.trials[trial.number]
-    assert frozen.state == optuna.trial.TrialState.PRUNED
+    assert frozen.state == TrialState.PRUNED
     assert 2 <= max(frozen.intermediate_values) < 4
     assert frozen.intermediate_values[max(frozen.intermediate_values)] == pruned[0]["value"]
     assert json.loads((pruned[0]["folder"] / "job.json").read_text())["seconds"] > 0

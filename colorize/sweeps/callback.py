@@ -16,7 +16,7 @@ from rich.table import Table
 
 from colorize.console import leave
 from colorize.errors import UserError
-from colorize.sweeps.jobs import refuse_other
+from colorize.sweeps.jobs import is_search, refuse_other
 from colorize.sweeps.table import FINISHED, over_seeds, write_seeds, write_table
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ class SweepTable(Callback):
         done = [job["status"] for job in jobs]
         pruned = f", {done.count('pruned')} pruned" if "pruned" in done else ""
         log.info("%d of %d jobs completed%s; %s", done.count("completed"), len(jobs), pruned, folder / "sweep.csv")
+        if is_search(config.hydra.sweeper) and "completed" in done:
+            bad = [job for job in bad if job["status"] != "failed"]  # to a search, they are results
         if bad:
             raise SystemExit(1)
 

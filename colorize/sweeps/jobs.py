@@ -73,7 +73,7 @@ def _run_in_sweep(task: Callable[[DictConfig], float | None], cfg: DictConfig, h
                 refuse_other(folder, overrides)
             except UserError as error:
                 leave(error)
-            if before["status"] in FINISHED:
+            if before["status"] in (FINISHED | {"failed"} if is_search(hydra.sweeper) else FINISHED):
                 log.info("job %s is %s; skipped", hydra.job.num, before["status"])
                 return before.get("value")
             if cfg.get("ckpt_path") is None and (folder / "checkpoints" / "last.ckpt").exists():
@@ -98,7 +98,7 @@ def _run_and_record(
     except Exception as error:
         line = in_one_line(error)
         log.error(line or traceback.format_exc())
-        outcome = {"status": "failed", "error": line or repr(error)}
+        outcome = {"status": "failed", "error": line or repr(error), "exception": type(error).__name__}
     finally:
         _write_record(folder, record | outcome | {"seconds": round(time.perf_counter() - started, 2)})
     return value
@@ -117,6 +117,11 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_search(sweeper: DictConfig) -> bool:
+    """Return whether a sweeper of Hydra's config is the Bayesian search, which learns from runs that fail."""
+    return sweeper.get("storage") is not None
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from colorize.errors import UserError
-from colorize.sweeps.jobs import PrunedError
+from colorize.sweeps.jobs import PrunedError, is_search
 from colorize.sweeps.study import open_trial
 
 
@@ -29,10 +29,9 @@ class Pruning(Callback):
             UserError: outside of a search.
         """
         hydra = HydraConfig.get()
-        storage = hydra.sweeper.get("storage")
-        if hydra.mode != RunMode.MULTIRUN or storage is None:
+        if hydra.mode != RunMode.MULTIRUN or not is_search(hydra.sweeper):
             raise UserError("callbacks.pruning belongs to a search: python train.py -m sweep=optuna")
-        self.trial = open_trial(Path(storage), hydra.job.num)
+        self.trial = open_trial(Path(hydra.sweeper.storage), hydra.job.num)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report, and ask whether to go on.

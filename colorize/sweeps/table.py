@@ -12,7 +12,7 @@ from filelock import FileLock
 from colorize.files import replacing
 
 LOCK = "job.lock"  # in a job's directory, held while the job runs
-FINISHED = {"completed", "pruned"}  # not run again
+FINISHED = {"completed", "pruned"}  # not run again; in a search, a failed job is not either
 FIRST = ["job", "status", "seconds", "overrides", "error"]  # columns; then what varies, then the metrics
 
 
