@@ -22,7 +22,9 @@ from colorize.grids import VERSIONS, columns_of, picture_grid
 from colorize.report import write_report
 from colorize.report.configurations import arrange, lower_is_better
 from colorize.report.curves import read_changes, read_curves, thin
+from colorize.report.effects import Decomposition, Share
 from colorize.report.runs import read_runs
+from colorize.report.words import _mattered
 from tests.fake_runs import D_WINS, write_run, write_sweep
 
 
@@ -60,6 +62,58 @@ def test_the_factor_that_mattered_most_is_named_with_its_share(html) -> None:
         in text
     )
     assert f"gan_mode × lr {(cells - mode - lr) / total:.1%}" in text
+
+
+NO_DIFFERENCE = "No setting made a difference to val/l1 that these runs can tell from chance"
+
+
+def write_values(folder: Path, values: dict[str, float]) -> Path:
+    """Write a sweep whose jobs have these overrides and values of ``val/l1``."""
+    for job, (overrides, value) in enumerate(values.items()):
+        write_run(folder / str(job), overrides.split(), value, job=job)
+    return folder
+
+
+def test_where_only_seeds_differ_no_setting_made_a_difference(tmp_path) -> None:
+    values = {f"gan_mode={mode} seed={s}": 0.08 + s / 100 for mode in ("vanilla", "lsgan", "hinge") for s in range(3)}
+    text = page_of(write_values(tmp_path, values))
+    assert NO_DIFFERENCE + " (smallest p 1)." in text and "mattered most" not in text
+
+
+def test_a_difference_that_may_be_chance_is_not_what_mattered(tmp_path) -> None:
+    vanilla, hinge = [0.080, 0.083, 0.079, 0.085], [0.081, 0.085, 0.078, 0.088]
+    values = {
+        f"gan_mode={m} seed={s}": v for m, own in (("vanilla", vanilla), ("hinge", hinge)) for s, v in enumerate(own)
+    }
+    p = stats.ttest_rel(vanilla, hinge).pvalue
+    assert p > 0.1
+    text = page_of(write_values(tmp_path, values))
+    assert f"{NO_DIFFERENCE} (smallest p {p:.2g})." in text and "mattered most" not in text
+
+
+def test_equal_values_are_said_to_be_equal(tmp_path) -> None:
+    text = page_of(write_values(tmp_path, {f"gan_mode={mode}": 0.08 for mode in ("vanilla", "lsgan", "hinge")}))
+    assert "No setting made a difference: val/l1 is the same in all runs." in text
+
+
+def test_single_runs_do_not_tell_what_is_chance(tmp_path) -> None:
+    text = page_of(write_values(tmp_path, {"gan_mode=vanilla": 0.08, "gan_mode=lsgan": 0.07, "gan_mode=hinge": 0.09}))
+    assert "A single run does not tell how much is chance: another row may be as good." in text
+    assert (
+        "gan_mode has the largest share of the variance of val/l1, 100%; without runs to spare, that may be chance."
+        in text
+    )
+    assert "mattered most" not in text
+
+
+def test_what_mattered_most_is_the_largest_share_that_passes_at_five_percent_for_all_terms_together() -> None:
+    a, b, both = Share(("a",), 0.4, 8, 0.02), Share(("b",), 0.2, 1, 0.01), Share(("a", "b"), 0.1, 8, 0.9)
+    told = _mattered(Decomposition((a, b, both), 0.3, True), "val/l1")
+    assert told == "What mattered most is b: 20% of the variance of val/l1; no factor explains 30%."  # 0.02 x 3 > 0.05
+    told = _mattered(Decomposition((a, both), 0.5, True), "val/l1")
+    assert told == "What mattered most is a: 40% of the variance of val/l1; no factor explains 50%."
+    told = _mattered(Decomposition((a, both, both), 0.4, True), "val/l1")
+    assert told == NO_DIFFERENCE + " (smallest p 0.02 of 3 terms)."
 
 
 def test_rows_differ_in_more_than_their_seed_and_the_best_is_first(sweep) -> None:

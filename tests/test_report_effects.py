@@ -85,11 +85,38 @@ def test_an_interaction_by_hand() -> None:
 def test_one_factor_is_the_f_test_of_scipy() -> None:
     rng = np.random.default_rng(1)
     groups = [rng.normal(mean, size=size) for mean, size in ((0, 4), (1, 6), (3, 5))]
-    factors, rows, values = table(*[(f"g{g}", 0, s, v) for g, group in enumerate(groups) for s, v in enumerate(group)])
+    lines = [(f"g{g}", 0, f"{g}-{s}", v) for g, group in enumerate(groups) for s, v in enumerate(group)]
+    factors, rows, values = table(*lines)  # no seed is shared
     (share,) = decompose(factors, rows, values).shares
     f, p = stats.f_oneway(*groups)
     assert share.p == pytest.approx(p)
     assert share.share == pytest.approx(f * 2 / (f * 2 + 12))  # eta squared from F and its degrees of freedom
+
+
+def test_two_levels_with_the_same_seeds_are_the_paired_t_test() -> None:
+    rng = np.random.default_rng(3)
+    seeds = rng.normal(scale=10, size=5)  # a hundred times the noise: unpaired, nothing could be told
+    x, y = seeds + rng.normal(scale=0.1, size=5), seeds + 0.6 + rng.normal(scale=0.1, size=5)
+    factors, rows, values = table(*[(a, 0, s, v) for a, own in (("x", x), ("y", y)) for s, v in enumerate(own)])
+    found = decompose(factors, rows, values)
+    assert found.shares[0].p == pytest.approx(stats.ttest_rel(x, y).pvalue) and found.shares[0].p < 0.05
+    assert stats.ttest_ind(x, y).pvalue > 0.9
+    squares = 10 * ((x.mean() - y.mean()) / 2) ** 2 / ((np.array(values) - np.mean(values)) ** 2).sum()
+    assert (found.shares[0].share, found.residual) == pytest.approx((squares, 1 - squares))
+
+
+def test_three_levels_with_the_same_seeds_are_a_randomized_block_design_by_hand() -> None:
+    cells = np.random.default_rng(4).normal(size=(3, 4))  # levels, seeds
+    factors, rows, values = table(*[(f"g{g}", 0, s, cells[g, s]) for g in range(3) for s in range(4)])
+    levels, seeds = cells.mean(1, keepdims=True), cells.mean(0, keepdims=True)
+    error = ((cells - levels - seeds + cells.mean()) ** 2).sum()
+    f = 4 * ((levels - cells.mean()) ** 2).sum() / 2 / (error / 6)
+    assert decompose(factors, rows, values).shares[0].p == pytest.approx(stats.f.sf(f, 2, 6))
+
+
+def test_without_noise_an_effect_is_certain_and_none_is_none() -> None:
+    p = {share.term: share.p for share in decompose(*table(*BALANCED)).shares}
+    assert p == {("a",): 0, ("b",): 0, ("a", "b"): 1}
 
 
 def test_unbalanced_by_hand() -> None:

@@ -15,6 +15,7 @@ MANY = 6  # a numeric factor with more values than this was drawn, not listed: i
 
 Value = str | float
 Row = Mapping[str, Value]  # one run: the value of each factor, and of the seed
+_Codes = dict[tuple[str, ...], np.ndarray]  # of each term, ``(runs, columns)``
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,9 @@ def decompose(factors: Sequence[Factor], rows: Sequence[Row], values: Sequence[f
     A term's sum of squares is what it explains beyond all terms that do not contain it, so that the order of the
     factors does not matter and an unbalanced design is judged fairly; its shares then need not sum to one. Levels are
     coded one-hot, a continuous factor by its rank. Interactions of pairs of levelled factors take part where runs are
-    left over beside them. A term that the design cannot tell from others has no share and is left out.
+    left over beside them. A term that the design cannot tell from others has no share and is left out. The F tests
+    leave aside what seeds explain by themselves where the same seeds ran with all levels: for one factor of two levels
+    that is the paired t-test.
 
     Args:
         factors: from `find_factors`.
@@ -170,17 +173,21 @@ def decompose(factors: Sequence[Factor], rows: Sequence[Row], values: Sequence[f
     }
     interactions = bool(crossed) and _fit(codes | crossed, y)[1] < len(y)
     terms = codes | crossed if interactions else codes
-    residual, rank = _fit(terms, y)
+    residual = _fit(terms, y)[0]
+    seeds = _seeds(rows, terms, y)
+    error, rank = _fit(terms | seeds, y)
     left = len(y) - rank
     shares = []
     for term in terms:
-        beside = {other: code for other, code in terms.items() if not set(term) <= set(other)}
+        beside = {other: code for other, code in (terms | seeds).items() if not set(term) <= set(other)}
         without, rank_without = _fit(beside, y)
         explained, rank_with = _fit(beside | {term: terms[term]}, y)
         freedom, squares = rank_with - rank_without, max(without - explained, 0.0)
         if freedom:
-            noise = residual / left if left else 0.0
-            p = float(stats.f.sf(squares / freedom / noise, freedom, left)) if noise > 1e-12 * total else nan
+            if error > 1e-12 * total:
+                p = float(stats.f.sf(squares / freedom / (error / left), freedom, left))
+            else:  # no noise at all
+                p = float(squares <= 1e-12 * total) if left else nan
             shares.append(Share(term, squares / total, freedom, p))
     shares.sort(key=lambda share: -share.share)
     return Decomposition(tuple(shares), residual / total, interactions)
@@ -191,10 +198,23 @@ def _code(factor: Factor, rows: Sequence[Row]) -> np.ndarray:
     found = [row[factor.key] for row in rows]
     if factor.continuous:
         return stats.rankdata(found)[:, None] / len(rows)
-    return np.array([[float(value == level) for level in factor.levels[1:]] for value in found])
+    return _one_hot(found, factor.levels)
 
 
-def _fit(terms: Mapping[tuple[str, ...], np.ndarray], y: np.ndarray) -> tuple[float, int]:
+def _one_hot(found: Sequence[Value], levels: Sequence[Value]) -> np.ndarray:
+    return np.array([[float(value == level) for level in levels[1:]] for value in found])
+
+
+def _seeds(rows: Sequence[Row], terms: _Codes, y: np.ndarray) -> _Codes:
+    """Return the seeds as a term; nothing where that would take freedom from other terms, or leave no run over."""
+    found = [row.get("seed", "") for row in rows]
+    levels = list(dict.fromkeys(found))
+    term = {("seed",): _one_hot(found, levels)}
+    rank = _fit(terms | term, y)[1]
+    return term if rank == _fit(terms, y)[1] + len(levels) - 1 and rank < len(y) else {}
+
+
+def _fit(terms: _Codes, y: np.ndarray) -> tuple[float, int]:
     """Return the residual sum of squares of a fit with a constant, and the rank of its columns."""
     design = np.hstack([np.ones((len(y), 1)), *terms.values()])
     solution, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)

@@ -10,6 +10,8 @@ from colorize.report.effects import Decomposition, Share
 from colorize.report.runs import Run
 from colorize.states import STATES
 
+LEVEL = 0.05  # probability with which a sweep without any effect is said to have one
+
 
 def sentences(
     runs: Sequence[Run],
@@ -25,6 +27,8 @@ def sentences(
         told += _best(ranked, metric)
     if decomposition.shares:
         told.append(_mattered(decomposition, metric))
+    elif len(design.factors) and len(ranked) > 1 and len(set(design.values)) == 1:
+        told.append(f"No setting made a difference: {metric} is the same in all runs.")
     elif len(design.factors) and len(ranked) > 1:
         told.append(f"The runs do not suffice to divide the variance of {metric} among factors.")
     told.append(_states(runs))
@@ -113,7 +117,7 @@ def _best(ranked: Sequence[Configuration], metric: str) -> list[str]:
     value = with_interval((best.mean, best.low, best.high))
     told = [f"Best by {metric}, the {end}: {best.label} with {value}{over}."]
     if isnan(best.low):
-        return [*told, "Without more seeds nothing is known about chance: differences may be luck."]
+        return [*told, "A single run does not tell how much is chance: another row may be as good."]
     overlapping = sum(one.low <= best.high and best.low <= one.high for one in ranked[1:])
     if overlapping == 1:
         return [*told, "The interval of one other row overlaps with it: that may be as good."]
@@ -123,10 +127,19 @@ def _best(ranked: Sequence[Configuration], metric: str) -> list[str]:
 
 
 def _mattered(decomposition: Decomposition, metric: str) -> str:
-    most = decomposition.shares[0]
+    """Name the largest share of those that pass the F test, at `LEVEL` for all terms together (Bonferroni)."""
+    shares = decomposition.shares
+    if isnan(shares[0].p):
+        return (
+            f"{term(shares[0])} has the largest share of the variance of {metric}, {percent(shares[0].share)}; "
+            "without runs to spare, that may be chance."
+        )
+    found = [share for share in shares if share.p * len(shares) < LEVEL]
+    if not found:
+        p = f"smallest p {min(share.p for share in shares):.2g}" + f" of {len(shares)} terms" * (len(shares) > 1)
+        return f"No setting made a difference to {metric} that these runs can tell from chance ({p})."
     rest = f"; no factor explains {percent(decomposition.residual)}" if decomposition.residual > 0 else ""
-    chance = f", no more than chance would explain (p = {most.p:.2f})" if most.p >= 0.05 else ""
-    return f"What mattered most is {term(most)}: {percent(most.share)} of the variance of {metric}{chance}{rest}."
+    return f"What mattered most is {term(found[0])}: {percent(found[0].share)} of the variance of {metric}{rest}."
 
 
 def _states(runs: Sequence[Run]) -> str:
