@@ -16,6 +16,7 @@ from colorize.images import ImageError, is_near_grey, read_rgb
 from colorize.machine import cores
 
 NEAR_GREY = "near-grey: no colour to learn from"
+SAME_PICTURE = "the same picture as"  # and the id of the one that is kept
 
 
 class Job(NamedTuple):
@@ -28,10 +29,11 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a job: a digest, or a reason why the image cannot be used."""
+    """What became of a job: two digests, or a reason why the image cannot be used."""
 
     row: int
-    sha256: str = ""
+    sha256: str = ""  # of the file
+    picture: str = ""  # of the decoded pixels
     reason: str = ""
 
 
@@ -52,16 +54,24 @@ def decode_images(jobs: list[Job]) -> list[Outcome]:
 
 def _decode(job: Job) -> Outcome:
     try:
-        image = read_rgb(job.image)
+        pixels = np.array(read_rgb(job.image))  # (H, W, 3)
     except ImageError as error:
         return Outcome(job.row, reason=str(error))
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W)
     # As Pillow's bicubic, but for some roundings, in a fifth of its time
-    resized = F.interpolate(pixels, (job.size, job.size), mode="bicubic", antialias=True)[0].contiguous().numpy()
+    resized = F.interpolate(planes, (job.size, job.size), mode="bicubic", antialias=True)[0].contiguous().numpy()
     if is_near_grey(resized.transpose(1, 2, 0)):
         return Outcome(job.row, reason=NEAR_GREY)
     with job.pixels.open("r+b") as file:
         file.seek(job.row * resized.size)
         file.write(resized.data)
     with job.image.open("rb") as file:
-        return Outcome(job.row, hashlib.file_digest(file, "sha256").hexdigest())
+        return Outcome(job.row, hashlib.file_digest(file, "sha256").hexdigest(), _digest_of(pixels))
+
+
+def _digest_of(pixels: np.ndarray) -> str:
+    # Of pixels, not of the file: a copy saved again with other metadata or in another lossless format is the same
+    # picture. Before they are resized: stores of all sizes then agree. 0.6 ms, where decoding takes 4 to 8
+    digest = hashlib.sha256(f"{pixels.shape}".encode())
+    digest.update(pixels.data)
+    return digest.hexdigest()

@@ -25,7 +25,8 @@ class Selection:
     Args:
         order: candidates in seeded order.
         num_train: training images; ``None`` takes all that are left, and then an image that fails is not replaced.
-        num_val: validation images; ``None`` takes a fifth of all.
+        num_val: validation images; ``None`` takes a fifth of all; where ``num_train`` is ``None`` too, of the usable
+            ones (see `share_out`).
     Raises:
         UserError: if there are fewer candidates than asked for.
     """
@@ -34,6 +35,7 @@ class Selection:
         self.num_val = round(len(order) * VAL_SHARE) if num_val is None else num_val
         self.num_train = len(order) - self.num_val if num_train is None else num_train
         self._fixed = num_train is not None
+        self._by_share = num_train is None and num_val is None
         self.rejected: list[tuple[Candidate, str]] = []
         self._total = len(order)
         wanted = self.num_val + self.num_train
@@ -60,6 +62,15 @@ class Selection:
             raise self._too_few()
         self.slots[slot] = replacement
         return replacement
+
+    def share_out(self) -> None:
+        """Where no numbers were asked for, give validation the first fifth of the images that were not rejected.
+
+        Else a folder that holds every picture five times would keep two thirds of its pictures for validation.
+        """
+        kept = [slot for slot, candidate in enumerate(self.slots) if candidate is not None]
+        if self._by_share and kept:
+            self.num_val = kept[round(len(kept) * VAL_SHARE)]
 
     def _too_few(self) -> UserError:
         usable = self._total - len(self.rejected)

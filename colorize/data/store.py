@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from colorize.data.decode import NEAR_GREY, Job, decode_images, reserve
+from colorize.data.decode import NEAR_GREY, SAME_PICTURE, Job, Outcome, decode_images, reserve
 from colorize.data.selection import Selection, seeded_order
 from colorize.data.sources import Candidate, Source
 from colorize.errors import UserError
@@ -19,7 +19,7 @@ from colorize.files import replacing_folder
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # of the folder below; part of the fingerprint
+FORMAT = 3  # of the folder below; part of the fingerprint
 NAMED = 5  # skipped files that the log names
 
 
@@ -27,7 +27,7 @@ class ImageStore:
     """A built store, opened read-only.
 
     A store is a folder: ``pixels.u8`` ``(rows, 3, size, size)`` uint8, ``index.json``, ``manifest.csv`` (id,
-    file, SHA-256, split, row) and ``skipped.csv`` (id, file, reason).
+    file, SHA-256 of the file and of its decoded pixels, split, row) and ``skipped.csv`` (id, file, reason).
 
     Args:
         folder: as `build_store` returned it.
@@ -60,6 +60,9 @@ def build_store(
 
     Only one process builds; others that want the same store wait for it. It appears whole, by a rename.
 
+    A picture is in it once: of files with equal decoded pixels the first one of the order is kept, validation before
+    training, and the others count as unusable.
+
     Args:
         source: the data set.
         store_dir: folder that keeps the stores.
@@ -90,23 +93,30 @@ def _build(source: Source, selection: Selection, folder: Path, size: int) -> Non
     pixels = folder / "pixels.u8"
     with pixels.open("wb") as file:
         reserve(file.fileno(), len(selection.slots) * 3 * size * size)
-    digests: dict[int, str] = {}
-    pending = list(range(len(selection.slots)))
-    while pending:
-        candidates = [selection.slots[slot] for slot in pending]
-        unavailable = source.fetch(candidates)
-        jobs = [Job(slot, c.path, pixels, size) for slot, c in zip(pending, candidates, strict=True)]
-        reasons = {job.row: unavailable[job.image] for job in jobs if job.image in unavailable}
-        for outcome in decode_images([job for job in jobs if job.row not in reasons]):
-            if outcome.reason:
-                reasons[outcome.row] = outcome.reason
-            else:
-                digests[outcome.row] = outcome.sha256
-        pending = [slot for slot in sorted(reasons) if selection.reject(slot, reasons[slot])]
-    _write_index(selection, digests, folder, size)
+    usable: dict[int, Outcome] = {}
+    first: dict[str, Candidate] = {}  # by its picture
+    unavailable = source.fetch(selection.slots)
+    # Validation is filled before training starts: which images it holds does not depend on num_train
+    for part in (range(selection.num_val), range(selection.num_val, len(selection.slots))):
+        pending = list(part)
+        while pending:
+            jobs = [Job(slot, selection.slots[slot].path, pixels, size) for slot in pending]
+            reasons = {job.row: unavailable[job.image] for job in jobs if job.image in unavailable}
+            for outcome in decode_images([job for job in jobs if job.row not in reasons]):  # in the jobs' order
+                candidate = selection.slots[outcome.row]
+                if outcome.reason:
+                    reasons[outcome.row] = outcome.reason
+                elif first.setdefault(outcome.picture, candidate) is not candidate:
+                    reasons[outcome.row] = f"{SAME_PICTURE} {first[outcome.picture].id}"
+                else:
+                    usable[outcome.row] = outcome
+            pending = [slot for slot in sorted(reasons) if selection.reject(slot, reasons[slot])]
+            unavailable |= source.fetch([selection.slots[slot] for slot in pending])
+    selection.share_out()
+    _write_index(selection, usable, folder, size)
 
 
-def _write_index(selection: Selection, digests: dict[int, str], folder: Path, size: int) -> None:
+def _write_index(selection: Selection, usable: dict[int, Outcome], folder: Path, size: int) -> None:
     kept: dict[int, Candidate] = {slot: c for slot, c in enumerate(selection.slots) if c is not None}
     val = [slot for slot in kept if selection.is_val(slot)]
     train = [slot for slot in kept if not selection.is_val(slot)]
@@ -114,9 +124,10 @@ def _write_index(selection: Selection, digests: dict[int, str], folder: Path, si
         raise UserError(f"no usable image: {len(selection.rejected)} skipped, the first: {selection.rejected[0][1]}")
     with (folder / "manifest.csv").open("w", newline="", errors="surrogateescape") as file:
         rows = csv.writer(file)
-        rows.writerow(["id", "file", "sha256", "split", "row"])
+        rows.writerow(["id", "file", "sha256", "picture", "split", "row"])
         for slot, c in kept.items():
-            rows.writerow([c.id, c.path, digests[slot], "val" if selection.is_val(slot) else "train", slot])
+            split = "val" if selection.is_val(slot) else "train"
+            rows.writerow([c.id, c.path, usable[slot].sha256, usable[slot].picture, split, slot])
     with (folder / "skipped.csv").open("w", newline="", errors="surrogateescape") as file:
         rows = csv.writer(file)
         rows.writerow(["id", "file", "reason"])
@@ -131,9 +142,16 @@ def _write_index(selection: Selection, digests: dict[int, str], folder: Path, si
     }
     (folder / "index.json").write_text(json.dumps(index))
     if selection.rejected:
-        bad = [candidate.path.name for candidate, reason in selection.rejected if reason != NEAR_GREY]
-        log.warning(
-            "skipped %d of %d images: %d near-grey, %d unreadable or missing%s; listed in skipped.csv of the store",
-            len(selection.rejected), len(selection.rejected) + len(kept), len(selection.rejected) - len(bad), len(bad),
-            f" ({', '.join(bad[:NAMED])}{', ...' if len(bad) > NAMED else ''})" if bad else "",
-        )  # fmt: skip
+        _tell_skipped(selection.rejected, len(kept))
+
+
+def _tell_skipped(rejected: list[tuple[Candidate, str]], kept: int) -> None:
+    grey = sum(reason == NEAR_GREY for _, reason in rejected)
+    doubles = sum(reason.startswith(SAME_PICTURE) for _, reason in rejected)
+    bad = [c.path.name for c, reason in rejected if reason != NEAR_GREY and not reason.startswith(SAME_PICTURE)]
+    named = f" ({', '.join(bad[:NAMED])}{', ...' if len(bad) > NAMED else ''})" if bad else ""
+    log.warning(
+        "skipped %d of %d images: %d near-grey, %d unreadable or missing%s, %d the same picture as another; "
+        "listed in skipped.csv of the store",
+        len(rejected), len(rejected) + kept, grey, len(bad), named, doubles,
+    )  # fmt: skip
