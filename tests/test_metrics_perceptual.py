@@ -1,14 +1,15 @@
 import importlib.util
 import socket
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from torch import nn
 
 from colorize.errors import UserError, missing_extra
-from colorize.metrics import PerceptualScores
-from colorize.metrics.perceptual import _fid
+from colorize.metrics import PerceptualScores, perceptual
+from colorize.metrics.perceptual import _fid, _kid
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 ALEXNET = "alexnet-owt-7be5be79.pth"
@@ -159,6 +160,54 @@ def test_fid_is_that_of_torchmetrics(count):
     reference.update(targets, real=True)
     reference.update(outputs, real=False)
     assert _fid(outputs, targets) == pytest.approx(reference.compute().item(), rel=1e-5)
+
+
+def kid_by_loops(x, y):
+    """Compute the estimate of Gretton et al. 2012 for pairs, term by term; return the mean of each image too."""
+
+    def kernel(a, b):
+        return (np.dot(a, b) / len(a) + 1) ** 3
+
+    count = len(x)
+    h = np.zeros((count, count))
+    for i in range(count):
+        for j in range(count):
+            if i != j:
+                h[i, j] = kernel(x[i], x[j]) + kernel(y[i], y[j]) - kernel(x[i], y[j]) - kernel(x[j], y[i])
+    return h.sum() / (count * (count - 1)), h.sum(1) / (count - 1)
+
+
+def features(count, size, seed):
+    return torch.randn(count, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("block", [3, 7, 100])
+def test_kid_is_that_of_loops_over_pairs_of_images(monkeypatch, block):
+    monkeypatch.setattr(perceptual, "KID_BLOCK", block)
+    outputs, targets = 1.5 * features(7, 5, 0) + 0.3, features(7, 5, 1)
+    mean, per_image = kid_by_loops(outputs.double().numpy(), targets.double().numpy())
+    assert _kid(outputs, targets) == pytest.approx((mean, 2 * np.std(per_image, ddof=1) / 7**0.5), rel=1e-12)
+
+
+def test_kid_of_a_set_against_itself_is_zero():
+    outputs = 2 * features(100, 32, 0).abs()
+    assert _kid(outputs, outputs) == pytest.approx((0, 0), abs=1e-12)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.95], ids=["two halves", "pairs that share their content"])
+def test_kid_of_one_distribution_is_zero_on_average(shared):
+    found = []
+    for seed in range(200):
+        content = shared * features(20, 16, 3 * seed)
+        own = (1 - shared**2) ** 0.5
+        found.append(_kid(*(content + own * features(20, 16, 3 * seed + k) for k in (1, 2)))[0])
+    assert abs(np.mean(found)) < 3 * np.std(found) / len(found) ** 0.5
+
+
+def test_kids_standard_error_is_its_spread_over_draws():
+    draws = [_kid(features(60, 16, 2 * seed) + 0.5, features(60, 16, 2 * seed + 1)) for seed in range(300)]
+    values, errors = np.array(draws).T
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.15)  # 300 draws tell a spread to 4%
 
 
 def distances(folder, output, target):
