@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 from rich.progress import track
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from colorize.data import Batch, ColorizationDataModule
 from colorize.errors import UserError
 from colorize.files import replacing
 from colorize.grids import colorization_columns, picture_grid
+from colorize.held_out import Checkpoints, data_options, hold_out
 from colorize.lab import l_ab_to_lab, l_ab_to_rgb, to_uint8
 from colorize.metrics import ImageScores, PerceptualScores, bootstrap, ciede2000
 from colorize.predictors.pytorch import choose_device
@@ -41,19 +42,29 @@ def evaluate(cfg: DictConfig) -> dict[str, Row]:
         UserError: if a checkpoint or the data will not do.
     """
     paths = [str(path) for path in cfg.ckpt_path] if isinstance(cfg.ckpt_path, ListConfig) else [str(cfg.ckpt_path)]
-    cfg.image_size = cfg.image_size or _common_image_size(paths)
+    checkpoints = {path: read_checkpoint(path) for path in paths}
+    cfg.image_size = cfg.image_size or _common_image_size(checkpoints)
     device = choose_device(cfg.device)
-    data = ColorizationDataModule(**OmegaConf.to_container(cfg.data, resolve=True))
+    options = data_options(cfg, checkpoints)
+    data = ColorizationDataModule(**options)
     data.setup("validate")
     if not len(data.store.val_rows):
-        raise UserError(f"data.num_val={cfg.data.num_val}: there is no image to evaluate")
+        raise UserError(f"data.num_val={data.num_val}: there is no image to evaluate")
+    notes = hold_out(data.store, options, checkpoints)
     predictors: dict[str, Predictor] = {
         GREY: lambda batch: (torch.zeros_like(batch.ab), {}),
         TRUTH: lambda batch: (batch.ab, {}),
     }
     trained = {name: predictor for path in paths for name, predictor in _predictors(path, device).items()}
     rows = {name: _score(name, data, device, cfg, predict) for name, predict in (predictors | trained).items()}
-    _write(Path(cfg.run_dir), rows, data, cfg)
+    about = {
+        "data": options,
+        "store": data.store.folder.name,
+        "images": len(data.store.val_rows),
+        "notes": notes,
+        "commit": commit(),
+    }
+    _write(Path(cfg.run_dir), rows, about)
     _draw(Path(cfg.run_dir) / "picture.png", data, trained, device, cfg.num_pictures)
     _report(Path(cfg.run_dir), rows, PerceptualScores(cfg.weights_dir).missing)
     return rows
@@ -69,8 +80,8 @@ def _predictors(path: str, device: torch.device) -> dict[str, Predictor]:
     }
 
 
-def _common_image_size(paths: list[str]) -> int:
-    sizes = {path: read_checkpoint(path)["hyper_parameters"]["image_size"] for path in paths}
+def _common_image_size(checkpoints: Checkpoints) -> int:
+    sizes = {path: checkpoint["hyper_parameters"]["image_size"] for path, checkpoint in checkpoints.items()}
     if len(set(sizes.values())) > 1:
         raise UserError(f"the checkpoints were trained at several sizes ({sizes}): set image_size")
     return next(iter(sizes.values()))
@@ -102,14 +113,8 @@ def _score(
     return row
 
 
-def _write(run_dir: Path, rows: dict[str, Row], data: ColorizationDataModule, cfg: DictConfig) -> None:
+def _write(run_dir: Path, rows: dict[str, Row], about: dict[str, Any]) -> None:
     """Write ``metrics.json``, ``metrics.csv`` and ``metrics.md``."""
-    about = {
-        "data": OmegaConf.to_container(cfg.data, resolve=True),
-        "store": data.store.folder.name,
-        "images": len(data.store.val_rows),
-        "commit": commit(),
-    }
     with replacing(run_dir / "metrics.json") as path:
         path.write_text(json.dumps(about | {"rows": rows}, indent=2))
     names = list(dict.fromkeys(key for row in reversed(rows.values()) for key in row if key != "ci95"))
@@ -121,16 +126,17 @@ def _write(run_dir: Path, rows: dict[str, Row], data: ColorizationDataModule, cf
             ends = {f"{k}_{e}": v for k, ci in row["ci95"].items() for e, v in zip(("low", "high"), ci, strict=True)}
             table.writerow({"row": name} | {k: v for k, v in row.items() if k != "ci95"} | ends)
     with replacing(run_dir / "metrics.md") as path:
-        path.write_text(markdown_table(rows, about["images"]))
+        path.write_text(markdown_table(rows, about["images"], about["notes"]))
 
 
-def markdown_table(rows: dict[str, Row], images: int) -> str:
-    """Return the rows' main metrics as a Markdown table, each with its 95% interval."""
+def markdown_table(rows: dict[str, Row], images: int, notes: list[str]) -> str:
+    """Return the rows' main metrics as a Markdown table, each with its 95% interval, and the notes below."""
     names = [name for name in TABLE if any(name in row for row in rows.values())]
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for name, row in rows.items():
         lines.append(f"| {name} | " + " | ".join(_cell(row, metric) for metric in names) + " |")
-    return "\n".join([*lines, "", f"{images} images; in brackets the 95% bootstrap interval.", ""])
+    lines += ["", f"{images} images; in brackets the 95% bootstrap interval.", ""]
+    return "\n".join([*lines, *(f"- {note}" for note in notes), *([""] if notes else [])])
 
 
 def _cell(row: Row, metric: str) -> str:

@@ -32,6 +32,7 @@ FLOORS = {
         "tracking",
         "experiment",
         "evaluation",
+        "held_out",
         "report",
         "dashboard",
         "batch",

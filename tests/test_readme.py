@@ -58,7 +58,8 @@ def test_command_is_understood(line, monkeypatch) -> None:
                 check(cfg)
         case ["python", "eval.py", *overrides]:
             for cfg in compose_all("eval", overrides):
-                OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+                OmegaConf.to_container(cfg, resolve=True)
+                assert all(key.startswith("data.") for key in OmegaConf.missing_keys(cfg))  # the checkpoint has these
         case ["colorize", option] if option.startswith("--"):
             assert option in {name for parameter in typer.main.get_command(app).params for name in parameter.opts}
         case ["colorize", subcommand, *args]:

@@ -148,6 +148,10 @@ class ColorizationDataModule(LightningDataModule):
         if stage == "fit" and images < self.batch_size:
             raise UserError(f"batch_size={self.batch_size} is more than the {images} training images")
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what every checkpoint says of the training images: one digest of all, which `eval.py` looks up."""
+        return {"trained_on": self.store.trained_on}
+
     def _build(self) -> Path:
         source = dict(self.source)
         if self.name == "scenes":  # drawn to order

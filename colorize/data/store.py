@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,15 @@ class ImageStore:
 
     Args:
         folder: as `build_store` returned it.
+    Attributes:
+        trained_on: one digest of all training pictures: equal in stores of every size and place that train on the same.
     """
 
     def __init__(self, folder: Path) -> None:
         index = json.loads((folder / "index.json").read_text())
         self.folder = folder
         self.skipped: int = index["skipped"]
+        self.trained_on: str = index["trained_on"]
         self.train_rows = torch.tensor(index["train"], dtype=torch.int64)
         self.val_rows = torch.tensor(index["val"], dtype=torch.int64)
         self.ids = torch.tensor(index["ids"], dtype=torch.int64)
@@ -45,6 +49,31 @@ class ImageStore:
     def gather(self, rows: Tensor) -> Tensor:
         """Return the images of ``rows`` ``(B,)`` as uint8 ``(B, 3, H, W)``."""
         return torch.from_numpy(self.pixels[rows.numpy()])
+
+    def pictures(self) -> dict[int, str]:
+        """Return the digest of each image's decoded pixels, by its row."""
+        return {int(row["row"]): row["picture"] for row in _manifest(self.folder)}
+
+
+def training_pictures(trained_on: str, store_dirs: Iterable[Path]) -> set[str] | None:
+    """Return the pictures of a training set, from any store that has the same one.
+
+    Args:
+        trained_on: the digest of `ImageStore`.
+        store_dirs: folders that keep stores.
+    Returns:
+        As `ImageStore.pictures` has them; ``None`` if there is no such store.
+    """
+    for store_dir in store_dirs:
+        for index in store_dir.glob("[!.]*/index.json"):  # one that is still being built begins with a dot
+            if json.loads(index.read_text()).get("trained_on") == trained_on:
+                return {row["picture"] for row in _manifest(index.parent) if row["split"] == "train"}
+    return None
+
+
+def _manifest(folder: Path) -> list[dict[str, str]]:
+    with (folder / "manifest.csv").open(newline="", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
 
 
 def build_store(
@@ -139,6 +168,7 @@ def _write_index(selection: Selection, usable: dict[int, Outcome], folder: Path,
         "val": val,
         "ids": ids,
         "skipped": len(selection.rejected),
+        "trained_on": hashlib.sha256("".join(sorted(usable[slot].picture for slot in train)).encode()).hexdigest(),
     }
     (folder / "index.json").write_text(json.dumps(index))
     if selection.rejected:

@@ -1,0 +1,106 @@
+"""Which images checkpoints are scored on: validation images of their own data or another set, none they trained on."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from colorize.data import ColorizationDataModule
+from colorize.data.store import ImageStore, training_pictures
+from colorize.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Checkpoints = dict[str, dict[str, Any]]  # contents by path
+
+ANY_SPLIT = {"image_size", "batch_size", "flip", "store_dir", "download"}  # keys of data that do not choose images
+
+
+def data_options(cfg: DictConfig, checkpoints: Checkpoints) -> dict[str, Any]:
+    """Return the arguments of the data module that is scored.
+
+    Args:
+        cfg: of ``conf/eval.yaml``. Without ``data=NAME`` the options are those that the first checkpoint was trained
+            with, changed by the keys of ``data`` that are set.
+        checkpoints: as `read_checkpoint` read them.
+    Raises:
+        UserError: if the first checkpoint does not say what it was trained on, and no data set is named.
+    """
+    given = OmegaConf.to_container(cfg.data, resolve=True)
+    given = {key: value for key, value in given.items() if value != "???"}
+    if "name" in given:
+        return given
+    path, checkpoint = next(iter(checkpoints.items()))
+    own = _own_options(checkpoint)
+    if "name" not in own:
+        raise UserError(f"checkpoint {path} does not say what it was trained on: name a data set, as data=scenes")
+    log.info("data=%s data.root=%s, as in the training of %s", own["name"], own.get("root"), path)
+    return own | {"image_size": cfg.image_size, "batch_size": cfg.batch_size} | given
+
+
+def hold_out(store: ImageStore, options: dict[str, Any], checkpoints: Checkpoints) -> list[str]:
+    """Take every image that a checkpoint was trained on out of a store's validation images.
+
+    Images are compared by their pixels. Those of training are known from the image store that it used, or any with the
+    same training images.
+
+    Args:
+        store: opened from ``options``.
+        options: as `data_options` returned them.
+        checkpoints: as `read_checkpoint` read them.
+    Returns:
+        What the reader of the scores must know, a line each: data that differs from a checkpoint's own, images that
+        were left out, and checkpoints whose training images are not known.
+    Raises:
+        UserError: if no image is left.
+    """
+    pictures = store.pictures()
+    candidates = store.val_rows.tolist()
+    notes: list[str] = []
+    trained: set[int] = set()  # rows
+    for path, checkpoint in checkpoints.items():
+        own = _own_options(checkpoint)
+        notes += _differences(path, own, options)
+        store_dirs = {Path(each["store_dir"]) for each in (own, options) if "store_dir" in each}
+        known, why = _trained_on(checkpoint, store_dirs)
+        if known is None:
+            notes.append(f"which images {path} was trained on is not known ({why}): some of these may be among them")
+        elif rows := {row for row in candidates if pictures[row] in known}:
+            notes.append(f"left out: {len(rows)} of {len(candidates)} images, on which {path} was trained")
+            trained |= rows
+    left = [row for row in candidates if row not in trained]
+    if not left:
+        raise UserError(
+            f"all {len(candidates)} validation images are among those that {', '.join(checkpoints)} trained on: "
+            "name other data, as data=folder data.root=FOLDER"
+        )
+    store.val_rows = torch.tensor(left)
+    return notes
+
+
+def _trained_on(checkpoint: dict[str, Any], store_dirs: set[Path]) -> tuple[set[str] | None, str]:
+    """Return the pictures of a checkpoint's training, or ``None`` and why they are not known."""
+    digest = checkpoint.get(ColorizationDataModule.__qualname__, {}).get("trained_on")
+    if digest is None:
+        return None, "the checkpoint does not say"
+    where = ", ".join(sorted(map(str, store_dirs)))
+    return training_pictures(digest, store_dirs), f"no image store in {where} has the same training images"
+
+
+def _own_options(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    provenance = checkpoint["hyper_parameters"].get("provenance") or {}
+    return provenance.get("config", {}).get("data", {})
+
+
+def _differences(path: str, own: dict[str, Any], options: dict[str, Any]) -> list[str]:
+    if own.get("name", options["name"]) != options["name"]:
+        return [f"{path} was trained on other data: data={own['name']}, here data={options['name']}"]
+    changed = [key for key in own if key in options.keys() - ANY_SPLIT and own[key] != options[key]]
+    each = [f"data.{key}={_typed(own[key])}, here {_typed(options[key])}" for key in changed]
+    return [f"{path} was trained on other data: {'; '.join(each)}"] if each else []
+
+
+def _typed(value: Any) -> str:
+    return "null" if value is None else str(value)
