@@ -11,7 +11,7 @@ from PIL import Image
 
 from colorize.checkpoint import load_generator, read_checkpoint
 from colorize.errors import UserError
-from colorize.experiment import train
+from colorize.experiment import build_module, engine_of, train
 from colorize.metrics import ImageScores
 from colorize.training import ColorizationModule, TrainingDivergedError
 from colorize.training.module import LOSSES
@@ -156,6 +156,17 @@ def test_each_network_can_have_its_own_lr(make_config, tmp_path) -> None:
     assert (float(last["train/lr_G"]), float(last["train/lr_D"])) == (pytest.approx(2e-4), pytest.approx(1e-5))
 
 
+def test_two_time_scales_are_two_step_lengths(make_config, tmp_path) -> None:
+    """The first step of Adam moves each weight by its learning rate, but for its epsilon."""
+    config = make_config("trainer.max_steps=1", "stabilizer=[ttur]")
+    train(config)
+    start = dict(build_module(config, engine_of(config)).named_parameters())
+    after = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["state_dict"]
+    for network, lr in (("generator", 2e-4), ("discriminator", 4e-4)):
+        moved = [(after[name] - value).abs().max().item() for name, value in start.items() if name.startswith(network)]
+        assert max(moved) == pytest.approx(lr, rel=1e-3)
+
+
 class Onlooker(Callback):
     """Notes what stands beside the progress bar at the end."""
 
@@ -193,6 +204,32 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(ma
     checkpoint = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")
     assert checkpoint["batches"] == BATCHES
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+class PoisonBatch(Callback):
+    """Makes every later batch no number, and keeps the weights that the run ends with."""
+
+    weights: dict[str, torch.Tensor] = {}  # noqa: RUF012 - of the class: Hydra makes the instance
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
+        if module.batches >= self.first:
+            batch.ab[0] = torch.nan
+
+    def on_exception(self, trainer, module, exception) -> None:
+        self.weights |= {name: value.clone() for name, value in module.named_parameters()}
+
+
+def test_nothing_is_stepped_until_a_loss_that_is_no_number_is_read(make_config, tmp_path) -> None:
+    train(make_config("trainer.max_steps=2", run="sound"))
+    poison = f"+callbacks.poison={{_target_: {__name__}.PoisonBatch, first: 2}}"
+    with pytest.raises(TrainingDivergedError, match=r"loss_D is nan at epoch 0, batch 2"):
+        train(make_config("trainer.log_every_n_steps=50", poison))
+    sound = read_checkpoint(tmp_path / "sound/checkpoints/last.ckpt")["state_dict"]
+    assert PoisonBatch.weights.keys() <= sound.keys()
+    assert all(torch.equal(value, sound[name]) for name, value in PoisonBatch.weights.items())
 
 
 class PoisonLate(Poison):
