@@ -31,7 +31,7 @@ from colorize.losses import build_loss
 from colorize.predictors.pytorch import choose_device
 from colorize.provenance import commit, versions
 from colorize.training import ColorizationModule
-from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO
+from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO, SavingTrainer
 from colorize.training.engine import Engine, choose_engine, prepare_process
 from colorize.training.watch import Watch
 
@@ -146,7 +146,7 @@ def build_trainer(
     config = OmegaConf.to_container(cfg, resolve=True)
     run_dir = Path(cfg.run_dir)
     name, group = tracking.identity()
-    return Trainer(
+    return SavingTrainer(
         **config["trainer"] | {"precision": engine.precision},
         max_epochs=cfg.max_epochs,
         callbacks=[*callbacks, tracking.WandbIdentity()],

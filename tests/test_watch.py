@@ -196,3 +196,72 @@ def test_watching_changes_no_weight(make_config, tmp_path) -> None:
         read_checkpoint(tmp_path / n / "checkpoints/last.ckpt")["state_dict"] for n in ("watched", "alone")
     )
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def going_back(window: int, every_n_batches: int = 1) -> list[str]:
+    """Return overrides under which only what is no number is noticed, and gone back from; 10 batches an epoch."""
+    return [
+        "batch_size=2",
+        "max_epochs=1",
+        "lr=1e-6",
+        "callbacks.watch.policy.diverging=rollback",
+        f"callbacks.watch.window={window}",
+        f"callbacks.watch.every_n_batches={every_n_batches}",
+        "callbacks.watch.grace=999",
+    ]
+
+
+class Blinded(Callback):
+    """Makes the real chroma of a batch NaN: its losses are, and no weight that could be stepped."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_start(self, trainer, module, batch, *_) -> None:
+        if module.batches == self.batch:
+            batch.ab.fill_(torch.nan)
+
+
+def blinded(batch: int) -> str:
+    return f"+callbacks.blinded={{_target_: {__name__}.Blinded, batch: {batch}}}"
+
+
+class Saves(Callback):
+    """Saves a checkpoint of its own after a batch."""
+
+    def __init__(self, path: str, batch: int) -> None:
+        self.path = path
+        self.batch = batch
+
+    def on_train_batch_end(self, trainer, module, *_) -> None:
+        if module.batches == self.batch:
+            trainer.save_checkpoint(self.path)
+
+
+def saves(path: Path, batch: int) -> str:
+    return f"+callbacks.saves={{_target_: {__name__}.Saves, path: {path}, batch: {batch}}}"
+
+
+@pytest.mark.parametrize(("name", "batch"), [("healthy-candidate", 10), ("mine", 9)])
+def test_a_checkpoint_that_leads_to_going_back_holds_one_state(make_config, tmp_path, name, batch) -> None:
+    """The look at batch 9 is sound, and the losses of batch 8 are not read before the checkpoint is asked for."""
+    folder = tmp_path / "run/checkpoints"
+    mine = saves(folder / "mine.ckpt", 9 if name == "mine" else 99)
+    failing = "+callbacks.failing={_target_: tests.test_resume.FailsAt, batch: 10}"
+    unread = ["trainer.log_every_n_steps=99", "max_epochs=2"]
+    with pytest.raises(RuntimeError, match="some failure"):
+        train(make_config(*going_back(1, every_n_batches=3), blinded(8), mine, failing, *unread))
+    saved, healthy = (read_checkpoint(folder / f"{file}.ckpt") for file in (name, "healthy"))
+    assert (healthy["batches"], saved["batches"]) == (1, batch)
+    assert saved["callbacks"]["Watch"]["tries"] == 1 and saved["callbacks"]["Watch"]["lost"] == batch - 1
+    assert {state["step"].item() for state in saved["optimizer_states"][0]["state"].values()} == {1}
+    assert all(torch.equal(healthy["state_dict"][key], value) for key, value in saved["state_dict"].items())
+
+
+def test_a_weight_that_is_no_number_is_gone_back_from_before_it_is_saved(make_config, tmp_path) -> None:
+    poison = "+callbacks.poison={_target_: tests.test_training.PoisonLate, network: generator, batch: 10}"
+    train(make_config(*going_back(window=9), poison))
+    assert [row["evidence"] for row in states(tmp_path / "run")] == [
+        "generator.model.0.weight is not finite at epoch 0, batch 10"
+    ]
+    assert states(tmp_path / "run")[0]["action"].startswith("rolled back to batch 0")

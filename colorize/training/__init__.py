@@ -1,5 +1,6 @@
 """The training algorithm and what goes on around it."""
 
-from colorize.training.module import ColorizationModule, TrainingDivergedError
+from colorize.training.divergence import TrainingDivergedError
+from colorize.training.module import ColorizationModule
 
 __all__ = ["ColorizationModule", "TrainingDivergedError"]

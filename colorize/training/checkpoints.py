@@ -111,6 +111,22 @@ class _KeepsError:
         self.file.flush()
 
 
+class SavingTrainer(Trainer):
+    """Looks for numbers that are none before a checkpoint is gathered, whoever asks for it.
+
+    A way back changes weights, moments and counters: while they are gathered, the file would hold some of each state.
+    """
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Save, after a way back if there must be one.
+
+        Raises:
+            TrainingDivergedError: if there is none.
+        """
+        self.lightning_module.check_finite(weights=True)
+        super().save_checkpoint(*args, **kwargs)
+
+
 class LastCheckpoint(Checkpoint):
     """Keeps ``last.ckpt``, from which a run goes on exactly where it stood.
 
@@ -165,7 +181,7 @@ class LastCheckpoint(Checkpoint):
         self._leave_if_asked(trainer)
         # The last batch of an epoch is followed by the epoch's own save
         if self.every_n_batches and pl_module.batches % self.every_n_batches == 0 and not trainer.is_last_batch:
-            self._save(trainer)
+            trainer.save_checkpoint(self.path)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Leave if a signal came; the resumed run leaves the rest of this validation out."""
@@ -173,7 +189,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save; runs after the callbacks that are no checkpoints, and after ``best``."""
-        self._save(trainer)
+        trainer.save_checkpoint(self.path)
         if self._agreed(trainer):
             raise SystemExit(128 + self._received)
 
@@ -187,9 +203,5 @@ class LastCheckpoint(Checkpoint):
 
     def _leave_if_asked(self, trainer: Trainer) -> None:
         if self._agreed(trainer):
-            self._save(trainer)
+            trainer.save_checkpoint(self.path)
             raise SystemExit(128 + self._received)
-
-    def _save(self, trainer: Trainer) -> None:
-        trainer.lightning_module.check_finite()  # before anything is gathered: a way back changes weights and moments
-        trainer.save_checkpoint(self.path)

@@ -16,6 +16,7 @@ from colorize.losses import build_loss
 from colorize.metrics import ImageScores
 from colorize.networks import build_discriminator, build_generator
 from colorize.seeds import seed_for
+from colorize.training.divergence import TrainingDivergedError, infinite_weight
 from colorize.training.engine import CudaGraphStep, Engine
 from colorize.training.game import Game
 from colorize.training.ledger import Ledger
@@ -28,10 +29,6 @@ LOSSES = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "lo
 NETWORKS = ("generator", "discriminator")  # in the order of their optimisers
 SCORED, RAW = "val/", "val/raw_"  # names of what the generator that is handed on scores, and the raw one beside it
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-
-
-class TrainingDivergedError(UserError):
-    """A loss or a weight is no longer a number; nothing was stepped or saved from there on."""
 
 
 class ColorizationModule(LightningModule):
@@ -183,13 +180,23 @@ class ColorizationModule(LightningModule):
             self.check_finite()
         self._log_training(self.outcome.losses, len(batch.L))
 
-    def check_finite(self) -> None:
-        """Stop if a loss was no number since the last look, unless someone knows a way back; waits for the device."""
-        complaint = self.ledger.complaint(self.current_epoch)
+    def check_finite(self, weights: bool = False) -> None:
+        """Go back if a loss was no number since the last look, or stop; waits for the device.
+
+        Args:
+            weights: look at them, too.
+        Raises:
+            TrainingDivergedError: if nobody knows a way back.
+        """
+        complaint = self._complaint(weights)
         if complaint and not self.recover(complaint):
-            raise TrainingDivergedError(
-                f"{complaint}: nothing was stepped from there on; the last checkpoint is from before; try a lower lr"
-            )
+            raise TrainingDivergedError(complaint)
+
+    def _complaint(self, weights: bool) -> str | None:
+        complaint = self.ledger.complaint(self.current_epoch)
+        if not complaint and weights and (name := infinite_weight(self)):
+            complaint = f"{name} is not finite at epoch {self.current_epoch}, batch {self.batches}"
+        return complaint
 
     def _log_training(self, losses: Tensor, images: int) -> None:
         for speed in (self._interval, self._epoch):
@@ -216,7 +223,7 @@ class ColorizationModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Take the epoch's speed before validation's time counts."""
-        self.check_finite()
+        self.check_finite(weights=True)  # so that what was scored is what the epoch's checkpoints hold
         self._epoch_rate = self._epoch.rate()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -259,14 +266,9 @@ class ColorizationModule(LightningModule):
         return self.inference_generator(L)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the counters and what validation last measured; refuse to save weights that are no numbers."""
-        self.check_finite()
-        if not torch.nn.utils.get_total_norm(self.parameters()).isfinite():
-            name = next((name for name, value in self.named_parameters() if not value.isfinite().all()), "the weights")
-            raise TrainingDivergedError(
-                f"{name}: not finite at epoch {self.current_epoch}, batch {self.batches}: "
-                "not saved; the last checkpoint is from before; try a lower lr"
-            )
+        """Add the counters and what validation last measured; refuse what is no number."""
+        if complaint := self._complaint(weights=True):  # no way back here: it would change what is already gathered
+            raise TrainingDivergedError(complaint)
         measured = self.trainer.callback_metrics.items()
         checkpoint["metrics"] = {name: value.item() for name, value in measured if name.startswith("val/")}
         checkpoint["batches"] = self.batches

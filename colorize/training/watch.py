@@ -16,7 +16,7 @@ from colorize.errors import UserError
 from colorize.files import replacing
 from colorize.states import STATES
 from colorize.training.diagnosis import DIVERGING, HEALTHY, Bounds, Diagnosis, diagnose
-from colorize.training.module import TrainingDivergedError
+from colorize.training.divergence import TrainingDivergedError
 from colorize.training.observation import MEASURES, Weights, observe
 from colorize.training.rollback import HealthyCheckpoint
 
