@@ -226,6 +226,65 @@ def blinded(batch: int) -> str:
     return f"+callbacks.blinded={{_target_: {__name__}.Blinded, batch: {batch}}}"
 
 
+def losses(run_dir: Path) -> dict[int, float]:
+    """Return what was logged of G's loss, by batch."""
+    rows = csv.DictReader((run_dir / "metrics.csv").read_text().splitlines())
+    return {int(row["step"]): float(row["train/loss_G"]) for row in rows if row["train/loss_G"]}
+
+
+def epoch_loss(run_dir: Path) -> list[float]:
+    rows = csv.DictReader((run_dir / "metrics.csv").read_text().splitlines())
+    return [float(row["train/loss_G_epoch"]) for row in rows if row["train/loss_G_epoch"]]
+
+
+def roll_backs(run_dir: Path) -> list[str]:
+    return [row["action"].split(",")[0] for row in states(run_dir) if row["action"].startswith("rolled back")]
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_one_loss_that_is_no_number_is_gone_back_from_once(make_config, tmp_path, window) -> None:
+    train(make_config(*going_back(window=window), blinded(5)))
+    assert len(roll_backs(tmp_path / "run")) == 1
+
+
+class Delayed:
+    """What `watch._sent` returns on a GPU, where a look is judged one batch later."""
+
+    def synchronize(self) -> None:
+        pass
+
+
+def test_a_look_at_an_undone_step_is_not_judged_later(make_config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("colorize.training.watch._sent", lambda values: (values, Delayed()))
+    # The losses of batch 6 are read after batch 7, when the look at batch 6 waits
+    train(make_config(*going_back(window=1), blinded(6), "trainer.log_every_n_steps=8"))
+    assert len(roll_backs(tmp_path / "run")) == 1
+
+
+def test_going_back_takes_the_mean_generators_updates_back(make_config, tmp_path) -> None:
+    # A mean that counted on would keep nearly all of the weights it is reset to
+    train(make_config(*going_back(window=9), blinded(6), "game.ema_decay=0.999"))
+    assert roll_backs(tmp_path / "run") == ["rolled back to batch 0"]
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["ema_updates"] == 3  # of batches 7, 8 and 9
+
+
+def test_what_is_gone_back_from_leaves_the_epochs_mean(make_config, tmp_path) -> None:
+    """Batch 1 is proven after batch 3, so batches 1 to 4 are undone; those from 5 on, and the first, count."""
+    train(make_config(*going_back(window=1), blinded(4)))
+    assert roll_backs(tmp_path / "run") == ["rolled back to batch 1"]
+    logged = losses(tmp_path / "run")
+    counted = [logged[batch] for batch in (0, 5, 6, 7, 8, 9)]
+    assert epoch_loss(tmp_path / "run") == [pytest.approx(sum(counted) / 6, rel=1e-5)]
+
+
+def test_going_back_to_an_earlier_epoch_begins_the_epochs_mean_anew(make_config, tmp_path) -> None:
+    train(make_config(*going_back(window=9), blinded(14), "max_epochs=2"))
+    assert roll_backs(tmp_path / "run") == ["rolled back to batch 0"]
+    logged = losses(tmp_path / "run")
+    expected = [sum(logged[batch] for batch in range(10)) / 10, sum(logged[batch] for batch in range(15, 20)) / 5]
+    assert epoch_loss(tmp_path / "run") == pytest.approx(expected, rel=1e-5)
+
+
 class Saves(Callback):
     """Saves a checkpoint of its own after a batch."""
 
@@ -264,4 +323,11 @@ def test_a_weight_that_is_no_number_is_gone_back_from_before_it_is_saved(make_co
     assert [row["evidence"] for row in states(tmp_path / "run")] == [
         "generator.model.0.weight is not finite at epoch 0, batch 10"
     ]
-    assert states(tmp_path / "run")[0]["action"].startswith("rolled back to batch 0")
+    assert roll_backs(tmp_path / "run") == ["rolled back to batch 0"]
+
+
+def test_the_state_to_go_back_to_is_not_one_of_later(make_config, tmp_path) -> None:
+    train(make_config(*going_back(window=1), saves(tmp_path / "mine.ckpt", 3)))
+    assert read_checkpoint(tmp_path / "run/checkpoints/healthy.ckpt")["batches"] > 3
+    train(make_config(*going_back(window=9), f"ckpt_path={tmp_path / 'mine.ckpt'}", blinded(5)))
+    assert roll_backs(tmp_path / "run") == ["rolled back to batch 3"]

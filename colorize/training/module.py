@@ -282,8 +282,12 @@ class ColorizationModule(LightningModule):
         for key in [key for key in weights if key.startswith("discriminator.") and key.endswith(STATISTICS)]:
             del weights[key]
         self.batches = checkpoint["batches"]
-        self.ledger.load(checkpoint["losses"])
         self.lr_scale |= checkpoint.get("lr_scale", {})
+        self.load_means(checkpoint)
+
+    def load_means(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the sums of losses and the number of updates of the mean generator."""
+        self.ledger.load(checkpoint["losses"])
         self._ema_updates.fill_(checkpoint.get("ema_updates", 0.0))
 
 

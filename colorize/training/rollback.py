@@ -25,10 +25,11 @@ class HealthyCheckpoint:
         self.candidate_batch: int | None = None
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Take the state at the start of training for sound, unless there is one of the interrupted run."""
+        """Take the state at the start of training for sound, unless the interrupted run left one of before it."""
         if trainer.is_global_zero:
             self.candidate.unlink(missing_ok=True)
-        if module.batches == 0 or not self.path.exists():
+        usable = module.batches and self.path.exists() and read_checkpoint(self.path)["batches"] <= module.batches
+        if not trainer.strategy.broadcast(usable):  # all processes save, or none
             trainer.save_checkpoint(self.path)
         self.candidate_batch = None
 
@@ -46,7 +47,9 @@ class HealthyCheckpoint:
     def restore(
         self, trainer: Trainer, module: LightningModule, slower: Iterable[str], factor: float
     ) -> dict[str, Any]:
-        """Put weights, moments and means back in place; training goes on with the next batch.
+        """Put weights, moments, means and the epoch's sums back in place; training goes on with the next batch.
+
+        What is not put back: the number of batches, and the factors of earlier roll-backs.
 
         Args:
             trainer: of the run.
@@ -62,6 +65,9 @@ class HealthyCheckpoint:
         module.load_state_dict(checkpoint["state_dict"])
         for optimizer, state in zip(trainer.optimizers, checkpoint["optimizer_states"], strict=True):
             optimizer.load_state_dict(state)
+        module.load_means(checkpoint)
+        if checkpoint["epoch"] != trainer.current_epoch:
+            module.ledger.restart()
         for name in slower:
             module.lr_scale[name] *= factor
         module.prepare_steps()

@@ -213,6 +213,7 @@ class Watch(Callback):
         batch = restored["batches"]
         self._lost = restored["callbacks"][self.state_key]["lost"] + pl_module.batches - batch
         self._looks.clear()
+        self._pending, pl_module.observed = None, False  # looks at steps that are undone
         self.state = HEALTHY
         rates = " and ".join(f"lr_{name}" for name in culprits)
         return f"rolled back to batch {batch}, {rates} x {self.lr_factor} (try {self.tries} of {self.max_tries})"
