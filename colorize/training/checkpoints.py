@@ -184,8 +184,12 @@ class LastCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Leave if a signal came; the resumed run leaves the rest of this validation out."""
-        self._leave_if_asked(trainer)
+        """Leave if a signal came; the resumed run leaves the rest of this validation out.
+
+        Several processes may have different numbers of batches: they agree at the epoch's end, which comes next.
+        """
+        if trainer.world_size == 1:
+            self._leave_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save; runs after the callbacks that are no checkpoints, and after ``best``."""
