@@ -21,7 +21,8 @@ USER_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROF
 LOST_JOBS = {"TerminatedWorkerError", "UncompletedJobError", "FailedJobError", "WorkerCrashedError"}
 LAUNCHERS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "ray_aws": "ray"}
 
-TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"  # asked for by the user
+LINES = "COLORIZE_ERROR_LINES"  # set for the processes that this one starts: HYDRA_FULL_ERROR is then not the user's
+TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and LINES not in os.environ  # asked for by the user
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -32,7 +33,7 @@ def run(main: Callable[[], Any]) -> None:
     if TRACEBACKS:
         main()
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing them
+    os.environ |= {"HYDRA_FULL_ERROR": "1", LINES: "1"}  # Hydra then hands errors on instead of printing them
     try:
         main()
     except Exception as error:
