@@ -17,11 +17,15 @@ class Ledger(nn.Module):
 
     Args:
         names: of the losses.
+    Attributes:
+        shared: whether several processes train together; each sums its own losses, but what is no number to one of
+            them is none to all.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self.names = tuple(names)
+        self.shared = False
         for name in ("last", "sum", "count"):
             self.register_buffer(name, torch.zeros(len(names)), persistent=False)
         self.last.fill_(torch.nan)  # until a loss is computed; a batch that does not compute it keeps the value before
@@ -33,6 +37,9 @@ class Ledger(nn.Module):
     def judge(self, name: str, loss: Tensor) -> None:
         """Note whether a loss that is about to be descended is a number; from the first that is not, keep it."""
         loss, slot = loss.detach(), self.judged[DESCENDED.index(name)]
+        if self.shared:  # else one would step with the gradients, which are shared, of another that does not
+            loss = loss.clone()
+            torch.distributed.all_reduce(loss)
         slot.copy_(torch.where(self.diverged == 0, loss, slot))
         self.diverged.masked_fill_(~loss.isfinite(), 1)
 

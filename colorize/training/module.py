@@ -142,6 +142,7 @@ class ColorizationModule(LightningModule):
             self.manual_backward,
         )
         self._run_step = CudaGraphStep(step, self.trainer.optimizers) if self.engine.cuda_graphs else step
+        self.ledger.shared = self.trainer.world_size > 1
         self.ledger.clear(self.batches)
         self._set_lr()
 
