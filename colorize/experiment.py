@@ -95,9 +95,13 @@ def build_data(cfg: DictConfig, engine: Engine) -> ColorizationDataModule:
 
 
 def build_module(cfg: DictConfig, engine: Engine) -> ColorizationModule:
-    """Build the networks, losses and optimisers of a config."""
+    """Build the networks, losses and optimisers of a config.
+
+    Raises:
+        UserError: if a value will not do, or two do not go together.
+    """
     config = OmegaConf.to_container(cfg, resolve=True)
-    return ColorizationModule(
+    module = ColorizationModule(
         **networks_of(cfg),
         loss=config["loss"],
         optim=config["optim"],
@@ -107,6 +111,13 @@ def build_module(cfg: DictConfig, engine: Engine) -> ColorizationModule:
         provenance={"config": config, "version": colorize.__version__, "commit": commit()},
         engine=engine,
     )
+    synchronized = cfg.trainer.get("sync_batchnorm") and module.hparams["discriminator"].get("norm") == "batch"
+    if synchronized and module.objective.penalty_every:
+        raise UserError(
+            "discriminator.norm=batch with a penalty and trainer.sync_batchnorm=true: torch's SyncBatchNorm has no "
+            "second derivative, which the penalty needs; use discriminator.norm=auto, or instance, group or none"
+        )
+    return module
 
 
 def networks_of(cfg: DictConfig) -> dict[str, dict[str, Any]]:

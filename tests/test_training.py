@@ -265,6 +265,10 @@ def test_weights_that_are_no_numbers_are_not_saved(make_config, tmp_path) -> Non
         ("loss.r1=-1", "loss.r1 must be auto or a number of at least 0; got -1"),
         ("loss.lambda_FM=-1", "loss.lambda_FM must be a number of at least 0; got -1"),
         ("loss.penalty_every=0", "loss.penalty_every must be at least 1; got 0"),
+        (
+            "discriminator.norm=batch loss.r1=1 +trainer.sync_batchnorm=true",
+            "SyncBatchNorm has no second derivative, which the penalty needs; use discriminator.norm=auto",
+        ),
         ("game.D_every=0", "game.D_every must be a whole number of at least 1; got 0"),
         ("game={D_every:2,G_every:2}", "game.D_every=2 game.G_every=2: one of the two must be 1"),
         ("game.warmup_G=-1", "game.warmup_G must be at least 0; got -1"),
@@ -293,7 +297,7 @@ def test_weights_that_are_no_numbers_are_not_saved(make_config, tmp_path) -> Non
 )
 def test_a_mistake_is_named(make_config, override, message) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        train(make_config(override))
+        train(make_config(*override.split(" ")))
     assert "\n" not in str(caught.value)
 
 
