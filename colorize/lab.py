@@ -1,8 +1,12 @@
 """Colour maths: sRGB images to and from normalised CIE Lab, in float32 on the images' device."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import torch
 from kornia.color import lab_to_rgb, rgb_to_lab
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from colorize.srgb import AB_SCALE, L_SCALE
 
@@ -21,7 +25,7 @@ def rgb_to_l_ab(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """
     if rgb.ndim != 4 or rgb.shape[1] != 3 or not rgb.is_floating_point():
         raise ValueError(f"expected (B, 3, H, W) float in [0, 1]; got {tuple(rgb.shape)} {rgb.dtype}")
-    with torch.autocast(rgb.device.type, enabled=False):  # bf16 Lab is off by up to 3 units
+    with torch.autocast(rgb.device.type, enabled=False), _Float32():  # bf16 Lab is off by up to 3 units
         lab = rgb_to_lab(rgb.float())
     return lab[:, :1] / L_SCALE - 1, lab[:, 1:] / AB_SCALE
 
@@ -70,10 +74,46 @@ def out_of_gamut(L: Tensor, ab: Tensor) -> Tensor:
 
 
 def _unclipped_rgb(L: Tensor, ab: Tensor) -> Tensor:
-    with torch.autocast(L.device.type, enabled=False):
+    with torch.autocast(L.device.type, enabled=False), _Float32():
         return lab_to_rgb(l_ab_to_lab(L, ab), clip=False)
 
 
 def to_uint8(rgb: Tensor) -> Tensor:
     """Round sRGB in [0, 1] to uint8, any shape."""
     return (rgb * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+class _Float32(TorchFunctionMode):
+    """Lets Kornia convert on a GPU as it does on a CPU: in float32, and without waiting for the device.
+
+    On a GPU, Kornia multiplies by its 3x3 matrices with ``conv2d``, which cuDNN by default computes in TF32: a and b
+    are then off by up to 0.06, and RGB on the way back by up to 4 of 255. This mode multiplies and adds instead; unlike
+    torch's switches of TF32, it holds for this thread and this call alone. It also keeps Kornia's matrices and white
+    point on the device: a copy at each call would wait for it.
+    """
+
+    def __torch_function__(
+        self, func: Callable, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is torch.conv2d:
+            return _mix_channels(*args[:2])
+        return (_constant if func is torch.tensor else func)(*args, **kwargs or {})
+
+
+def _mix_channels(image: Tensor, matrix: Tensor) -> Tensor:
+    """Convolve ``(B, 3, H, W)`` with ``(3, 3, 1, 1)``."""
+    (x, y, z), (from_x, from_y, from_z) = image.split(1, dim=1), matrix.unbind(1)  # (B, 1, H, W) and (3, 1, 1) each
+    return x * from_x + y * from_y + z * from_z
+
+
+_CONSTANTS: dict[str, Tensor] = {}  # by values, type and device
+
+
+@torch.compiler.assume_constant_result
+def _constant(values: Any, **how: Any) -> Tensor:
+    """Make ``torch.tensor(values, **how)`` once."""
+    key = repr((values, how))
+    if key not in _CONSTANTS:
+        with torch.inference_mode(False):  # gradients may flow through the next conversion
+            _CONSTANTS[key] = torch.tensor(values, **how)
+    return _CONSTANTS[key]

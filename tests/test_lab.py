@@ -1,10 +1,15 @@
 """Colour maths against scikit-image."""
 
+import contextlib
+
+import kornia
 import numpy as np
 import pytest
 import torch
 from skimage.color import lab2rgb, rgb2lab
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from colorize import lab as lab_module
 from colorize.lab import l_ab_to_lab, l_ab_to_rgb, out_of_gamut, rgb_to_l_ab, to_uint8
 
 
@@ -60,3 +65,67 @@ def test_a_colour_that_srgb_lacks_is_out_of_gamut() -> None:
     L, ab = torch.zeros(1, 1, 1, 1), torch.tensor([-100.0, -100.0]).view(1, 2, 1, 1) / 110  # L* 50: no such cyan
     assert (lab2rgb(np.array([[[50.0, -100.0, -100.0]]])) == 0).any()  # scikit-image clips it
     assert out_of_gamut(L, ab).all()
+
+
+class Tf32(TorchDispatchMode):
+    """Lets convolutions and matrix products round what they multiply to 10 bits, as a GPU does in TF32."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in (torch.ops.aten.convolution.default, torch.ops.aten.mm.default, torch.ops.aten.bmm.default):
+            args = [((x.view(torch.int32) + 2**12) >> 13 << 13).view(torch.float32) for x in args[:2]] + list(args[2:])
+        return func(*args, **kwargs or {})
+
+
+def test_lab_is_as_exact_where_convolutions_are_in_tf32(rgb, monkeypatch) -> None:
+    L, ab = rgb_to_l_ab(rgb)
+    back = l_ab_to_rgb(L, ab)
+    as_on_a_gpu = lambda image, matrix: torch.nn.functional.conv2d(image, matrix.view(3, 3, 1, 1))  # noqa: E731
+    monkeypatch.setattr(kornia.color.xyz, "_apply_linear_transformation", as_on_a_gpu)
+    with Tf32():
+        assert (kornia.color.rgb_to_lab(rgb)[:, 1:] / 110 - ab).abs().max() > 2e-4  # the fault is there to be met
+        for found, expected in zip((*rgb_to_l_ab(rgb), l_ab_to_rgb(L, ab)), (L, ab, back), strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+class Operators(TorchDispatchMode):
+    """Notes what is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen.add(func)
+        return func(*args, **kwargs or {})
+
+
+def test_off_the_cpu_nothing_is_convolved_and_constants_are_made_once(monkeypatch) -> None:
+    """Kornia takes the same way on the device "meta", which computes nothing, as on a GPU."""
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())  # knows no meta
+    monkeypatch.setattr(lab_module, "_CONSTANTS", {})
+    rgb = torch.empty(1, 3, 4, 4, device="meta")
+    made = torch.ops.aten.lift_fresh.default  # what torch.tensor ends with
+    with Operators() as first:
+        out_of_gamut(*rgb_to_l_ab(rgb))
+    with Operators() as second:
+        out_of_gamut(*rgb_to_l_ab(rgb))
+    assert made in first.seen and made not in second.seen
+    assert torch.ops.aten.convolution.default not in first.seen | second.seen
+
+
+def test_constants_made_in_inference_mode_let_gradients_through(rgb, monkeypatch) -> None:
+    monkeypatch.setattr(lab_module, "_CONSTANTS", {})
+    with torch.inference_mode():
+        rgb_to_l_ab(rgb)
+    rgb.requires_grad_()
+    rgb_to_l_ab(rgb)[1].sum().backward()
+    assert rgb.grad.abs().sum() > 0
+
+
+def test_the_conversion_compiles_in_one_piece_and_once(rgb, monkeypatch) -> None:
+    monkeypatch.setattr(lab_module, "_CONSTANTS", {})
+    compiled = torch.compile(rgb_to_l_ab, backend="aot_eager", fullgraph=True)
+    compiled(rgb)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        found = compiled(rgb)
+    torch.testing.assert_close(found, rgb_to_l_ab(rgb))
