@@ -1,8 +1,10 @@
 """A checkpoint is whole, plain data, and of this project; anything else is one line."""
 
+import contextlib
 import pickle
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -140,3 +142,23 @@ def test_weights_that_do_not_fit_are_named(checkpoint) -> None:
     torch.save(content, checkpoint)
     with pytest.raises(UserError, match=r"Error.* in loading state_dict"):
         load_generator(checkpoint)
+
+
+def test_a_writer_takes_one_stream_of_the_gpu_for_all_it_writes(tmp_path, monkeypatch) -> None:
+    waits = []
+
+    class Stream:
+        def wait_event(self, event: str) -> None:
+            waits.append((self, event))
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(record_event=lambda: "copied"))
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    writer = AsyncCheckpointIO()
+    for name in "ab":
+        writer.save_checkpoint({"name": name}, tmp_path / f"{name}.ckpt")
+        writer.flush()
+    assert [event for _, event in waits] == ["copied", "copied"]
+    assert len({stream for stream, _ in waits}) == 1
+    assert torch.load(tmp_path / "b.ckpt") == {"name": "b"}

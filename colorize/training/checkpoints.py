@@ -3,7 +3,6 @@
 import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,6 +49,7 @@ class AsyncCheckpointIO(AtomicCheckpointIO):
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: dict[str, Future[None]] = {}
+        self._stream: torch.cuda.Stream | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Copy ``checkpoint`` and have it written.
@@ -65,11 +65,13 @@ class AsyncCheckpointIO(AtomicCheckpointIO):
         self._writing[str(path)] = self._thread.submit(self._write, copy, path, copied)
 
     def _write(self, checkpoint: dict[str, Any], path: str | Path, copied: torch.cuda.Event | None) -> None:
-        # A stream of its own: on training's, the copy to main memory would wait for all batches launched since
-        stream = torch.cuda.Stream() if copied else None
-        with torch.cuda.stream(stream) if stream else nullcontext():
-            if stream:
-                stream.wait_event(copied)
+        if copied is None:
+            return super().save_checkpoint(checkpoint, path)
+        # A stream of its own: on training's, the copy to main memory would wait for all batches launched since. The
+        # same each time: CUDA has 32, and one chosen anew would at times be the one that training is recorded on
+        self._stream = self._stream or torch.cuda.Stream()
+        with torch.cuda.stream(self._stream):
+            self._stream.wait_event(copied)
             super().save_checkpoint(checkpoint, path)
 
     def flush(self) -> None:
