@@ -15,6 +15,7 @@ from colorize.experiment import train
 from colorize.training import ColorizationModule
 from colorize.training.engine import CudaGraphStep, Engine, choose_engine, choose_precision
 from colorize.training.module import LOSSES
+from colorize.training.optim import fit_states
 from tests.conftest import small_config
 
 PLAIN = ["engine=plain", "trainer.precision=32", "optim.generator.fused=false", "optim.discriminator.fused=false"]
@@ -94,6 +95,22 @@ def test_a_run_continues_a_checkpoint_of_another_engine(photos: Path, tmp_path: 
     config.ckpt_path = str(tmp_path / "half/checkpoints/last.ckpt")
     train(config)
     np.testing.assert_allclose(read_losses(tmp_path / "rest")[-10:], whole[-10:], rtol=3e-2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps_on"),
+    [({"fused": False}, "cpu"), ({"fused": True}, "meta"), ({"fused": False, "capturable": True}, "meta")],
+    ids=["plain", "fused", "capturable"],
+)
+def test_loaded_steps_are_where_adam_keeps_them(kind, steps_on) -> None:
+    """And moments are where the weights are: here on the device "meta", which a GPU can be told by."""
+    weight = torch.nn.Parameter(torch.zeros(2, device="meta"))
+    optimizer = torch.optim.Adam([weight])
+    optimizer.param_groups[0].update(kind)
+    optimizer.state[weight] = {"step": torch.tensor(3.0), "exp_avg": torch.ones(2), "exp_avg_sq": torch.ones(2)}
+    fit_states(optimizer)
+    devices = {name: value.device.type for name, value in optimizer.state[weight].items()}
+    assert devices == {"step": steps_on, "exp_avg": "meta", "exp_avg_sq": "meta"}
 
 
 def test_a_cpu_gets_what_suits_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,15 +46,21 @@ def build_optimizer(params: Iterable[Parameter], name: str, **kwargs: Any) -> Op
 
 
 def fit_states(optimizer: Optimizer) -> None:
-    """Give loaded states the device and the memory format of their parameters, as a fused optimiser needs.
+    """Give loaded states the device and the memory format that the optimizer keeps them in.
 
-    A checkpoint may come from another device, or from a run whose engine laid out weights otherwise.
+    A checkpoint may come from another device, or from a run whose engine laid out weights otherwise. A ``step`` is on
+    the CPU unless the optimizer is fused or capturable, as in `torch.optim.Adam`: on a GPU, each would be waited for.
     """
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                like = parameter if value.shape == parameter.shape else value
-                state[name] = torch.empty_like(like, device=parameter.device).copy_(value)
+    for group in optimizer.param_groups:
+        with_parameters = group.get("fused") or group.get("capturable")
+        for parameter in group["params"]:
+            state = optimizer.state.get(parameter, {})
+            for name, value in state.items():
+                if name == "step" and not with_parameters:
+                    state[name] = value.cpu()
+                elif isinstance(value, Tensor):
+                    like = parameter if value.shape == parameter.shape else value
+                    state[name] = torch.empty_like(like, device=parameter.device).copy_(value)
 
 
 def gradients(optimizer: Optimizer) -> list[Tensor]:
