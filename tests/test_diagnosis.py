@@ -1,11 +1,13 @@
 """Measures by hand, and states from measures."""
 
+import contextlib
 import math
 
 import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from colorize.data import Batch
 from colorize.training.diagnosis import Bounds, diagnose
@@ -80,6 +82,32 @@ def test_an_objective_without_a_scale_has_no_winner() -> None:
 def observed(outcome: Outcome, batch: Batch, boundary: float | None = 0.0) -> dict[str, float]:
     ratios = {"G": torch.tensor(0.1), "D": torch.tensor(0.2)}
     return dict(zip(MEASURES, observe(outcome, batch, boundary, ratios).tolist(), strict=True))
+
+
+class Copies(TorchDispatchMode):
+    """Counts tensors that are made from Python's numbers, and those that come from the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        comes = func is torch.ops.aten._to_copy.default and args[0].device.type == "cpu"
+        self.count += func is torch.ops.aten.lift_fresh.default or comes
+        return func(*args, **kwargs or {})
+
+
+def test_a_look_copies_nothing_to_the_device(batch, monkeypatch) -> None:
+    """On the device "meta", which computes nothing and where reading a value raises; a second look, as all but one."""
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())  # knows no meta
+    batch = Batch(*(part.to("meta") for part in batch))
+    logits, norm = torch.empty(4, 1, 2, 2, device="meta"), torch.empty((), device="meta")
+    outcome = Outcome(torch.empty(6, device="meta"), batch.ab, logits, logits, norm, None)
+    with Copies() as first:
+        observe(outcome, batch, 0.0, {"D": norm, "G": norm})
+    with Copies() as second:
+        observe(outcome, batch, 0.0, {"D": norm, "G": norm})
+    assert second.count == 0, f"{second.count} copies; the first look made {first.count}"
 
 
 @pytest.fixture
