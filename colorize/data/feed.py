@@ -58,20 +58,10 @@ class StreamedPixels:
         self.store = store
         self.device = device
         self.convert = convert
-        # Kornia's conversion waits for its stream twice a batch: on one of its own, it does not wait for training
-        self.stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
 
     def take(self, picks: Picks) -> Batch:
         """Return a batch on the device, mirrored as picked."""
-        if self.stream is None:
-            return self.convert(self.pixels(picks))
-        with torch.cuda.stream(self.stream):
-            batch = self.convert(self.pixels(picks))
-        training = torch.cuda.current_stream(self.device)
-        training.wait_stream(self.stream)
-        for part in batch:
-            part.record_stream(training)
-        return batch
+        return self.convert(self.pixels(picks))
 
     def pixels(self, picks: Picks) -> Pixels:
         """Return the images of a batch on the device."""
@@ -88,8 +78,6 @@ class DevicePixels(StreamedPixels):
         self.rgb = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device)
         for rows in torch.arange(len(store.pixels)).split(COPIED):
             self.rgb[rows[0] : rows[-1] + 1] = store.gather(rows).to(device)
-        if self.stream is not None:
-            self.stream.wait_stream(torch.cuda.current_stream(device))
 
     def pixels(self, picks: Picks) -> Pixels:
         """Return the images of a batch; only their numbers travel."""
