@@ -65,13 +65,12 @@ class AsyncCheckpointIO(AtomicCheckpointIO):
         self._writing[str(path)] = self._thread.submit(self._write, copy, path, copied)
 
     def _write(self, checkpoint: dict[str, Any], path: str | Path, copied: torch.cuda.Event | None) -> None:
-        if copied is None:
-            return super().save_checkpoint(checkpoint, path)
         # A stream of its own: on training's, the copy to main memory would wait for all batches launched since. The
         # same each time: CUDA has 32, and one chosen anew would at times be the one that training is recorded on
-        self._stream = self._stream or torch.cuda.Stream()
-        with torch.cuda.stream(self._stream):
+        if copied:
+            self._stream = self._stream or torch.cuda.Stream()
             self._stream.wait_event(copied)
+        with torch.cuda.stream(self._stream):  # None: on no other
             super().save_checkpoint(checkpoint, path)
 
     def flush(self) -> None:
