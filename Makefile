@@ -42,7 +42,7 @@ bench: setup  ## measure this machine's CPU, about 10 minutes: tables, and bench
 	$(RUN) -m benchmarks.start
 
 # No setup: a GPU is often on a machine without a network; benchmarks/gpu_proof.py says what must be there
-bench-gpu:  ## measure one GPU, under 9 minutes; without .venv by PYTHON
+bench-gpu:  ## check what one GPU computes and measure it, under 9 minutes; without .venv by PYTHON
 	$(if $(wildcard $(RUN)),$(RUN),$(PYTHON)) -m benchmarks.gpu_proof
 
 lock: setup  ## renew requirements.lock from pyproject.toml

@@ -27,8 +27,8 @@ from colorize.training.engine import prepare_process
 NOT_FUSED = ["optim.generator.fused=false", "optim.discriminator.fused=false"]
 LEVERS = {  # each adds to the one before; engine.keep_memory is for processes as a whole, hence not here
     "Trainer, engine=plain, float32": ["engine=plain", "trainer.precision=32", *NOT_FUSED],
-    "+ fused Adam, channels_last": ["engine.cuda_graphs=false", "trainer.precision=32"],
-    "+ bf16": ["engine.cuda_graphs=false", "trainer.precision=bf16-mixed"],
+    "+ fused Adam, channels_last": ["trainer.precision=32"],
+    "+ bf16": ["trainer.precision=bf16-mixed"],
 }
 GRAPHS = {"+ CUDA graphs": ["engine.cuda_graphs=true", "trainer.precision=bf16-mixed"]}
 COMPILED = {"+ compile": ["engine.compile=true", "trainer.precision=bf16-mixed"]}

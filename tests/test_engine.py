@@ -1,17 +1,19 @@
 """Each way to do the arithmetic trains the same; `auto` takes what suits the device."""
 
-import contextlib
 import csv
 import dataclasses
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.cpu_graphs import Cuda, cpu_graphs
+from colorize import experiment
 from colorize.errors import UserError
-from colorize.experiment import train
+from colorize.experiment import build_module, engine_of, train
 from colorize.training import ColorizationModule
 from colorize.training.engine import CudaGraphStep, Engine, choose_engine, choose_precision
 from colorize.training.module import LOSSES
@@ -31,8 +33,8 @@ def losses(photos: Path, run_dir: Path, *overrides: str) -> np.ndarray:
 
 def read_losses(run_dir: Path) -> np.ndarray:
     with (run_dir / "metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["train/loss_D"]]
-    return np.array([[float(row[f"train/{name}"]) for name in LOSSES] for row in rows])
+        rows = [row for row in csv.DictReader(file) if row["train/lr_G"]]
+    return np.array([[float(row[f"train/{name}"] or "nan") for name in LOSSES] for row in rows])
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +76,13 @@ def test_a_compiled_networks_weights_keep_their_names() -> None:
     assert set(module.state_dict()) == set(small_module().state_dict())
 
 
-def small_module(engine: Engine | None = None) -> ColorizationModule:
+def small_module(engine: Engine | None = None, **optim: dict) -> ColorizationModule:
     adam = {"name": "adam", "lr": 2e-4, "betas": [0.5, 0.999]}
     return ColorizationModule(
         generator={"name": "unet", "n_down": 5, "num_filters": 2},
         discriminator={"name": "patch", "n_down": 2, "num_filters": 2},
         loss={"name": "gan_l1"},
-        optim={"generator": adam, "discriminator": adam},
+        optim={network: adam | optim.get(network, {}) for network in ("generator", "discriminator")},
         image_size=32,
         engine=engine,
     )
@@ -120,13 +122,18 @@ def test_a_cpu_gets_what_suits_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen == Engine(channels_last=True, async_checkpoints=True, keep_memory=True, resident="auto", threads=6)
 
 
-def test_a_gpu_gets_what_suits_it() -> None:
+def test_a_gpu_gets_what_suits_it_and_no_graphs() -> None:
     chosen = choose_engine(AUTO, "32", torch.device("cuda"))
-    assert chosen == Engine(channels_last=True, cuda_graphs=True, async_checkpoints=True, resident="auto")
+    assert chosen == Engine(channels_last=True, async_checkpoints=True, resident="auto")
+
+
+def test_a_gpu_gets_graphs_if_they_are_asked_for() -> None:
+    assert choose_engine(AUTO | {"cuda_graphs": True}, "32", torch.device("cuda")).cuda_graphs
 
 
 def test_several_gpus_get_no_graphs() -> None:
-    assert not choose_engine(AUTO, "32", torch.device("cuda"), one_device=False).cuda_graphs
+    with pytest.raises(UserError, match=r"engine.cuda_graphs=true needs one CUDA GPU, and one only"):
+        choose_engine(AUTO | {"cuda_graphs": True}, "32", torch.device("cuda"), one_device=False)
 
 
 def test_what_the_user_sets_wins() -> None:
@@ -154,97 +161,151 @@ def test_a_cpu_computes_in_bf16_where_it_can(monkeypatch: pytest.MonkeyPatch, in
     assert choose_precision("32", torch.device("cpu")) == "32"
 
 
-class Recorded:
-    """Stands in for a CUDA graph: what runs while it records is noted, not done; a replay does it."""
-
-    def __init__(self) -> None:
-        self.work = []
-
-    def pool(self) -> tuple[int, int]:
-        return 0, 0
-
-    def replay(self) -> None:
-        for work in self.work:
-            work()
-
-
 @pytest.fixture
-def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
-    """Let `CudaGraphStep` run without CUDA; return the graphs that it records."""
-    made: list[Recorded] = []
-
-    class Stream:
-        wait_stream = staticmethod(lambda stream: None)
-
-    def graph() -> Recorded:
-        made.append(Recorded())
-        return made[-1]
-
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", graph)
-    monkeypatch.setattr(torch.cuda, "graph", lambda *args, **kwargs: contextlib.nullcontext())
-    return made
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cuda]:
+    """Let `CudaGraphStep` run without CUDA; yield what it does there."""
+    monkeypatch.setattr(CudaGraphStep, "failed", [])
+    with cpu_graphs() as cuda:
+        yield cuda
 
 
-class Counting:
-    """A step that adds up, and notes its work in the graph that is being recorded."""
+def adding() -> Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]:
+    """Return a step that adds up all ``turn * L`` and returns the total, plus its own batch's ab."""
+    total = torch.zeros(())
 
-    def __init__(self, graphs: list[Recorded]) -> None:
-        self.graphs = graphs
-        self.total = torch.zeros(())
+    def step(L: torch.Tensor, ab: torch.Tensor, turn: int) -> torch.Tensor:
+        total.add_(turn * L.sum())
+        return total + ab.sum()
 
-    def __call__(self, L: torch.Tensor, ab: torch.Tensor, turn: int) -> torch.Tensor:
-        result = torch.zeros(())
-
-        def work() -> None:
-            self.total.add_(turn * L.sum())
-            result.copy_(self.total + ab.sum())
-
-        if self.graphs and not self.graphs[-1].work:
-            self.graphs[-1].work.append(work)
-        else:
-            work()
-        return result
+    return step
 
 
-def test_a_graph_is_recorded_once_and_fed_every_batch(graphs: list[Recorded]) -> None:
-    weight = torch.nn.Parameter(torch.zeros(1))
-    run = CudaGraphStep(Counting(graphs), [torch.optim.Adam([weight], lr=0.5)])
-    seen = [run(torch.full((2,), float(n)), torch.full((2,), 0.5), 1).item() for n in range(1, 7)]
-    assert seen == [n * (n + 1) + 1 for n in range(1, 7)]  # 2 (1 + 2 + ... + n) + 1
-    assert len(graphs) == 1
+def test_a_graph_is_recorded_once_and_fed_every_batch(cuda: Cuda) -> None:
+    run = CudaGraphStep(adding(), [])
+    seen = [run(torch.full((2,), float(n)), torch.full((2,), 100.0 * n), 1).item() for n in range(1, 7)]
+    assert seen == [n * (n + 1) + 200 * n for n in range(1, 7)]  # 2 (1 + 2 + ... + n), and 2 x 100 n
+    assert len(cuda.graphs) == 1
 
 
-def test_each_kind_of_turn_has_a_graph_of_its_own(graphs: list[Recorded]) -> None:
-    run = CudaGraphStep(Counting(graphs), [])
+def test_each_kind_of_turn_has_a_graph_of_its_own(cuda: Cuda) -> None:
+    run = CudaGraphStep(adding(), [])
     turns = [1, 10] * 6
     seen = [run(torch.ones(1), torch.zeros(1), turn).item() for turn in turns]
     assert seen == [11 * (n // 2) + (1 if n % 2 else 0) for n in range(1, 13)]
-    assert len(graphs) == 2
+    assert len(cuda.graphs) == 2
 
 
-def test_a_batch_of_another_size_is_stepped_without_the_graph(graphs: list[Recorded]) -> None:
+def test_each_kind_of_turn_runs_three_times_on_the_graphs_stream_before_it_is_recorded(cuda: Cuda) -> None:
+    called = []
+
+    def step(L: torch.Tensor, ab: torch.Tensor, turn: int) -> torch.Tensor:
+        called.append((turn, len(cuda.graphs), cuda.stream))
+        return L.sum()
+
+    run = CudaGraphStep(step, [])
+    for turn in [1, 1, 1, 2, 1, 2, 2, 2, 1, 2]:
+        run(torch.ones(1), torch.ones(1), turn)
+    assert [(turn, graphs) for turn, graphs, _ in called] == [
+        (1, 0), (1, 0), (1, 0), (2, 0), (1, 1), (2, 1), (2, 1), (2, 2),
+    ]  # fmt: skip
+    assert {stream for _, _, stream in called} == {run.stream} != {cuda.default_stream}
+    assert cuda.stream is cuda.default_stream
+
+
+def test_a_batch_of_another_size_is_stepped_without_the_graph(cuda: Cuda) -> None:
     run = CudaGraphStep(lambda L, ab, turn: L.sum(), [])
     for _ in range(5):
         run(torch.ones(4), torch.ones(4), 1)
     assert run(torch.ones(3), torch.ones(3), 1) == 3
 
 
-def test_a_step_that_cannot_be_recorded_is_named(graphs: list[Recorded]) -> None:
+def test_where_one_kind_of_turn_cannot_be_recorded_all_run_as_they_are(cuda: Cuda, caplog) -> None:
+    add = adding()
+
     def step(L: torch.Tensor, ab: torch.Tensor, turn: int) -> torch.Tensor:
-        if graphs:
-            raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
-        return L
+        if turn == 10:
+            L.sum().item()  # waits for the device
+        return add(L, ab, turn)
 
     run = CudaGraphStep(step, [])
-    with pytest.raises(UserError, match=r"cannot be recorded \(CUDA error.*capturing\): use engine.cuda_graphs=false"):
-        for _ in range(5):
+    seen = [run(torch.ones(1), torch.zeros(1), turn).item() for turn in [1, 10] * 6]
+    assert seen == [11 * (n // 2) + (1 if n % 2 else 0) for n in range(1, 13)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "CUDA graphs are off from here on: the step cannot be recorded "
+        "(operation not permitted when stream is capturing)"
+    ]
+    assert len(cuda.graphs) == 2 and not run.graphs
+    other = CudaGraphStep(adding(), [])  # of the next run in this process
+    for _ in range(5):
+        other(torch.ones(1), torch.zeros(1), 1)
+    assert len(cuda.graphs) == 2
+
+
+def test_an_error_of_the_step_itself_is_told(cuda: Cuda) -> None:
+    calls = []
+
+    def step(L: torch.Tensor, ab: torch.Tensor, turn: int) -> torch.Tensor:
+        calls.append(turn)
+        return L.sum() if len(calls) < 4 else L[9]
+
+    run = CudaGraphStep(step, [])
+    with pytest.raises(IndexError):
+        for _ in range(4):
             run(torch.ones(4), torch.ones(4), 1)
 
 
-def test_a_graphs_learning_rate_can_change(graphs: list[Recorded]) -> None:
+UNSEEN = ["trainer.limit_val_batches=0", "~callbacks.best", "~callbacks.samples", "optimized_metric=train/loss_G"]
+FUSED = ["engine.threads=1", "optim.generator.fused=true", "optim.discriminator.fused=true", *UNSEEN]
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, photos: Path, run_dir: Path, *overrides: str) -> np.ndarray:
+    """Train for 20 steps with the stand-in's graphs: ``(20, 6)``."""
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "engine_of", lambda cfg: dataclasses.replace(engine_of(cfg), cuda_graphs=True))
+        return losses(photos, run_dir, *FUSED, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kinds"),
+    [
+        (["loss.r1=1", "loss.penalty_every=2", "discriminator.norm=none", "callbacks.watch.every_n_batches=4"], 3),
+        (["stabilizer=[ema,instance_noise,diffaugment,clip,feature_matching,linear_decay]", "game.D_every=2"], 2),
+        (["game.warmup_G=1", "game.warmup_D=1", "game.G_every=2"], 3),
+    ],
+    ids=["penalties and looks", "stabilisers", "warm-ups"],
+)
+def test_recorded_steps_of_every_kind_are_those_of_training(monkeypatch, cuda, photos, tmp_path, overrides, kinds):
+    plain = losses(photos, tmp_path / "plain", *FUSED, *overrides)
+    np.testing.assert_allclose(recorded(monkeypatch, photos, tmp_path / "graph", *overrides), plain, rtol=1e-5)
+    assert len(cuda.graphs) == kinds
+
+
+def test_a_recording_that_fails_half_way_changes_nothing(monkeypatch, cuda, photos, tmp_path, caplog):
+    """It fails in G's step, when D has been stepped and does not learn."""
+
+    def wait_in_the_step_of_g(discriminator, inputs, logits) -> None:
+        if not next(discriminator.parameters()).requires_grad:
+            logits.sum().item()
+
+    def build_waiting(cfg, engine):
+        module = build_module(cfg, engine)
+        module.discriminator.register_forward_hook(wait_in_the_step_of_g)
+        return module
+
+    monkeypatch.setattr(experiment, "build_module", build_waiting)
+    plain = losses(photos, tmp_path / "plain", *FUSED)
+    np.testing.assert_allclose(recorded(monkeypatch, photos, tmp_path / "graph"), plain, rtol=1e-5)
+    assert sum("cannot be recorded" in record.getMessage() for record in caplog.records) == len(cuda.graphs) == 1
+    assert cuda.stream is cuda.default_stream and not cuda.recording_to
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_graphs_are_refused_with_an_optimizer_that_waits(network) -> None:
+    with pytest.raises(UserError, match=r"cuda_graphs=true needs optim.generator.fused=true and optim.discriminator"):
+        small_module(Engine(cuda_graphs=True), **{network: {"fused": False}})
+
+
+def test_a_graphs_learning_rate_can_change(cuda: Cuda) -> None:
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
     CudaGraphStep(lambda L, ab: L, [optimizer])
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)

@@ -17,7 +17,7 @@ from colorize.metrics import ImageScores
 from colorize.networks import build_discriminator, build_generator
 from colorize.seeds import seed_for
 from colorize.training.divergence import TrainingDivergedError, infinite_weight
-from colorize.training.engine import CudaGraphStep, Engine
+from colorize.training.engine import CudaGraphStep, Engine, check_recordable
 from colorize.training.game import Game
 from colorize.training.ledger import Ledger
 from colorize.training.optim import build_optimizer, fit_states, set_lr
@@ -85,7 +85,7 @@ class ColorizationModule(LightningModule):
         self._schedule = schedule_of(optim.get("schedule", "constant"))
         self._clip_norms = tuple(_clip_norm(optim, network) for network in NETWORKS)
         self.lr_scale = {"G": 1.0, "D": 1.0}  # of learning rates; a run that had to go back takes smaller steps
-        self.configure_optimizers()  # a bad lr is told now, not after the data set has been fetched
+        check_recordable(self.engine, self.configure_optimizers())  # tells mistakes before a data set is fetched
         self.scores = nn.ModuleDict({prefix: ImageScores() for prefix in self.scored_generators()})
         self.batches = 0  # not trainer.global_step: it counts optimiser steps, and a run may do several a batch
         self.ledger = Ledger((*LOSSES, *self.objective.extra_losses))
