@@ -95,8 +95,11 @@ class Cuda:
         return self.graphs[-1]
 
     @contextlib.contextmanager
-    def on(self, stream: Stream) -> Iterator[None]:
-        """Make a stream the current one; as torch 2.8, an error in a recording leaves it so."""
+    def on(self, stream: Stream | None) -> Iterator[None]:
+        """Make a stream, unless it is none, the current one; as torch 2.8, an error in a recording leaves it so."""
+        if stream is None:
+            yield
+            return
         before, self.stream = self.stream, stream
         yield
         self.stream = before

@@ -108,7 +108,13 @@ def config(run_dir: Path, *overrides: str) -> DictConfig:
         return compose("train", [*fixed, *overrides])
 
 
-def fit(cfg: DictConfig, module: ColorizationModule, data: ColorizationDataModule, *callbacks: Callback) -> Trainer:
+def fit(
+    cfg: DictConfig,
+    module: ColorizationModule,
+    data: ColorizationDataModule,
+    *callbacks: Callback,
+    ckpt_path: Path | None = None,
+) -> Trainer:
     """Train as `colorize.experiment.train` does."""
     with warnings.catch_warnings():
         silence_known_warnings()
@@ -116,5 +122,5 @@ def fit(cfg: DictConfig, module: ColorizationModule, data: ColorizationDataModul
         trainer = build_trainer(cfg, engine_of(cfg), build_callbacks(cfg))
         trainer.callbacks.extend(callbacks)
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        trainer.fit(module, data)
+        trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     return trainer

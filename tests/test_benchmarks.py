@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from skimage.color import rgb2lab
 
-from benchmarks import gpu_proof, harness
+from benchmarks import gpu_proof, gpu_results, harness
 from tests.conftest import ROOT
 
 TABLES = {
@@ -19,7 +21,7 @@ TABLES = {
     "lightness": 1,
     "scaling": 2,
     "start": 1,
-    "gpu_proof": 4,
+    "gpu_proof": 5,
     "stability": 2,
     "watch": 1,
 }
@@ -61,3 +63,58 @@ def test_kernels_are_told_apart() -> None:
     assert [(row[""], row["share"]) for row in kinds] == [
         ("all", "100.0%"), ("convolution", "75.0%"), ("copy and layout", "25.0%"),
     ]  # fmt: skip
+
+
+def test_the_reference_of_lab_is_that_of_skimage() -> None:
+    rgb = gpu_results.all_colors(15)
+    expected = torch.from_numpy(rgb2lab(rgb[0].permute(1, 2, 0).numpy())).permute(2, 0, 1)[None]
+    torch.testing.assert_close(gpu_results.lab_of(rgb), expected, atol=1e-3, rtol=0)  # 7.787 there, not 841 / 108
+
+
+def test_losses_are_compared_by_the_largest_of_each() -> None:
+    expected = torch.tensor([[1.0, 200.0], [-4.0, 100.0], [2.0, torch.nan]])
+    found = expected + torch.tensor([[0.2, 0.0], [0.0, 2.0], [0.0, 0.0]])
+    assert gpu_results.apart(found, expected) == pytest.approx(0.05)  # 0.2 of 4; 2 of 200 is less
+    with pytest.raises(RuntimeError, match="NaN at different ones"):
+        gpu_results.apart(found.nan_to_num(), expected)
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> gpu_results.Results:
+    """Put checks whose outcome is known in the place of those that take a while."""
+    known = {"captured": (0.5, 0.5), "rolled_back": (0.6, 0.5), "resumed": (float("nan"), 0.5)}
+    for name, outcome in known.items():
+        monkeypatch.setattr(gpu_results.Results, name, lambda *args, outcome=outcome: outcome)
+    for name in ("lab", "plain_loop"):
+        monkeypatch.setattr(gpu_results.Results, name, lambda self: torch.zeros(1)[9])
+    monkeypatch.setattr(gpu_results.Results, "not_recorded", lambda self: (0.0, 0.0))
+    return gpu_results.Results(tmp_path)
+
+
+def test_a_check_that_fails_does_not_stop_the_others(results) -> None:
+    rows = {row[""].removeprefix("a stand-in for graphs: "): row for row in results.rows()}
+    failed = {name for name, row in rows.items() if row["verdict"] == "FAIL"}
+    assert failed == {
+        "Lab of all colors, against float64",  # raised
+        "engine=plain, against the report's loop in plain PyTorch",
+        "roll-back from a weight that is no number",  # above its bar
+        "resumed within an epoch",  # no number
+    }
+    assert "IndexError: index 9" in rows["Lab of all colors, against float64"]["measured"]
+    assert rows["a step that cannot be recorded"]["verdict"] == rows["D and G"]["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize("verdicts", [["PASS", "FAIL", "PASS"], ["PASS", "PASS"]])
+def test_the_exit_status_tells_whether_a_result_is_wrong(verdicts, monkeypatch, tmp_path, capsys) -> None:
+    rows = [{"": f"check {number}", "verdict": verdict} for number, verdict in enumerate(verdicts)]
+    monkeypatch.setattr(gpu_results.Results, "rows", lambda self: rows)
+    for name, found in {"speeds": [], "kernels": ([], []), "report": None}.items():
+        monkeypatch.setattr(gpu_proof.Proof, name, lambda *args, found=found: found)
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gpu_proof", "--quick"])
+    if "FAIL" in verdicts:
+        with pytest.raises(SystemExit, match="1"):
+            gpu_proof.main()
+        assert "check 1" in capsys.readouterr().out.split("results that are not right")[1]
+    else:
+        gpu_proof.main()
