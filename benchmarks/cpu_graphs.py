@@ -96,7 +96,7 @@ class Cuda:
 
     @contextlib.contextmanager
     def on(self, stream: Stream | None) -> Iterator[None]:
-        """Make a stream, unless it is none, the current one; as torch 2.8, an error in a recording leaves it so."""
+        """Make a stream, unless it is none, the current one; as in older torch, an error leaves it so."""
         if stream is None:
             yield
             return

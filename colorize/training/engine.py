@@ -207,8 +207,8 @@ def _restored_on_error(optimizers: Sequence[Optimizer], pool: tuple[int, int]) -
     try:
         yield
     except Exception:
-        torch.cuda.set_stream(stream)  # torch 2.8 leaves the one of the recording
-        generator.graphsafe_set_state(draws)  # torch 2.8: the state that was recorded refuses further draws
+        torch.cuda.set_stream(stream)  # older torch leaves the one of the recording
+        generator.graphsafe_set_state(draws)  # in older torch, a state that was recorded refuses further draws
         for parameter, requires_grad in learn:
             parameter.requires_grad_(requires_grad)
         with suppress(RuntimeError):  # where torch has done both already
