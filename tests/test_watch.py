@@ -27,11 +27,11 @@ def states(run_dir: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def one_color(tmp_path_factory) -> Path:
-    """Make a folder of images that are all the same."""
+    """Make a folder of images that are alike, and differ in their size, or they would count as one."""
     folder = tmp_path_factory.mktemp("one") / "photos"
     folder.mkdir()
     for number in range(25):
-        Image.new("RGB", (40, 40), (180, 60, 90)).save(folder / f"{number:02d}.png")
+        Image.new("RGB", (40 + number, 40), (180, 60, 90)).save(folder / f"{number:02d}.png")
     return folder
 
 
