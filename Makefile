@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-gpu lock clean
+.PHONY: help setup demo test lint mutants bench bench-gpu lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 19
@@ -32,6 +32,9 @@ test: setup  ## run all tests
 lint: setup  ## check style and formatting
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+mutants: setup  ## put 100 small faults into the code and count those that a test notices, about an hour
+	$(RUN) -m benchmarks.mutants
 
 bench: setup  ## measure this machine's CPU, about 10 minutes: tables, and benchmarks/results/*.json
 	$(RUN) -m benchmarks.train_step --no-compile --rounds 2

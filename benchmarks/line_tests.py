@@ -1,0 +1,105 @@
+"""A pytest plugin: notes which tests run which lines, or runs chosen tests in a given order.
+
+python -m pytest -p benchmarks.line_tests --lines-to FILE --lines-of 'FOLDER/*' ...
+python -m pytest -p benchmarks.line_tests --chosen FILE
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+IMPORTING = ""  # coverage's context of all that runs outside of tests
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options above."""
+    group = parser.getgroup("lines")
+    group.addoption("--lines-to", help="JSON file of seconds by test, and of tests by file and line")
+    group.addoption("--lines-of", action="append", default=[], help="pattern of the files that are looked at")
+    group.addoption("--chosen", help="JSON list of the tests to run, in this order")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start what was asked for."""
+    if config.getoption("lines_to"):
+        config.pluginmanager.register(Recorder(Path(config.getoption("lines_to")), config.getoption("lines_of")))
+    if config.getoption("chosen"):
+        config.pluginmanager.register(Chooser(json.loads(Path(config.getoption("chosen")).read_text())))
+
+
+class Chooser:
+    """Runs these tests only; those that a mutated module no longer leads to are passed over."""
+
+    def __init__(self, chosen: list[str]) -> None:
+        self.place = {test: number for number, test in enumerate(chosen)}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave out the others, and sort."""
+        items[:] = sorted((item for item in items if item.nodeid in self.place), key=lambda i: self.place[i.nodeid])
+
+
+class Recorder:
+    """Notes the lines of every test that passes, with those of the fixtures it shares with other tests."""
+
+    def __init__(self, path: Path, patterns: list[str]) -> None:
+        from coverage import Coverage
+
+        self.path = path
+        self.coverage = Coverage(data_file=None, config_file=False, include=patterns)
+        self.coverage.start()
+        self.context = IMPORTING
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.failed: set[str] = set()
+        self.skipped: set[str] = set()
+        self.fixtures: dict[str, set[str]] = {}  # of each test, those that outlive it
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Run a test under its name."""
+        definitions = [one for several in item._fixtureinfo.name2fixturedefs.values() for one in several]
+        self.fixtures[item.nodeid] = {_fixture(one) for one in definitions if one.scope != "function"}
+        return (yield from self._under(item.nodeid))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef) -> Iterator[None]:
+        """Run a fixture that other tests will use too under its own name."""
+        return (yield from self._under(self.context if fixturedef.scope == "function" else _fixture(fixturedef)))
+
+    def _under(self, context: str) -> Iterator[None]:
+        before, self.context = self.context, context
+        self.coverage.switch_context(context)
+        try:
+            return (yield)
+        finally:
+            self.context = before
+            self.coverage.switch_context(before)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note time and outcome."""
+        self.seconds[report.nodeid] += report.duration
+        if not report.passed:
+            (self.failed if report.failed else self.skipped).add(report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        """Write all of it."""
+        self.coverage.stop()
+        data = self.coverage.get_data()
+        tests = [test for test in self.fixtures if test not in self.failed | self.skipped]
+        users: dict[str, list[int]] = defaultdict(list)  # by context
+        for number, test in enumerate(tests):
+            for context in (test, *self.fixtures[test]):
+                users[context].append(number)
+        lines: dict[str, dict[int, list[int]]] = {}
+        for file in data.measured_files():
+            found = data.contexts_by_lineno(file)
+            lines[file] = {n: sorted({user for c in contexts for user in users[c]}) for n, contexts in found.items()}
+        seconds = [[test, round(self.seconds[test], 3)] for test in tests]
+        self.path.write_text(json.dumps({"tests": seconds, "lines": lines, "failed": sorted(self.failed)}))
+
+
+def _fixture(definition: pytest.FixtureDef) -> str:
+    return f"{definition.baseid}::fixture {definition.argname}"

@@ -1,0 +1,321 @@
+"""Whether the tests can fail: puts small faults into the code, one at a time, and counts those that a test notices.
+
+python -m benchmarks.mutants --count 100 --seed 0
+
+The first part runs the tests once, each file in a process, and notes which test runs which lines; the second runs, for
+each of the drawn faults, the tests of its line until one fails. Both are kept in benchmarks/results/mutants by what
+they depend on, so that a second call goes on where the first was stopped, and runs anew only what has changed.
+Tests that start whole programs are left out (``LEFT_OUT``): what only they notice counts as unnoticed.
+"""
+
+import argparse
+import ast
+import difflib
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
+from queue import SimpleQueue
+from typing import Any
+
+from benchmarks import harness
+from benchmarks.mutations import Mutation, mutations
+from colorize.files import replacing
+
+ROOT = Path(__file__).parent.parent
+TARGETS = (
+    "colorize/training/*.py",
+    "colorize/losses/*.py",
+    "colorize/metrics/*.py",
+    "colorize/data/selection.py",
+    "colorize/lab.py",
+    "colorize/srgb.py",
+)
+# They start programs, servers or a browser, which run code that is not seen here, or change nothing but speed
+LEFT_OUT = ("architecture", "benchmarks", "cli", "commands", "demo", "mutants", "readme", "report_browser", "workspace")
+LEFT_OUT += ("sweeps", "sweeps_launchers", "sweeps_search")
+SLACK = 20  # seconds a test may take in any case, and 10 times what it took without the fault
+KILLED, SURVIVED, TIMEOUT = "killed", "survived", "killed by the time limit"
+
+
+def read_files(root: Path) -> dict[str, bytes]:
+    """Read what git knows of, or would add, by its path below ``root``."""
+    command = ["git", "-C", str(root), "ls-files", "-co", "--exclude-standard"]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {name: (root / name).read_bytes() for name in sorted(set(names)) if (root / name).is_file()}
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """Files that are changed, and tests that should notice.
+
+    Args:
+        files: contents by path, as `read_files` gives them; what changes on disk afterwards does not count.
+        targets: patterns of the files that get faults.
+        left_out: test files ``tests/test_NAME.py`` that are not run.
+        results: folder that outcomes are kept in.
+        budget: seconds of tests that are spent on one fault at most, as they took without it.
+    """
+
+    files: dict[str, bytes]
+    targets: tuple[str, ...]
+    left_out: tuple[str, ...]
+    results: Path
+    budget: float
+
+    @cached_property
+    def tests(self) -> list[str]:
+        """Test files that are run."""
+        skipped = {f"tests/test_{name}.py" for name in self.left_out}
+        return [name for name in self.files if name.startswith("tests/test_") and name not in skipped]
+
+    @cached_property
+    def source_hash(self) -> str:
+        """Hash of all that any test may depend on."""
+        parts = [name for name in self.files if name.endswith((".py", ".yaml", ".toml", ".html", ".css", ".js"))]
+        parts = [name for name in parts if not name.startswith(("tests/test_", "benchmarks/"))]
+        return _hash(f"{name}\n{self.text(name)}" for name in parts)
+
+    @cached_property
+    def imports(self) -> dict[str, list[tuple[str | None, str]]]:
+        """Modules and names that each file imports them from."""
+        found = {}
+        for name in (name for name in self.files if name.endswith(".py")):
+            nodes = [node for node in ast.walk(ast.parse(self.text(name))) if isinstance(node, ast.ImportFrom)]
+            found[name] = [(node.module, alias.name) for node in nodes for alias in node.names]
+        return found
+
+    def text(self, name: str) -> str:
+        """Return what a file holds."""
+        return self.files[name].decode()
+
+    def sites(self) -> list[tuple[str, Mutation]]:
+        """List every fault, with the file that it is in."""
+        targets = [name for name in self.files if any(PurePosixPath(name).match(t) for t in self.targets)]
+        return [(name, mutation) for name in targets for mutation in mutations(self.text(name))]
+
+    def importers(self, file: str) -> set[str]:
+        """Return the files that import a module's names, from it or from its package, where that hands them on."""
+        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        package, _, name = module.rpartition(".")
+        inside = self.imports.get(f"{package.replace('.', '/')}/__init__.py", [])
+        handed_on = {imported for where, imported in inside if where == module} | {name}
+
+        def uses(where: str | None, imported: str) -> bool:
+            return where == module or (where == package and imported in handed_on)
+
+        return {other for other, found in self.imports.items() if any(uses(*one) for one in found)}
+
+
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+class Copies:
+    """A copy of the project for each worker, and what runs in them."""
+
+    def __init__(self, project: Project, folder: Path, workers: int) -> None:
+        self.free: SimpleQueue[Path] = SimpleQueue()
+        for number in range(workers):
+            copy = folder.resolve() / f"copy{number}"
+            for name, content in project.files.items():
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                (copy / name).write_bytes(content)
+            self.free.put(copy)
+
+    @staticmethod
+    def pytest(copy: Path, *args: str, limit: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Run tests in a copy.
+
+        Raises:
+            subprocess.TimeoutExpired: if they take more than ``limit`` seconds.
+        """
+        scratch = f"--basetemp={copy.parent / f'{copy.name}.tmp'}"
+        options = ["-p", "benchmarks.line_tests", "-p", "no:cacheprovider", "-q", "--tb=no", "-rfE", scratch]
+        # A module's .pyc is taken for good by its size and its second of writing, which a fault need not change
+        settings = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": f"{copy}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "pytest", *options, *args]
+        return subprocess.run(
+            command, cwd=copy, env=os.environ | settings, capture_output=True, text=True, timeout=limit
+        )
+
+
+@dataclass
+class Lines:
+    """Which tests run which lines."""
+
+    seconds: dict[str, float] = field(default_factory=dict)  # by test
+    tests: dict[str, dict[int, set[str]]] = field(default_factory=dict)  # by file and line
+    failed: list[str] = field(default_factory=list)
+
+    def add(self, recorded: dict[str, Any]) -> None:
+        """Take in a test file's."""
+        names = [test for test, _ in recorded["tests"]]
+        self.seconds |= dict(recorded["tests"])
+        self.failed += recorded["failed"]
+        for file, lines in recorded["lines"].items():
+            for line, users in lines.items():
+                known = self.tests.setdefault(file, {}).setdefault(int(line), set())
+                known |= {names[user] for user in users}
+
+    def of(self, project: Project, file: str, mutation: Mutation) -> list[str]:
+        """Return the tests that may notice a fault: the file with the quickest first, in it the quickest first.
+
+        A line that runs at import has those of all files that import its module, and those that it runs by itself.
+        """
+        if mutation.at_import:
+            files = {file, *project.importers(file)}
+            found = {test for name in files for users in self.tests.get(name, {}).values() for test in users}
+            found |= {test for test in self.seconds if test.partition("::")[0] in files}
+        else:
+            found = {test for line in mutation.lines for test in self.tests.get(file, {}).get(line, ())}
+        by_file: dict[str, float] = defaultdict(float)
+        for test in found:
+            by_file[test.partition("::")[0]] += self.seconds[test]
+        ranked = sorted((by_file[(f := test.partition("::")[0])], f, self.seconds[test], test) for test in found)
+        spent = accumulate(seconds for _, _, seconds, _ in ranked)
+        return [test for (*_, test), so_far in zip(ranked, spent, strict=True) if so_far <= project.budget]
+
+
+def collect(project: Project, copies: Copies, workers: int) -> Lines:
+    """Run every test file once, and note which lines its tests run; what did not change since is read."""
+    source, lines = project.source_hash, Lines()
+
+    def record(file: str) -> dict[str, Any]:
+        kept = project.results / f"lines-{_hash([source, file, project.text(file)])}.json"
+        if not kept.exists():
+            copy = copies.free.get()
+            patterns = [f"--lines-of={copy / target}" for target in project.targets]
+            with replacing(kept) as temporary:
+                done = copies.pytest(copy, f"--lines-to={temporary}", *patterns, file)
+                if not temporary.exists():
+                    raise RuntimeError(f"{file} did not run:\n{done.stdout}{done.stderr}")
+                recorded = json.loads(temporary.read_text())
+                inside = {str(Path(path).relative_to(copy)): found for path, found in recorded["lines"].items()}
+                temporary.write_text(json.dumps(recorded | {"lines": inside}))
+            copies.free.put(copy)
+            print(f"{file}: {sum(seconds for _, seconds in recorded['tests']):.0f} s", flush=True)
+        return json.loads(kept.read_text())
+
+    with ThreadPoolExecutor(workers) as pool:
+        for recorded in pool.map(record, project.tests):
+            lines.add(recorded)
+    if lines.failed:
+        print("fail without any fault, and are left out:", *lines.failed, sep="\n  ")
+    return lines
+
+
+def judge(project: Project, copies: Copies, lines: Lines, file: str, mutation: Mutation) -> dict[str, Any]:
+    """Let the tests of a fault's line run until one fails; an outcome that is known is read."""
+    tests = lines.of(project, file, mutation)
+    contents = [project.text(name) for name in sorted({test.partition("::")[0] for test in tests})]
+    kept = project.results / f"fault-{_hash([project.source_hash, mutation.source, *tests, *contents])}.json"
+    if not kept.exists():
+        outcome = {"outcome": SURVIVED, "by": ""}
+        if tests:
+            copy = copies.free.get()
+            outcome = _run(copies, copy, tests, [lines.seconds[test] for test in tests], file, mutation)
+            (copy / file).write_bytes(project.files[file])
+            copies.free.put(copy)
+        found = {"place": f"{file}:{mutation.line}", "kind": mutation.kind, "tests": len(tests), **outcome}
+        with replacing(kept) as temporary:
+            temporary.write_text(json.dumps(found | {"change": difference(project.text(file), mutation.source)}))
+    found = json.loads(kept.read_text())
+    print(f"{found['outcome']}: {found['place']} {found['kind']} {found['by']}", flush=True)
+    return found
+
+
+def _run(copies: Copies, copy: Path, tests: list[str], seconds: list[float], file: str, mutation: Mutation) -> dict:
+    chosen = copy.parent / f"{copy.name}.json"
+    chosen.write_text(json.dumps(tests))
+    (copy / file).write_bytes(mutation.source.encode())
+    one = SLACK + 10 * max(seconds)
+    files = sorted({test.partition("::")[0] for test in tests})
+    try:
+        done = copies.pytest(
+            copy, "-x", f"--timeout={one:.0f}", f"--chosen={chosen}", *files, limit=60 + one + 5 * sum(seconds)
+        )
+    except subprocess.TimeoutExpired:
+        return {"outcome": TIMEOUT, "by": ""}
+    if done.returncode in (0, 5):  # 5: no test is left
+        return {"outcome": SURVIVED, "by": ""}
+    lines = (line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ")))
+    failed = next(lines, f"exit {done.returncode}").partition(" - ")
+    return {"outcome": TIMEOUT if "Timeout (>" in failed[2] else KILLED, "by": failed[0].partition(" ")[2]}
+
+
+def difference(before: str, after: str) -> str:
+    """Return the changed lines as one line of text."""
+    changed = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0))[3:]
+    return " ".join(" ".join(line.split()) for line in changed)
+
+
+def tables(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return rows by title: the score, the same by module, and what survived."""
+
+    def row(name: str, of: list[dict[str, Any]]) -> dict[str, Any]:
+        number = Counter(one["outcome"] for one in of)
+        killed = len(of) - number[SURVIVED]
+        score = f"{killed / len(of):.0%}"
+        return {"": name, "faults": len(of), KILLED: killed, "by the time limit": number[TIMEOUT], "score": score}
+
+    modules: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in found:
+        modules[one["place"].partition(":")[0]].append(one)
+    survivors = [one for one in found if one["outcome"] == SURVIVED]
+    return {
+        "Faults that a test notices": [row("all", found)],
+        "By module": [row(name, modules[name]) for name in sorted(modules)],
+        "Survivors, with the number of tests that were run": [
+            {key: one[key] for key in ("place", "kind", "tests", "change")} for one in survivors
+        ],
+    }
+
+
+def examine(project: Project, count: int, seed: int, workers: int) -> list[dict[str, Any]]:
+    """Draw faults and judge them.
+
+    Args:
+        project: files and tests.
+        count: of faults, drawn without replacement; all where there are fewer.
+        seed: of the draw.
+        workers: processes at a time.
+    """
+    sites = project.sites()
+    print(f"{len(sites)} faults can be put into {len({file for file, _ in sites})} files", flush=True)
+    drawn = random.Random(seed).sample(sites, min(count, len(sites)))
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copies = Copies(project, Path(folder), workers)
+        lines = collect(project, copies, workers)
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(lambda site: judge(project, copies, lines, *site), drawn))
+
+
+def main() -> None:
+    """Examine, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=100, help="faults that are drawn")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--workers", type=int, default=2, help="processes, of one core each")
+    parser.add_argument("--budget", type=float, default=300, help="seconds of tests for one fault")
+    parser.add_argument("--only", nargs="+", default=TARGETS, metavar="FILE", help="patterns of other files to change")
+    args = parser.parse_args()
+    project = Project(read_files(ROOT), tuple(args.only), LEFT_OUT, harness.RESULTS.resolve() / "mutants", args.budget)
+    report = harness.Report("mutants")
+    for title, rows in tables(examine(project, args.count, args.seed, args.workers)).items():
+        if rows:
+            report.table(title, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
