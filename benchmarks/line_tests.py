@@ -50,6 +50,7 @@ class Recorder:
 
         self.path = path
         self.coverage = Coverage(data_file=None, config_file=False, include=patterns)
+        self.coverage.set_option("run:disable_warnings", ["no-data-collected"])  # that of tests of other modules
         self.coverage.start()
         self.context = IMPORTING
         self.seconds: dict[str, float] = defaultdict(float)

@@ -62,22 +62,16 @@ class Project:
     Args:
         files: contents by path, as `read_files` gives them; what changes on disk afterwards does not count.
         targets: patterns of the files that get faults.
-        left_out: test files ``tests/test_NAME.py`` that are not run.
+        tests: test files, from ``root``.
         results: folder that outcomes are kept in.
         budget: seconds of tests that are spent on one fault at most, as they took without it.
     """
 
     files: dict[str, bytes]
     targets: tuple[str, ...]
-    left_out: tuple[str, ...]
+    tests: tuple[str, ...]
     results: Path
     budget: float
-
-    @cached_property
-    def tests(self) -> list[str]:
-        """Test files that are run."""
-        skipped = {f"tests/test_{name}.py" for name in self.left_out}
-        return [name for name in self.files if name.startswith("tests/test_") and name not in skipped]
 
     @cached_property
     def source_hash(self) -> str:
@@ -101,7 +95,7 @@ class Project:
 
     def sites(self) -> list[tuple[str, Mutation]]:
         """List every fault, with the file that it is in."""
-        targets = [name for name in self.files if any(PurePosixPath(name).match(t) for t in self.targets)]
+        targets = [name for name in self.files if _fits(name, self.targets)]
         return [(name, mutation) for name in targets for mutation in mutations(self.text(name))]
 
     def importers(self, file: str) -> set[str]:
@@ -115,6 +109,10 @@ class Project:
             return where == module or (where == package and imported in handed_on)
 
         return {other for other, found in self.imports.items() if any(uses(*one) for one in found)}
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(PurePosixPath(name).match(pattern) for pattern in patterns)
 
 
 def _hash(parts: Iterable[str]) -> str:
@@ -189,10 +187,12 @@ class Lines:
 
 def collect(project: Project, copies: Copies, workers: int) -> Lines:
     """Run every test file once, and note which lines its tests run; what did not change since is read."""
-    source, lines = project.source_hash, Lines()
+    lines = Lines()
 
     def record(file: str) -> dict[str, Any]:
-        kept = project.results / f"lines-{_hash([source, file, project.text(file)])}.json"
+        kept = (
+            project.results / f"lines-{_hash([project.source_hash, *project.targets, file, project.text(file)])}.json"
+        )
         if not kept.exists():
             copy = copies.free.get()
             patterns = [f"--lines-of={copy / target}" for target in project.targets]
@@ -282,7 +282,9 @@ def tables(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def examine(project: Project, count: int, seed: int, workers: int) -> list[dict[str, Any]]:
+def examine(
+    project: Project, count: int, seed: int, workers: int, only: Iterable[str] = ("*",)
+) -> list[dict[str, Any]]:
     """Draw faults and judge them.
 
     Args:
@@ -290,8 +292,9 @@ def examine(project: Project, count: int, seed: int, workers: int) -> list[dict[
         count: of faults, drawn without replacement; all where there are fewer.
         seed: of the draw.
         workers: processes at a time.
+        only: patterns of the targets that faults are drawn from.
     """
-    sites = project.sites()
+    sites = [site for site in project.sites() if _fits(site[0], only)]
     print(f"{len(sites)} faults can be put into {len({file for file, _ in sites})} files", flush=True)
     drawn = random.Random(seed).sample(sites, min(count, len(sites)))
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
@@ -308,11 +311,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--workers", type=int, default=2, help="processes, of one core each")
     parser.add_argument("--budget", type=float, default=300, help="seconds of tests for one fault")
-    parser.add_argument("--only", nargs="+", default=TARGETS, metavar="FILE", help="patterns of other files to change")
+    parser.add_argument("--only", nargs="+", default=["*"], metavar="FILE", help="patterns of the files to change")
+    parser.add_argument("--tests", nargs="+", metavar="FILE", help="test files; without it all of this process")
     args = parser.parse_args()
-    project = Project(read_files(ROOT), tuple(args.only), LEFT_OUT, harness.RESULTS.resolve() / "mutants", args.budget)
+    files = read_files(ROOT)
+    left_out = {f"tests/test_{name}.py" for name in LEFT_OUT}
+    tests = args.tests or [name for name in files if name.startswith("tests/test_") and name not in left_out]
+    project = Project(files, TARGETS, tuple(tests), harness.RESULTS.resolve() / "mutants", args.budget)
     report = harness.Report("mutants")
-    for title, rows in tables(examine(project, args.count, args.seed, args.workers)).items():
+    for title, rows in tables(examine(project, args.count, args.seed, args.workers, args.only)).items():
         if rows:
             report.table(title, rows)
 

@@ -61,7 +61,7 @@ def test_price():
     assert price() == 30
 """
 FILES = {
-    "pyproject.toml": "[tool.pytest.ini_options]\n",
+    "pyproject.toml": "[tool.pytest.ini_options]\nfilterwarnings = ['error']\n",
     "shop/__init__.py": "",
     "shop/parts.py": PARTS,
     "shop/price.py": "from shop.parts import LIMIT\n\n\ndef price():\n    return 10 * LIMIT\n",
@@ -74,7 +74,13 @@ FILES = {
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Make up a package with tests."""
     files = {name: content.encode() for name, content in FILES.items()}
-    return Project(files, ("shop/parts.py",), (), tmp_path_factory.mktemp("results"), budget=60)
+    return Project(
+        files,
+        ("shop/parts.py",),
+        tuple(name for name in FILES if "test_" in name),
+        tmp_path_factory.mktemp("results"),
+        budget=60,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -236,10 +242,11 @@ def test_a_fault_in_a_condition_has_the_lines_of_the_condition_only() -> None:
     assert {mutation.lines for mutation in mutations(source)} == {range(2, 4)}
 
 
-def test_faults_of_the_package_are_python() -> None:
-    project = Project(read_files(ROOT), mutants.TARGETS, (), Path("unused"), 0)
+@pytest.mark.parametrize("target", mutants.TARGETS)
+def test_a_target_has_faults_that_are_python(target: str) -> None:
+    project = Project(read_files(ROOT), (target,), (), Path("unused"), 0)
     sites = project.sites()
-    assert len({file for file, _ in sites}) > 20
-    for file, mutation in sites[::7]:  # all take 7 s
+    assert sites
+    for file, mutation in sites[::20]:  # all take 7 s
         ast.parse(mutation.source, file)
         assert mutation.source != project.text(file)
