@@ -19,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -44,6 +45,16 @@ TARGETS = (
 # They start programs, servers or a browser, which run code that is not seen here, or change nothing but speed
 LEFT_OUT = ("architecture", "benchmarks", "cli", "commands", "demo", "mutants", "readme", "report_browser", "workspace")
 LEFT_OUT += ("sweeps", "sweeps_launchers", "sweeps_search")
+PRELOAD = (
+    "torch",
+    "torchvision",
+    "lightning.pytorch",
+    "kornia.color",
+    "skimage.color",
+    "hydra",
+    "torchmetrics",
+    "wandb",
+)
 SLACK = 20  # seconds a test may take in any case, and 10 times what it took without the fault
 KILLED, SURVIVED, TIMEOUT = "killed", "survived", "killed by the time limit"
 
@@ -119,33 +130,57 @@ def _hash(parts: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
-class Copies:
-    """A copy of the project for each worker, and what runs in them."""
+class Copy:
+    """A copy of the project, and the process that runs tests in it.
 
-    def __init__(self, project: Project, folder: Path, workers: int) -> None:
-        self.free: SimpleQueue[Path] = SimpleQueue()
-        for number in range(workers):
-            copy = folder.resolve() / f"copy{number}"
-            for name, content in project.files.items():
-                (copy / name).parent.mkdir(parents=True, exist_ok=True)
-                (copy / name).write_bytes(content)
-            self.free.put(copy)
+    Args:
+        project: what is copied.
+        folder: of the copy; it must not exist.
+        preload: modules that the process imports once; they must start no threads.
+    """
 
-    @staticmethod
-    def pytest(copy: Path, *args: str, limit: float | None = None) -> subprocess.CompletedProcess[str]:
-        """Run tests in a copy.
-
-        Raises:
-            subprocess.TimeoutExpired: if they take more than ``limit`` seconds.
-        """
-        scratch = f"--basetemp={copy.parent / f'{copy.name}.tmp'}"
-        options = ["-p", "benchmarks.line_tests", "-p", "no:cacheprovider", "-q", "--tb=no", "-rfE", scratch]
+    def __init__(self, project: Project, folder: Path, preload: Iterable[str]) -> None:
+        self.folder = folder
+        self.scratch = folder.with_suffix(".tmp")
+        self.output = folder.with_suffix(".log")
+        for name, content in project.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
         # A module's .pyc is taken for good by its size and its second of writing, which a fault need not change
-        settings = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": f"{copy}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "pytest", *options, *args]
-        return subprocess.run(
-            command, cwd=copy, env=os.environ | settings, capture_output=True, text=True, timeout=limit
+        settings = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.pytest_server", *preload],
+            cwd=folder, env=os.environ | settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def pytest(self, *args: str, limit: float | None = None) -> tuple[int | None, str]:
+        """Run tests; return the exit status, or ``None`` if they took more than ``limit`` seconds, and the output."""
+        options = ["-p", "benchmarks.line_tests", "-p", "no:cacheprovider", "-q", "--tb=no", "-rfE"]
+        options += [f"--basetemp={self.scratch}", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        print(
+            json.dumps({"args": [*options, *args], "output": str(self.output), "limit": limit}), file=self.server.stdin
         )
+        self.server.stdin.flush()
+        return json.loads(self.server.stdout.readline()), self.output.read_text(errors="replace")
+
+    def close(self) -> None:
+        """End the process."""
+        self.server.communicate()
+
+
+@contextmanager
+def copies(project: Project, workers: int, preload: Iterable[str] = ()) -> Iterator[SimpleQueue[Copy]]:
+    """Yield a queue of copies, one for each worker, to be taken and put back; remove them afterwards."""
+    free: SimpleQueue[Copy] = SimpleQueue()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        made = [Copy(project, Path(folder).resolve() / f"copy{number}", preload) for number in range(workers)]
+        for copy in made:
+            free.put(copy)
+        try:
+            yield free
+        finally:
+            for copy in made:
+                copy.close()
 
 
 @dataclass
@@ -185,37 +220,37 @@ class Lines:
         return [test for (*_, test), so_far in zip(ranked, spent, strict=True) if so_far <= project.budget]
 
 
-def collect(project: Project, copies: Copies, workers: int) -> Lines:
+def collect(project: Project, free: SimpleQueue[Copy], workers: int) -> Lines:
     """Run every test file once, and note which lines its tests run; what did not change since is read."""
-    lines = Lines()
 
     def record(file: str) -> dict[str, Any]:
         kept = (
             project.results / f"lines-{_hash([project.source_hash, *project.targets, file, project.text(file)])}.json"
         )
         if not kept.exists():
-            copy = copies.free.get()
-            patterns = [f"--lines-of={copy / target}" for target in project.targets]
+            copy = free.get()
+            patterns = [f"--lines-of={copy.folder / target}" for target in project.targets]
             with replacing(kept) as temporary:
-                done = copies.pytest(copy, f"--lines-to={temporary}", *patterns, file)
+                status, output = copy.pytest(f"--lines-to={temporary}", *patterns, file)
                 if not temporary.exists():
-                    raise RuntimeError(f"{file} did not run:\n{done.stdout}{done.stderr}")
+                    raise RuntimeError(f"{file} ended with {status}:\n{output}")
                 recorded = json.loads(temporary.read_text())
-                inside = {str(Path(path).relative_to(copy)): found for path, found in recorded["lines"].items()}
-                temporary.write_text(json.dumps(recorded | {"lines": inside}))
-            copies.free.put(copy)
+                lines = {str(Path(path).relative_to(copy.folder)): found for path, found in recorded["lines"].items()}
+                temporary.write_text(json.dumps(recorded | {"lines": lines}))
+            free.put(copy)
             print(f"{file}: {sum(seconds for _, seconds in recorded['tests']):.0f} s", flush=True)
         return json.loads(kept.read_text())
 
+    found = Lines()
     with ThreadPoolExecutor(workers) as pool:
         for recorded in pool.map(record, project.tests):
-            lines.add(recorded)
-    if lines.failed:
-        print("fail without any fault, and are left out:", *lines.failed, sep="\n  ")
-    return lines
+            found.add(recorded)
+    if found.failed:
+        print("fail without any fault, and are left out:", *found.failed, sep="\n  ")
+    return found
 
 
-def judge(project: Project, copies: Copies, lines: Lines, file: str, mutation: Mutation) -> dict[str, Any]:
+def judge(project: Project, free: SimpleQueue[Copy], lines: Lines, file: str, mutation: Mutation) -> dict[str, Any]:
     """Let the tests of a fault's line run until one fails; an outcome that is known is read."""
     tests = lines.of(project, file, mutation)
     contents = [project.text(name) for name in sorted({test.partition("::")[0] for test in tests})]
@@ -223,10 +258,11 @@ def judge(project: Project, copies: Copies, lines: Lines, file: str, mutation: M
     if not kept.exists():
         outcome = {"outcome": SURVIVED, "by": ""}
         if tests:
-            copy = copies.free.get()
-            outcome = _run(copies, copy, tests, [lines.seconds[test] for test in tests], file, mutation)
-            (copy / file).write_bytes(project.files[file])
-            copies.free.put(copy)
+            copy = free.get()
+            (copy.folder / file).write_bytes(mutation.source.encode())
+            outcome = _run(copy, tests, [lines.seconds[test] for test in tests])
+            (copy.folder / file).write_bytes(project.files[file])
+            free.put(copy)
         found = {"place": f"{file}:{mutation.line}", "kind": mutation.kind, "tests": len(tests), **outcome}
         with replacing(kept) as temporary:
             temporary.write_text(json.dumps(found | {"change": difference(project.text(file), mutation.source)}))
@@ -235,22 +271,18 @@ def judge(project: Project, copies: Copies, lines: Lines, file: str, mutation: M
     return found
 
 
-def _run(copies: Copies, copy: Path, tests: list[str], seconds: list[float], file: str, mutation: Mutation) -> dict:
-    chosen = copy.parent / f"{copy.name}.json"
+def _run(copy: Copy, tests: list[str], seconds: list[float]) -> dict[str, str]:
+    chosen = copy.folder.with_suffix(".json")
     chosen.write_text(json.dumps(tests))
-    (copy / file).write_bytes(mutation.source.encode())
     one = SLACK + 10 * max(seconds)
-    files = sorted({test.partition("::")[0] for test in tests})
-    try:
-        done = copies.pytest(
-            copy, "-x", f"--timeout={one:.0f}", f"--chosen={chosen}", *files, limit=60 + one + 5 * sum(seconds)
-        )
-    except subprocess.TimeoutExpired:
+    options = ["-x", f"--timeout={one:.0f}", f"--chosen={chosen}", *sorted({test.partition("::")[0] for test in tests})]
+    status, output = copy.pytest(*options, limit=60 + one + 5 * sum(seconds))
+    if status is None:
         return {"outcome": TIMEOUT, "by": ""}
-    if done.returncode in (0, 5):  # 5: no test is left
+    if status in (0, 5):  # 5: no test is left
         return {"outcome": SURVIVED, "by": ""}
-    lines = (line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ")))
-    failed = next(lines, f"exit {done.returncode}").partition(" - ")
+    lines = (line for line in output.splitlines() if line.startswith(("FAILED ", "ERROR ")))
+    failed = next(lines, f"exit {status}").partition(" - ")
     return {"outcome": TIMEOUT if "Timeout (>" in failed[2] else KILLED, "by": failed[0].partition(" ")[2]}
 
 
@@ -283,7 +315,7 @@ def tables(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def examine(
-    project: Project, count: int, seed: int, workers: int, only: Iterable[str] = ("*",)
+    project: Project, count: int, seed: int, workers: int, only: Iterable[str] = ("*",), preload: Iterable[str] = ()
 ) -> list[dict[str, Any]]:
     """Draw faults and judge them.
 
@@ -293,15 +325,15 @@ def examine(
         seed: of the draw.
         workers: processes at a time.
         only: patterns of the targets that faults are drawn from.
+        preload: see `Copy`.
     """
     sites = [site for site in project.sites() if _fits(site[0], only)]
     print(f"{len(sites)} faults can be put into {len({file for file, _ in sites})} files", flush=True)
     drawn = random.Random(seed).sample(sites, min(count, len(sites)))
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        copies = Copies(project, Path(folder), workers)
-        lines = collect(project, copies, workers)
+    with copies(project, workers, preload) as free:
+        lines = collect(project, free, workers)
         with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(lambda site: judge(project, copies, lines, *site), drawn))
+            return list(pool.map(lambda site: judge(project, free, lines, *site), drawn))
 
 
 def main() -> None:
@@ -319,7 +351,7 @@ def main() -> None:
     tests = args.tests or [name for name in files if name.startswith("tests/test_") and name not in left_out]
     project = Project(files, TARGETS, tuple(tests), harness.RESULTS.resolve() / "mutants", args.budget)
     report = harness.Report("mutants")
-    for title, rows in tables(examine(project, args.count, args.seed, args.workers, args.only)).items():
+    for title, rows in tables(examine(project, args.count, args.seed, args.workers, args.only, PRELOAD)).items():
         if rows:
             report.table(title, rows)
 

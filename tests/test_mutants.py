@@ -1,15 +1,30 @@
 """Faults are put where they mean something, and the tests of their lines decide whether they are noticed."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from benchmarks import mutants
-from benchmarks.mutants import KILLED, SURVIVED, TIMEOUT, Copies, Lines, Project, collect, judge, read_files, tables
+from benchmarks.mutants import (
+    KILLED,
+    SURVIVED,
+    TIMEOUT,
+    Copy,
+    Lines,
+    Project,
+    collect,
+    copies,
+    judge,
+    read_files,
+    tables,
+)
 from benchmarks.mutations import Mutation, mutations
 from tests.conftest import ROOT
 
+PLUGINS = ("hydra.extra.pytest_plugin", "anyio.pytest_plugin")  # pytest imports them in each fork otherwise
 PARTS = """LIMIT = 3
 
 
@@ -84,13 +99,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def copies(shop: Project, tmp_path_factory: pytest.TempPathFactory) -> Copies:
-    return Copies(shop, tmp_path_factory.mktemp("copies"), workers=1)
+def free(shop: Project) -> Iterator[SimpleQueue[Copy]]:
+    with copies(shop, workers=1, preload=PLUGINS) as free:
+        yield free
 
 
 @pytest.fixture(scope="module")
-def lines(shop: Project, copies: Copies) -> Lines:
-    return collect(shop, copies, workers=1)
+def lines(shop: Project, free: SimpleQueue[Copy]) -> Lines:
+    return collect(shop, free, workers=1)
 
 
 def fault(old: str, new: str) -> Mutation:
@@ -119,28 +135,28 @@ def changes(source: str) -> set[str]:
     ids=["noticed", "unnoticed", "endless", "untested", "at import"],
 )
 def test_a_fault_is_noticed_if_a_test_of_its_line_fails(
-    shop: Project, copies: Copies, lines: Lines, monkeypatch: pytest.MonkeyPatch, old, new, outcome, by
+    shop: Project, free: SimpleQueue[Copy], lines: Lines, monkeypatch: pytest.MonkeyPatch, old, new, outcome, by
 ) -> None:
     monkeypatch.setattr(mutants, "SLACK", 1)
-    found = judge(shop, copies, lines, "shop/parts.py", fault(old, new))
+    found = judge(shop, free, lines, "shop/parts.py", fault(old, new))
     assert (found["outcome"], found["by"].partition("::")[2]) == (outcome, by)
     assert found["change"].startswith("-") and new.strip("()") in found["change"]
 
 
 def test_an_outcome_that_is_known_is_read(
-    shop: Project, copies: Copies, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    shop: Project, free: SimpleQueue[Copy], lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = judge(shop, copies, lines, "shop/parts.py", fault("a + b", "(a - b)"))
-    monkeypatch.setattr(Copies, "pytest", None)
-    assert judge(shop, copies, lines, "shop/parts.py", fault("a + b", "(a - b)")) == first
-    assert collect(shop, copies, workers=1).tests == lines.tests
+    first = judge(shop, free, lines, "shop/parts.py", fault("a + b", "(a - b)"))
+    monkeypatch.setattr(Copy, "pytest", None)
+    assert judge(shop, free, lines, "shop/parts.py", fault("a + b", "(a - b)")) == first
+    assert collect(shop, free, workers=1).tests == lines.tests
 
 
-def test_a_copy_is_whole_again_after_a_fault(shop: Project, copies: Copies, lines: Lines) -> None:
-    judge(shop, copies, lines, "shop/parts.py", fault("a > b", "(a <= b)"))
-    copy = copies.free.get()
-    copies.free.put(copy)
-    assert (copy / "shop/parts.py").read_text() == PARTS
+def test_a_copy_is_whole_again_after_a_fault(shop: Project, free: SimpleQueue[Copy], lines: Lines) -> None:
+    judge(shop, free, lines, "shop/parts.py", fault("a > b", "(a <= b)"))
+    copy = free.get()
+    free.put(copy)
+    assert (copy.folder / "shop/parts.py").read_text() == PARTS
 
 
 def test_a_line_of_a_shared_fixture_has_the_tests_that_use_it(shop: Project, lines: Lines) -> None:

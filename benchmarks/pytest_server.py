@@ -1,0 +1,66 @@
+"""Runs pytest time after time, each in a fork of a process that has imported the large libraries once.
+
+python -m benchmarks.pytest_server torch lightning.pytorch ...
+
+A line of JSON on standard input is a run: ``args`` of pytest, the file that ``output`` goes to, and the seconds that
+are its ``limit``, or null. A line on standard output answers with the exit status, or null where the limit struck.
+"""
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def main() -> None:
+    """Import what the arguments name, and serve."""
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
+    tasks = Path("/proc/self/task")
+    if tasks.exists() and len(list(tasks.iterdir())) > 1:
+        raise RuntimeError("a library has started threads, which do not live on in a fork: do not import it before")
+    for line in sys.stdin:
+        run = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _pytest(run["args"], run["output"])
+        print(json.dumps(_wait(child, run["limit"])), flush=True)
+
+
+def _pytest(args: list[str], output: str) -> None:
+    os.setsid()  # with all that it starts, to be ended with it
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream, to in ((0, os.open(os.devnull, os.O_RDONLY)), (1, file), (2, file)):
+        os.dup2(to, stream)
+    sys.argv = ["pytest", *args]
+    status = 3  # pytest's own of an internal error
+    try:
+        status = int(pytest.main(args))
+    finally:
+        sys.stdout.flush()
+        os._exit(status)  # no thread that is left may hold it up
+
+
+def _wait(child: int, limit: float | None) -> int | None:
+    end = time.monotonic() + (limit or float("inf"))
+    try:
+        while time.monotonic() < end:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                child = 0
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.02)
+        return None
+    finally:
+        if child:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main()
