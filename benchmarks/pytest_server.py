@@ -6,21 +6,26 @@ A line of JSON on standard input is a run: ``args`` of pytest, the file that ``o
 are its ``limit``, or null. A line on standard output answers with the exit status, or null where the limit struck.
 """
 
+import gc
 import importlib
 import json
 import os
 import signal
 import sys
 import time
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 
 def main() -> None:
-    """Import what the arguments name, and serve."""
+    """Import what the arguments name and pytest's plugins, and serve."""
     for name in sys.argv[1:]:
         importlib.import_module(name)
+    for plugin in entry_points(group="pytest11"):
+        plugin.load()
+    gc.freeze()  # pytest collects garbage at its end: no need to look at what was imported here
     tasks = Path("/proc/self/task")
     if tasks.exists() and len(list(tasks.iterdir())) > 1:
         raise RuntimeError("a library has started threads, which do not live on in a fork: do not import it before")
