@@ -5,6 +5,7 @@ python -m pytest -p benchmarks.line_tests --chosen FILE
 """
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ IMPORTING = ""  # coverage's context of all that runs outside of tests
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options above."""
     group = parser.getgroup("lines")
-    group.addoption("--lines-to", help="JSON file of seconds by test, and of tests by file and line")
+    group.addoption("--lines-to", help="JSON file of processor time by test, and of tests by file and line")
     group.addoption("--lines-of", action="append", default=[], help="pattern of the files that are looked at")
     group.addoption("--chosen", help="JSON list of the tests to run, in this order")
 
@@ -53,7 +54,7 @@ class Recorder:
         self.coverage.set_option("run:disable_warnings", ["no-data-collected"])  # that of tests of other modules
         self.coverage.start()
         self.context = IMPORTING
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = {}  # of the processor
         self.failed: set[str] = set()
         self.skipped: set[str] = set()
         self.fixtures: dict[str, set[str]] = {}  # of each test, those that outlive it
@@ -63,7 +64,11 @@ class Recorder:
         """Run a test under its name."""
         definitions = [one for several in item._fixtureinfo.name2fixturedefs.values() for one in several]
         self.fixtures[item.nodeid] = {_fixture(one) for one in definitions if one.scope != "function"}
-        return (yield from self._under(item.nodeid))
+        start = time.process_time()  # unlike the clock it does not count what else the machine does
+        try:
+            return (yield from self._under(item.nodeid))
+        finally:
+            self.seconds[item.nodeid] = time.process_time() - start
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef) -> Iterator[None]:
@@ -80,8 +85,7 @@ class Recorder:
             self.coverage.switch_context(before)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note time and outcome."""
-        self.seconds[report.nodeid] += report.duration
+        """Note the outcome."""
         if not report.passed:
             (self.failed if report.failed else self.skipped).add(report.nodeid)
 

@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 from queue import SimpleQueue
 from typing import Any
 
-from benchmarks import harness
+from benchmarks import harness, line_tests
 from benchmarks.mutations import Mutation, mutations
 from colorize.files import replacing
 
@@ -55,7 +55,7 @@ PRELOAD = (
     "torchmetrics",
     "wandb",
 )
-SLACK = 20  # seconds a test may take in any case, and 10 times what it took without the fault
+SLACK = 20  # seconds a test may take in any case, and 10 times the processor's time that it took without the fault
 KILLED, SURVIVED, TIMEOUT = "killed", "survived", "killed by the time limit"
 
 
@@ -75,7 +75,7 @@ class Project:
         targets: patterns of the files that get faults.
         tests: test files, from ``root``.
         results: folder that outcomes are kept in.
-        budget: seconds of tests that are spent on one fault at most, as they took without it.
+        budget: seconds of the processor that the tests of one fault may take, as they took without it.
     """
 
     files: dict[str, bytes]
@@ -187,7 +187,7 @@ def copies(project: Project, workers: int, preload: Iterable[str] = ()) -> Itera
 class Lines:
     """Which tests run which lines."""
 
-    seconds: dict[str, float] = field(default_factory=dict)  # by test
+    seconds: dict[str, float] = field(default_factory=dict)  # of the processor, by test
     tests: dict[str, dict[int, set[str]]] = field(default_factory=dict)  # by file and line
     failed: list[str] = field(default_factory=list)
 
@@ -222,11 +222,11 @@ class Lines:
 
 def collect(project: Project, free: SimpleQueue[Copy], workers: int) -> Lines:
     """Run every test file once, and note which lines its tests run; what did not change since is read."""
+    recorder = Path(line_tests.__file__).read_text()
 
     def record(file: str) -> dict[str, Any]:
-        kept = (
-            project.results / f"lines-{_hash([project.source_hash, *project.targets, file, project.text(file)])}.json"
-        )
+        parts = [recorder, project.source_hash, *project.targets, file, project.text(file)]
+        kept = project.results / f"lines-{_hash(parts)}.json"
         if not kept.exists():
             copy = free.get()
             patterns = [f"--lines-of={copy.folder / target}" for target in project.targets]
@@ -254,7 +254,7 @@ def judge(project: Project, free: SimpleQueue[Copy], lines: Lines, file: str, mu
     """Let the tests of a fault's line run until one fails; an outcome that is known is read."""
     tests = lines.of(project, file, mutation)
     contents = [project.text(name) for name in sorted({test.partition("::")[0] for test in tests})]
-    kept = project.results / f"fault-{_hash([project.source_hash, mutation.source, *tests, *contents])}.json"
+    kept = project.results / f"fault-{_hash([project.source_hash, mutation.source, *sorted(tests), *contents])}.json"
     if not kept.exists():
         outcome = {"outcome": SURVIVED, "by": ""}
         if tests:
@@ -276,7 +276,7 @@ def _run(copy: Copy, tests: list[str], seconds: list[float]) -> dict[str, str]:
     chosen.write_text(json.dumps(tests))
     one = SLACK + 10 * max(seconds)
     options = ["-x", f"--timeout={one:.0f}", f"--chosen={chosen}", *sorted({test.partition("::")[0] for test in tests})]
-    status, output = copy.pytest(*options, limit=60 + one + 5 * sum(seconds))
+    status, output = copy.pytest(*options, limit=60 + one + 10 * sum(seconds))
     if status is None:
         return {"outcome": TIMEOUT, "by": ""}
     if status in (0, 5):  # 5: no test is left
@@ -342,7 +342,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="faults that are drawn")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--workers", type=int, default=2, help="processes, of one core each")
-    parser.add_argument("--budget", type=float, default=300, help="seconds of tests for one fault")
+    parser.add_argument("--budget", type=float, default=600, help="seconds of tests for one fault")
     parser.add_argument("--only", nargs="+", default=["*"], metavar="FILE", help="patterns of the files to change")
     parser.add_argument("--tests", nargs="+", metavar="FILE", help="test files; without it all of this process")
     args = parser.parse_args()

@@ -1,6 +1,7 @@
 """Colour maths against scikit-image."""
 
 import contextlib
+import warnings
 
 import kornia
 import numpy as np
@@ -38,10 +39,37 @@ def test_every_8_bit_colour_survives_the_round_trip() -> None:
     assert torch.equal(to_uint8(l_ab_to_rgb(*rgb_to_l_ab(colors.float() / 255))), colors)
 
 
+def test_colours_outside_the_gamut_are_clipped_as_by_skimage() -> None:
+    lab = torch.rand(1, 3, 16, 20, generator=torch.Generator().manual_seed(0)) * torch.tensor([100, 220, 220.0]).view(
+        3, 1, 1
+    )
+    lab[:, 1:] -= 110
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-image says that it clips
+        expected = torch.from_numpy(lab2rgb(lab[0].double().permute(1, 2, 0).numpy())).permute(2, 0, 1).float()
+    assert (expected == 0).any() and (expected == 1).any()
+    torch.testing.assert_close(l_ab_to_rgb(lab[:, :1] / 50 - 1, lab[:, 1:] / 110)[0], expected, atol=1e-4, rtol=0)
+
+
+def test_uint8_is_rounded_and_stays_within_its_range() -> None:
+    values = torch.tensor([-0.1, 0.0, 0.4 / 255, 0.6 / 255, 254.4 / 255, 1.0, 1.1])
+    assert to_uint8(values).tolist() == [0, 0, 0, 1, 254, 255, 255]
+
+
 def test_conversion_stays_in_float32_under_autocast(rgb) -> None:
     expected = rgb_to_l_ab(rgb)[1]
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(rgb_to_l_ab(rgb)[1], expected)
+
+
+def test_half_precision_is_converted_in_float32(rgb) -> None:
+    half = rgb.bfloat16()
+    for part, expected in zip(rgb_to_l_ab(half), rgb_to_l_ab(half.float()), strict=True):
+        assert part.dtype == torch.float32 and torch.equal(part, expected)
+    L, ab = (part.bfloat16() for part in rgb_to_l_ab(rgb))
+    lab = l_ab_to_lab(L, ab)
+    assert lab.dtype == torch.float32
+    assert torch.equal(lab[:, :1], (L.float() + 1) * 50) and torch.equal(lab[:, 1:], ab.float() * 110)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +89,19 @@ def test_real_colours_are_in_gamut(rgb) -> None:
     assert not out_of_gamut(*rgb_to_l_ab(rgb)).any()
 
 
-def test_a_colour_that_srgb_lacks_is_out_of_gamut() -> None:
-    L, ab = torch.zeros(1, 1, 1, 1), torch.tensor([-100.0, -100.0]).view(1, 2, 1, 1) / 110  # L* 50: no such cyan
+def test_each_pixel_is_out_of_gamut_by_itself() -> None:
+    ab = torch.zeros(2, 2, 1, 3)
+    ab[1, :, 0, 2] = -100 / 110  # at L* 50 no such cyan; the others are grey
     assert (lab2rgb(np.array([[[50.0, -100.0, -100.0]]])) == 0).any()  # scikit-image clips it
-    assert out_of_gamut(L, ab).all()
+    assert out_of_gamut(torch.zeros(2, 1, 1, 3), ab).tolist() == [[[False] * 3], [[False, False, True]]]
+
+
+@pytest.mark.parametrize("base", [0.0, 1.0])
+@pytest.mark.parametrize(("levels", "outside"), [(0.4, False), (0.6, True)])
+def test_half_a_level_beyond_the_ends_is_out_of_gamut(base, levels, outside) -> None:
+    beyond = base + levels / 255 * (1 if base else -1)
+    lab = torch.from_numpy(rgb2lab(np.array([[[0.5, beyond, 0.5]]]))).permute(2, 0, 1)[None].float()
+    assert out_of_gamut(lab[:, :1] / 50 - 1, lab[:, 1:] / 110).item() == outside
 
 
 class Tf32(TorchDispatchMode):

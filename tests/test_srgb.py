@@ -47,6 +47,29 @@ def test_grey_without_chroma_stays_as_it_is() -> None:
     assert np.array_equal(pixels, np.repeat(GREYS[..., None], 3, 2)) and limited == 0
 
 
+def test_join_rounds_to_the_nearest_16_bit_level() -> None:
+    L, a, b = planes(rgb2lab(RGB))
+    pixels, _ = join(L, a / 2, b / 2, np.uint16)
+    error = pixels - 65535 * lab2rgb(np.stack([L, a / 2, b / 2], axis=-1).astype(np.float64))
+    assert np.abs(error).max() < 0.55 and np.abs(error.mean()) < 0.02  # rounding is off by up to 0.5, float32 by 0.01
+
+
+@pytest.mark.parametrize(("beyond", "level"), [(0.46, 0), (0.54, 1)])
+def test_join_rounds_to_the_nearest_8_bit_level(beyond, level) -> None:
+    levels = np.arange(0, 250, 10)
+    encoded = (levels + beyond) / 255
+    L = rgb2lab(np.repeat(encoded[None, :, None], 3, 2))[..., 0].astype(np.float32)
+    pixels, _ = join(L, np.zeros_like(L), np.zeros_like(L), np.uint8)
+    assert np.array_equal(pixels[..., 1][0], levels + level)
+
+
+@pytest.mark.parametrize("base", [0.0, 1.0])
+@pytest.mark.parametrize(("levels", "limited"), [(0.4, 0), (0.6, 1)])
+def test_chroma_is_limited_half_a_level_beyond_the_ends(base, levels, limited) -> None:
+    beyond = base + levels / 255 * (1 if base else -1)
+    assert join(*planes(rgb2lab(np.array([[[0.5, beyond, 0.5]]]))), np.uint8)[1] == limited
+
+
 @pytest.fixture(scope="module")
 def wild() -> tuple[np.ndarray, ...]:
     """Return lightness with far more chroma than sRGB has, and what came of it."""
