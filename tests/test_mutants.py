@@ -171,6 +171,20 @@ def test_a_line_that_runs_at_import_has_the_tests_of_its_importers(shop: Project
     assert found == {"test_seven", "test_seven_to_the_digit", "test_larger", "test_count_down", "test_price"}
 
 
+def test_quick_tests_come_first_then_the_file_that_is_quickest(shop: Project) -> None:
+    seconds = {
+        "tests/a.py::1": 5.0,
+        "tests/a.py::2": 0.2,
+        "tests/b.py::1": 0.1,
+        "tests/b.py::2": 1.0,
+        "tests/a.py::3": 0.1,
+    }
+    seconds["tests/b.py::3"] = 99.0
+    lines = Lines(seconds, {"shop/parts.py": {5: set(seconds)}})
+    order = ["a.py::3", "a.py::2", "b.py::1", "b.py::2", "a.py::1"]  # a takes 5.3 s in all; the last is over the budget
+    assert lines.of(shop, "shop/parts.py", fault("a + b", "(a - b)")) == [f"tests/{test}" for test in order]
+
+
 def test_tests_that_fail_without_a_fault_are_named_and_left_out(lines: Lines) -> None:
     assert lines.failed == ["tests/test_broken.py::test_broken"]
     assert not [test for test in lines.seconds if "broken" in test]
