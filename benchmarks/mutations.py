@@ -76,6 +76,8 @@ def _only_words(node: ast.AST) -> bool:
     if isinstance(node, ast.Call):
         owner = node.func.value if isinstance(node.func, ast.Attribute) else None
         return _name(node.func).endswith("Error") or (isinstance(owner, ast.Name) and owner.id in LOGS)
+    if isinstance(node, ast.keyword):
+        return node.arg == "strict"
     if isinstance(node, ast.FunctionDef):
         return node.name in ("__repr__", "__str__")
     return isinstance(node, ast.JoinedStr | ast.Raise | ast.Assert | ast.Import | ast.ImportFrom)

@@ -252,7 +252,7 @@ def test_faults_of_an_expression(source: str, expected: set[str]) -> None:
         "log.info('%s', a + 1)",
         "warnings.warn('less than 1', stacklevel=2)",
         "@f(1)\nclass A:\n    x = a",
-        "x = zip(a, b, strict=c)",
+        "x = zip(a, b, strict=True)",
         "x = f(a, device=b)",
         "from a import b",
     ],
