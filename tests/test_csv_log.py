@@ -58,6 +58,24 @@ def test_a_resumed_run_continues_its_file_and_drops_what_it_repeats(path) -> Non
     assert [row["a"] for row in rows(path)] == ["0", "1", "2", "3", "40"]
 
 
+def test_a_row_that_a_resumed_run_repeats_keeps_nothing_of_the_old_one(path) -> None:
+    logger = CsvLogger(path)
+    for step in range(3):
+        logger.log_metrics({"a": step, "b": step}, step)
+    logger.finalize("failed")
+    resumed = CsvLogger(path, resume_step=2)
+    resumed.log_metrics({"a": 20}, 2)
+    resumed.finalize("success")
+    assert [(row["a"], row["b"]) for row in rows(path)] == [("0", "0"), ("1", "1"), ("20", "")]
+
+
+def test_a_resumed_run_without_its_file_starts_one(path) -> None:
+    logger = CsvLogger(path, resume_step=4)
+    logger.log_metrics({"a": 1}, 4)
+    logger.save()
+    assert rows(path) == [{"epoch": "", "step": "4", "a": "1"}]
+
+
 def test_half_a_line_of_a_killed_run_is_dropped(path) -> None:
     path.write_text("epoch,step,a\n0,0,1.5\n0")
     CsvLogger(path, resume_step=4)
@@ -65,8 +83,11 @@ def test_half_a_line_of_a_killed_run_is_dropped(path) -> None:
 
 
 def test_a_new_run_starts_a_new_file(path) -> None:
-    CsvLogger(path).log_metrics({"a": 1}, 0)
+    earlier = CsvLogger(path)
+    earlier.log_metrics({"a": 1}, 0)
+    earlier.save()
     logger = CsvLogger(path)
+    assert not path.exists()
     logger.log_metrics({"b": 2}, 0)
     logger.save()
     assert rows(path) == [{"epoch": "", "step": "0", "b": "2"}]

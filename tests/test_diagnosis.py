@@ -2,11 +2,13 @@
 
 import contextlib
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from skimage.color import lab2rgb
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from colorize.data import Batch
@@ -40,11 +42,13 @@ def test_sound_measures_are_healthy() -> None:
     [
         ({"D_acc_real": 0.99, "D_acc_fake": 1.0, "margin": 7.0}, "D wins"),
         ({"D_acc_real": 0.99, "D_acc_fake": 1.0, "margin": 4.0}, "healthy"),  # right, but not sure
+        ({"D_acc_real": 0.99, "D_acc_fake": 0.8, "margin": 7.0}, "healthy"),  # sure, but right on one kind only
         ({"D_acc_fake": 0.1}, "D fooled"),
         ({"D_acc_real": 0.1}, "D fooled"),
         ({"update_ratio_G": 0.05}, "diverging"),
         ({"l1": 0.3}, "diverging"),
         ({"l1": math.nan}, "diverging"),
+        ({"l1": -math.inf}, "diverging"),
         ({"grad_norm_G": math.inf}, "diverging"),
         ({"chroma_spread": 0.01}, "colour collapse"),
         ({"chroma_spread": 0.05, "chroma_spread_real": 0.0}, "colour collapse"),
@@ -56,6 +60,40 @@ def test_sound_measures_are_healthy() -> None:
 )
 def test_each_state_has_its_measures(changes, state) -> None:
     assert named(**changes) == state
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"update_ratio_D": BOUNDS.update_ratio},
+        {"l1": BOUNDS.worse_than_grey * SOUND["l1_grey"]},
+        {"chroma_spread": BOUNDS.chroma_spread * SOUND["chroma_spread_real"]},
+        {"chroma_spread_real": BOUNDS.least_spread},
+        {"saturated": BOUNDS.saturated},
+        {"out_of_gamut": BOUNDS.out_of_gamut},
+        {"colorfulness": BOUNDS.too_colorful * SOUND["colorfulness_real"]},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_measure_at_its_bound_is_healthy(changes) -> None:
+    assert named(**changes) == "healthy"
+
+
+def test_a_discriminator_at_its_bounds_wins_or_is_fooled() -> None:
+    surely = {"D_acc_real": BOUNDS.D_surely, "D_acc_fake": BOUNDS.D_surely, "margin": 5.0}
+    assert named(**surely) == "D wins"
+    assert named(D_acc_real=BOUNDS.D_hardly) == "D fooled"
+
+
+@pytest.mark.parametrize(("share", "culprits"), [(0.49, ("G",)), (0.5, ("G",)), (0.51, ("G", "D"))])
+def test_a_network_above_half_the_bound_slows_down_with_the_other(share, culprits) -> None:
+    ratios = {"update_ratio_G": 0.05, "update_ratio_D": share * BOUNDS.update_ratio}
+    assert diagnose([SOUND | ratios], BOUNDS, 5.0).culprits == culprits
+
+
+def test_a_look_that_lacks_a_measure_is_passed_over() -> None:
+    looks = [SOUND | {"update_ratio_D": ratio} for ratio in (0.05, math.nan, math.nan)]
+    assert diagnose(looks, BOUNDS, 5.0).culprits == ("D",)
 
 
 def test_the_evidence_holds_the_numbers() -> None:
@@ -129,15 +167,46 @@ def test_accuracy_and_margin_follow_from_the_logits(batch) -> None:
     assert observed(outcome._replace(real_logits=real + 2), batch, boundary=None)["D_acc_real"] == 1
 
 
+def test_a_boundary_judges_each_logit_and_without_one_each_pair(batch) -> None:
+    fake, real = torch.tensor([1.0, 1.0, 2.0, 3.0]), torch.tensor([2.0, 3.0, 2.0, 1.0])
+    outcome = Outcome(torch.zeros(6), batch.ab, fake, real)
+    accuracies = {
+        boundary: (found["D_acc_fake"], found["D_acc_real"])
+        for boundary in (0.0, 1.5, 2.0, None)
+        for found in [observed(outcome, batch, boundary)]
+    }
+    # On the boundary, or equal in a pair, neither is right
+    assert accuracies == {0.0: (0, 1), 1.5: (0.5, 0.75), 2.0: (0.5, 0.25), None: (0.5, 0.5)}
+
+
+def test_half_precision_is_measured_in_float32(batch) -> None:
+    draw = torch.Generator().manual_seed(1)
+    fake, real = (torch.randn(4, 1, 6, 6, generator=draw).bfloat16() for _ in range(2))
+    fake_ab = (batch.ab * 0.3).bfloat16()
+    found = observed(Outcome(torch.zeros(6), fake_ab, fake, real), batch)
+    assert found["margin"] == pytest.approx((real.double().mean() - fake.double().mean()).item(), rel=1e-5)
+    assert found["l1"] == pytest.approx((fake_ab.double() - batch.ab.double()).abs().mean().item(), rel=1e-5)
+
+
 def test_what_was_not_there_is_no_number(batch) -> None:
     found = observed(Outcome(torch.zeros(6), batch.ab, grad_norm_G=torch.tensor(1.0)), batch)
     assert all(math.isnan(found[name]) for name in ("D_acc_real", "margin", "grad_norm_D", "update_ratio_D"))
     assert found["update_ratio_G"] == pytest.approx(0.1) and found["l1"] == 0
+    found = observed(Outcome(torch.zeros(6), batch.ab, torch.zeros(4), grad_norm_D=torch.tensor(1.0)), batch)
+    assert all(math.isnan(found[name]) for name in ("D_acc_fake", "grad_norm_G", "update_ratio_G"))
+    assert found["update_ratio_D"] == pytest.approx(0.2)
+
+
+def test_one_image_has_no_spread_and_two_have(batch) -> None:
+    for count in (1, 2):
+        found = observe_colors(*(x[:count] for x in (batch.L, batch.ab * 0.5, batch.ab)))
+        assert ("chroma_spread" in found, "chroma_spread_real" in found) == (count > 1, count > 1)
 
 
 def test_colours_are_measured_as_their_definitions_say(batch) -> None:
     fake = batch.ab * 0.5
-    fake[0] = 0.99
+    fake[0, 0], fake[0, 1] = 0.99, -0.99
+    fake[1, 0, 0, 0] = 0.95  # is not beyond it
     found = {name: value.item() for name, value in observe_colors(batch.L, fake, batch.ab).items()}
     ab, fake_np = batch.ab.double().numpy(), fake.double().numpy()
     cells = lambda x: x.reshape(4, 2, 8, 4, 8, 4).mean((3, 5))  # noqa: E731
@@ -146,6 +215,26 @@ def test_colours_are_measured_as_their_definitions_say(batch) -> None:
     assert found["l1_grey"] == pytest.approx(np.abs(ab).mean(), rel=1e-5)
     assert found["chroma_spread"] == pytest.approx(fake_np.std(axis=0, ddof=1).mean(), rel=1e-5)
     assert found["blob_energy"] == pytest.approx((cells(fake_np - ab) ** 2).mean() / (cells(ab) ** 2).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("size", "step"), [((64, 96), 2), ((96, 72), 2), ((40, 63), 1), ((16, 20), 1)])
+def test_colors_are_judged_on_about_32_pixels_a_side(size, step) -> None:
+    draw = torch.Generator().manual_seed(0)
+    L, ab = torch.rand(2, 1, *size, generator=draw) - 0.5, torch.rand(2, 2, *size, generator=draw) - 0.5
+    found = observe_colors(L, ab, ab)
+    lab = torch.cat([(L + 1) * 50, ab * 110], dim=1)[..., ::step, ::step].double().permute(0, 2, 3, 1).numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-image says that it clips
+        red, green, blue = np.moveaxis(np.round(lab2rgb(lab) * 255), -1, 0)  # (2, H, W)
+    rg, yb = red - green, (red + green) / 2 - blue
+    expected = np.hypot(rg.std((1, 2)), yb.std((1, 2))) + 0.3 * np.hypot(rg.mean((1, 2)), yb.mean((1, 2)))
+    assert found["colorfulness_real"].item() == pytest.approx(expected.mean(), rel=1e-4)
+    assert found["chroma_spread"].item() == pytest.approx(lab[..., 1:].std(axis=0, ddof=1).mean() / 110, rel=1e-5)
+
+
+def test_grey_images_generated_grey_have_no_blobs(batch) -> None:
+    grey = torch.zeros_like(batch.ab)
+    assert observe_colors(batch.L, grey, grey)["blob_energy"].item() == 0
 
 
 def test_grey_has_the_blob_energy_one_and_truth_none(batch) -> None:
@@ -161,3 +250,28 @@ def test_update_ratio_is_the_norm_of_the_change_over_the_norm_before() -> None:
         weights = Weights(network)
         network.weight += torch.tensor([[0.3, 0.4]])
     assert weights.update_ratio().item() == pytest.approx(0.5 / 5)
+
+
+def test_weights_that_are_all_zero_and_stay_have_the_update_ratio_zero() -> None:
+    network = torch.nn.Linear(2, 1)
+    torch.nn.init.zeros_(network.weight)
+    torch.nn.init.zeros_(network.bias)
+    assert Weights(network).update_ratio().item() == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "sample"),
+    [
+        ((), ()),
+        ((7,), (7,)),
+        ((0, 3), (0, 3)),
+        ((256, 256), (256, 256)),  # 65,536
+        ((512, 512), (128, 512)),
+        ((4, 512, 512), (1, 512, 512)),  # one row at least
+    ],
+)
+def test_weights_are_sampled_by_their_first_rows(shape, sample) -> None:
+    network = torch.nn.ParameterList([torch.nn.Parameter(torch.rand(shape))])
+    (part,) = Weights(network).now
+    assert part.shape == sample
+    assert torch.equal(part, network[0].detach()[tuple(slice(n) for n in sample)])

@@ -101,6 +101,13 @@ def test_l1_is_the_mean_of_absolute_errors_per_image():
     assert l1(ab_pred, ab_true).tolist() == pytest.approx([0.3, 0.1])
 
 
+def test_l1_of_half_precision_is_taken_in_float32():
+    ab_pred, ab_true = (torch.rand(2, 2, 8, 8, generator=torch.Generator().manual_seed(n)).bfloat16() for n in range(2))
+    expected = np.abs(ab_pred.double().numpy() - ab_true.double().numpy()).mean((1, 2, 3))
+    assert l1(ab_pred, ab_true).dtype == torch.float32
+    assert l1(ab_pred, ab_true).tolist() == pytest.approx(expected.tolist(), rel=1e-6)
+
+
 def test_l1_refuses_two_shapes():
     with pytest.raises(ValueError, match=r"\(1, 2, 4, 4\) and \(1, 2, 4, 5\)"):
         l1(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 5))

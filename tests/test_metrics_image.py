@@ -97,6 +97,7 @@ def test_float_images_are_refused_with_what_came():
         colorfulness(torch.zeros(1, 3, 8, 8))
 
 
-def test_images_of_two_shapes_are_refused():
+@pytest.mark.parametrize("score", [psnr, ssim])
+def test_images_of_two_shapes_are_refused(score):
     with pytest.raises(ValueError, match=r"\(1, 3, 8, 8\).*\(1, 3, 8, 9\)"):
-        psnr(noise(1, 3, 8, 8), noise(1, 3, 8, 9))
+        score(noise(1, 3, 8, 8), noise(1, 3, 8, 9))

@@ -114,6 +114,16 @@ def test_per_image_scores_keep_the_order_of_the_images(batch):
     torch.testing.assert_close(metric.per_image(), score_images(*batch))
 
 
+def test_images_of_all_processes_are_scored_together(batch):
+    metric = ImageScores()
+    metric.update(*(tensor[:2] for tensor in batch))
+    elsewhere = ImageScores()
+    elsewhere.update(*(tensor[2:] for tensor in batch))
+    there = elsewhere.scores[0]
+    metric.sync(dist_sync_fn=lambda here, group: [here, there], distributed_available=lambda: True)
+    torch.testing.assert_close(metric.per_image(), score_images(*batch))
+
+
 def test_reset_forgets(batch):
     metric = ImageScores()
     metric.update(*batch)
@@ -122,12 +132,18 @@ def test_reset_forgets(batch):
     assert metric.per_image()["psnr"].shape == (1,)
 
 
-def test_bootstrap_interval_of_a_mean_has_the_width_of_its_normal_theory():
+@pytest.mark.parametrize(("level", "deviations"), [(0.95, 1.96), (0.5, 0.6745)])
+def test_bootstrap_interval_of_a_mean_has_the_width_of_its_normal_theory(level, deviations):
     scores = random_scores(2000)
-    low, high = bootstrap(scores)["psnr"]
-    half = 1.96 * scores["psnr"].std().item() / 2000**0.5
+    low, high = bootstrap(scores, level=level)["psnr"]
+    half = deviations * scores["psnr"].std().item() / 2000**0.5
     mean = scores["psnr"].mean().item()
     assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.1 * half)
+
+
+def test_bootstrap_draws_1000_times_from_seed_0_unless_told_otherwise():
+    scores = random_scores(20)
+    assert bootstrap(scores) == bootstrap(scores, resamples=1000, seed=0, level=0.95)
 
 
 def test_bootstrap_covers_every_value_of_the_summary():
