@@ -14,9 +14,7 @@ from typing import Any
 
 import hydra
 import torch
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hydra.types import RunMode
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -30,6 +28,7 @@ from colorize.files import replacing
 from colorize.losses import build_loss
 from colorize.predictors.pytorch import choose_device
 from colorize.provenance import commit, versions
+from colorize.resume import find_checkpoint, go_on, own_config, typed_options
 from colorize.training import ColorizationModule
 from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO, SavingTrainer
 from colorize.training.engine import Engine, choose_engine, prepare_process
@@ -46,24 +45,29 @@ def train(cfg: DictConfig) -> dict[str, float]:
     Raises:
         UserError: for a mistake in the config, the data or the checkpoint.
     """
+    ckpt_path, options = find_checkpoint(cfg), typed_options()
+    resumed = (ckpt_path, read_checkpoint(ckpt_path)) if ckpt_path else None
+    if resumed:
+        cfg, options = own_config(cfg, options, resumed[1])
     check(cfg)
     engine = engine_of(cfg)
     run_dir = Path(cfg.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    ckpt_path = find_checkpoint(cfg)
-    resumed = (ckpt_path, read_checkpoint(ckpt_path)) if ckpt_path else None
-    if resumed:
-        check_resumable(*resumed, networks_of(cfg))
+    history = go_on(cfg, options, networks_of(cfg), *resumed) if resumed else []
+    about = {"overrides": options, "resumed": history}
     started = time.perf_counter()
     with warnings.catch_warnings():
         silence_known_warnings()
         prepare_process(engine)
         data = build_data(cfg, engine)
-        module = build_module(cfg, engine)
+        module = build_module(cfg, engine, about)
         callbacks = build_callbacks(cfg)
         data.prepare_data()  # before any logger starts: a missing data set leaves no empty run behind
+        if resumed:
+            data.setup()
+            data.load_state_dict(resumed[1].get(type(data).__qualname__, {}))
         try:
-            trainer = build_trainer(cfg, engine, callbacks, resumed)
+            trainer = build_trainer(cfg, engine, callbacks, resumed, about)
             trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
             metrics = numbers(trainer.callback_metrics)
             # Not all were scored after the last epoch, or training or that validation ended early
@@ -94,9 +98,13 @@ def build_data(cfg: DictConfig, engine: Engine) -> ColorizationDataModule:
     return ColorizationDataModule(seed=cfg.seed, **how, **OmegaConf.to_container(cfg.data, resolve=True))
 
 
-def build_module(cfg: DictConfig, engine: Engine) -> ColorizationModule:
+def build_module(cfg: DictConfig, engine: Engine, about: dict[str, Any] | None = None) -> ColorizationModule:
     """Build the networks, losses and optimisers of a config.
 
+    Args:
+        cfg: the composed config.
+        engine: as `engine_of` chose.
+        about: what else the checkpoint's provenance holds.
     Raises:
         UserError: if a value will not do, or two do not go together.
     """
@@ -108,7 +116,7 @@ def build_module(cfg: DictConfig, engine: Engine) -> ColorizationModule:
         game=config["game"],
         image_size=cfg.image_size,
         seed=cfg.seed,
-        provenance={"config": config, "version": colorize.__version__, "commit": commit()},
+        provenance={"config": config, "version": colorize.__version__, "commit": commit(), **(about or {})},
         engine=engine,
     )
     synchronized = cfg.trainer.get("sync_batchnorm") and module.hparams["discriminator"].get("norm") == "batch"
@@ -144,7 +152,11 @@ def build_callbacks(cfg: DictConfig) -> list[Callback]:
 
 
 def build_trainer(
-    cfg: DictConfig, engine: Engine, callbacks: list[Callback], resumed: tuple[Path, dict[str, Any]] | None = None
+    cfg: DictConfig,
+    engine: Engine,
+    callbacks: list[Callback],
+    resumed: tuple[Path, dict[str, Any]] | None = None,
+    about: dict[str, Any] | None = None,
 ) -> Trainer:
     """Build the trainer of a config, with its loggers.
 
@@ -153,15 +165,17 @@ def build_trainer(
         engine: as `engine_of` chose.
         callbacks: as `build_callbacks` built them.
         resumed: path and contents of the checkpoint that the run goes on from.
+        about: ``overrides``, what was typed, and ``resumed``, what changed when the run was resumed; for W&B.
     """
     config = OmegaConf.to_container(cfg, resolve=True)
     run_dir = Path(cfg.run_dir)
-    name, group = tracking.identity()
+    about = {"overrides": [], "resumed": []} | (about or {})
+    name, group = tracking.identity(about["overrides"])
     return SavingTrainer(
         **config["trainer"] | {"precision": engine.precision},
         max_epochs=cfg.max_epochs,
         callbacks=[*callbacks, tracking.WandbIdentity()],
-        logger=tracking.build_loggers(cfg.logger, run_dir, tracking.columns(config), name, group, resumed),
+        logger=tracking.build_loggers(cfg.logger, run_dir, tracking.columns(config, **about), name, group, resumed),
         plugins=[AsyncCheckpointIO() if engine.async_checkpoints else AtomicCheckpointIO()],
         default_root_dir=run_dir,
         num_sanity_val_steps=0,
@@ -193,48 +207,6 @@ def check(cfg: DictConfig) -> None:
     tracking.wandb_mode(cfg.logger.mode)
 
 
-def check_resumable(path: Path, checkpoint: dict[str, Any], networks: dict[str, Any]) -> None:
-    """Refuse to resume with other networks than the checkpoint's.
-
-    Raises:
-        UserError: naming what differs.
-    """
-    if "optimizer_states" not in checkpoint:
-        raise UserError(f"ckpt_path={path} holds weights only: there is nothing to go on from")
-    for network, asked in networks.items():
-        trained = checkpoint["hyper_parameters"].get(network)
-        if trained != asked:
-            raise UserError(f"ckpt_path={path} was trained with {network} {trained}; this run has {asked}")
-
-
-def find_checkpoint(cfg: DictConfig) -> Path | None:
-    """Resolve ``ckpt_path``: a path, or ``last``.
-
-    ``last`` is the last checkpoint of the run's own directory. Where the directory was chosen on the command line
-    or belongs to a sweep, a missing one means that the run starts, so one command serves for every restart.
-    Otherwise the newest one under the folder of dated runs is taken.
-
-    Raises:
-        UserError: if there is none.
-    """
-    if cfg.ckpt_path is None:
-        return None
-    if cfg.ckpt_path != "last":
-        return Path(cfg.ckpt_path).expanduser()
-    own = Path(cfg.run_dir) / "checkpoints" / "last.ckpt"
-    if own.exists():
-        return own
-    hydra_cfg = HydraConfig.get()
-    if hydra_cfg.mode == RunMode.MULTIRUN or any(o.startswith("hydra.run.dir=") for o in hydra_cfg.overrides.hydra):
-        log.info("ckpt_path=last: %s does not exist yet; the run starts from the beginning", own)
-        return None
-    found = sorted(Path("outputs").glob("*/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise UserError("ckpt_path=last: no outputs/*/*/checkpoints/last.ckpt here; name a path or leave it out")
-    log.info("ckpt_path=last: going on from %s", found[-1])
-    return found[-1]
-
-
 def silence_known_warnings() -> None:
     """Quiet Lightning's advice, and what it warns of and this project does on purpose."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -246,13 +218,14 @@ def silence_known_warnings() -> None:
         ".*smaller than the logging interval.*",
         ".*does not have a `val_dataloader`.*",
         ".*Checkpoint directory .* exists and is not empty.*",
+        ".*callbacks used to create the checkpoint need to be.*",  # what a resumed run changes is told key by key
         ".*The dirpath has changed.*",  # a run resumed into a new directory keeps its own best
     ):
         warnings.filterwarnings("ignore", message)
 
 
 def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], seconds: float) -> None:
-    """Write what a run came to: metrics, seconds, images/s, peak memory, states, engine, machine, versions, commit."""
+    """Write what a run came to: metrics, cost, what changed on the way, states, engine, machine, versions, commit."""
     on_gpu = torch.cuda.is_available() and trainer.strategy.root_device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     summary = {
@@ -260,6 +233,7 @@ def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], secon
         "seconds": round(seconds, 2),
         "images_per_s": metrics.get("train/images_per_s_epoch"),
         "peak_memory_bytes": peak,
+        "resumed": trainer.lightning_module.hparams["provenance"]["resumed"],
         **next((callback.summary() for callback in trainer.callbacks if isinstance(callback, Watch)), {}),
         "engine": asdict(trainer.lightning_module.engine) | {"resident": trainer.datamodule.images_kept},
         "epochs": trainer.current_epoch,

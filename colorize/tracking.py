@@ -4,7 +4,7 @@ import netrc
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -95,12 +95,11 @@ def build_loggers(
     return loggers
 
 
-def identity() -> tuple[str | None, str | None]:
+def identity(overrides: Sequence[str]) -> tuple[str | None, str | None]:
     """Name the run by its overrides, in a sweep by those that vary, and its group by the sweep."""
     if not HydraConfig.initialized():
         return None, None
-    hydra_cfg = HydraConfig.get()
-    overrides, group = list(hydra_cfg.overrides.task), None
+    hydra_cfg, group = HydraConfig.get(), None
     if hydra_cfg.mode == RunMode.MULTIRUN:
         sweep = Path(hydra_cfg.sweep.dir)
         group = "-".join(sweep.parts[-2:])
@@ -112,11 +111,18 @@ def identity() -> tuple[str | None, str | None]:
     return ",".join(overrides)[:128] or None, group  # W&B takes 128 characters
 
 
-def columns(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what W&B shows as columns: all keys, flat, and the stabilisers, which Hydra names in overrides only."""
-    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+def columns(
+    config: dict[str, Any], overrides: Sequence[str] = (), resumed: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """Return what W&B shows as columns.
+
+    Args:
+        config: all its keys, flat.
+        overrides: of these the stabilizers, which no key names.
+        resumed: what changed when the run was resumed, so that no curve mixes two configs without a word.
+    """
     chosen = [override.partition("=")[2] for override in overrides if override.startswith("stabilizer=")]
-    return flatten(config) | {"stabilizer": chosen[-1].strip("[]") if chosen else ""}
+    return flatten(config) | {"stabilizer": chosen[-1].strip("[]") if chosen else "", "resumed": list(resumed)}
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

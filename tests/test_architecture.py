@@ -30,6 +30,7 @@ FLOORS = {
         "console",
         "sweeps",
         "tracking",
+        "resume",
         "experiment",
         "evaluation",
         "held_out",

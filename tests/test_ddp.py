@@ -1,6 +1,7 @@
 """Two processes, by gloo on the CPU: they stop together, and neither needs as many validation images as the other."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,14 @@ from tests.test_commands import command
 pytestmark = pytest.mark.slow
 DDP = ["trainer.strategy=ddp_find_unused_parameters_true", "trainer.devices=2", "batch_size=2"]  # 5 batches an epoch
 BLINDED = 7  # the batch whose losses are no numbers to the second process
+PYTHON = {"PYTHONPATH": str(ROOT)}
 
 
 class BlindedSecond(Callback):
     """Makes the real chroma of a batch NaN in the second process; each process notes its weights after every batch."""
 
     def on_train_batch_start(self, trainer, module, batch, *_) -> None:
-        if module.batches == BLINDED and trainer.global_rank == 1:
+        if "BLIND" in os.environ and module.batches == BLINDED and trainer.global_rank == 1:
             batch.ab.fill_(torch.nan)
 
     def on_train_batch_end(self, trainer, module, *_) -> None:
@@ -35,7 +37,7 @@ def folder(tmp_path_factory, photos) -> Path:
     folder = tmp_path_factory.mktemp("ddp")
     run = [f"data.root={photos}", f"data.store_dir={photos.parent / 'stores'}", "trainer.log_every_n_steps=99"]
     blinded = f"+callbacks.blinded={{_target_: {__name__}.BlindedSecond}}"
-    result = command("train.py", *SMALL, *run, *DDP, blinded, cwd=folder, env={"PYTHONPATH": str(ROOT)})
+    result = command("train.py", *SMALL, *run, *DDP, blinded, cwd=folder, env=PYTHON | {"BLIND": "1"})
     assert result.returncode == 2 and "Traceback" not in result.stderr, result.stderr
     complaints = [line for line in result.stderr.splitlines() if "is nan" in line]
     assert complaints and all(line.startswith("loss_D is nan at epoch 1, batch 7: nothing was") for line in complaints)
@@ -55,3 +57,10 @@ def test_what_is_no_number_to_one_process_is_stepped_by_none(folder) -> None:
     assert len(set(first[:BLINDED])) == BLINDED and len(set(first[BLINDED - 1 :])) == 1
     (last,) = folder.glob("outputs/*/*/checkpoints/last.ckpt")
     assert read_checkpoint(last)["batches"] == 5
+
+
+def test_all_processes_go_on_from_what_the_first_one_found(folder) -> None:
+    result = command("train.py", "ckpt_path=last", "max_epochs=2", cwd=folder, env=PYTHON)
+    assert result.returncode == 0, result.stderr
+    first, second = sorted(folder.glob("outputs/*/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    assert (read_checkpoint(first)["batches"], read_checkpoint(second)["batches"]) == (5, 10)

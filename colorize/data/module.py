@@ -149,8 +149,23 @@ class ColorizationDataModule(LightningDataModule):
             raise UserError(f"batch_size={self.batch_size} is more than the {images} training images")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what every checkpoint says of the training images: one digest of all, which `eval.py` looks up."""
-        return {"trained_on": self.store.trained_on}
+        """Return what every checkpoint says of its images: a digest of all, and one of those of training.
+
+        `eval.py` looks the second one up.
+        """
+        return {"images": self.store.digest, "trained_on": self.store.trained_on}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuse to go on with other images.
+
+        Raises:
+            UserError: if an image, its side of the split or its place differs.
+        """
+        if state_dict.get("images", self.store.digest) != self.store.digest:
+            raise UserError(
+                f"data={self.name}: images or their split are not those that the checkpoint was trained on; "
+                "bring these back, or start a new run, without ckpt_path"
+            )
 
     def _build(self) -> Path:
         source = dict(self.source)
