@@ -24,7 +24,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 demo: setup  ## train on generated scenes for a few minutes of CPU, score unseen ones, name a picture
 	$(RUN) train.py experiment=demo hydra.run.dir=$(DEMO)/train
-	$(RUN) eval.py ckpt_path=$(DEMO)/train/checkpoints/best.ckpt data=scenes hydra.run.dir=$(DEMO)/eval
+	$(RUN) eval.py ckpt_path=$(DEMO)/train/checkpoints/best.ckpt hydra.run.dir=$(DEMO)/eval
 
 test: setup  ## run all tests
 	$(RUN) -m pytest
