@@ -215,6 +215,6 @@ def sparse_store(folder: Path, train: int, image_size: int) -> ImageStore:
 def _indexed(folder: Path, shape: list[int], train: int, val: int) -> ImageStore:
     rows = [row % shape[0] for row in range(train + val)]
     index = {"shape": shape, "train": rows[:train], "val": rows[train:], "ids": list(range(shape[0]))}
-    index |= {"skipped": 0, "trained_on": "synthetic"}
+    index |= {"skipped": 0, "digest": "synthetic", "trained_on": "synthetic"}
     (folder / "index.json").write_text(json.dumps(index))
     return ImageStore(folder)

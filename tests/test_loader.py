@@ -89,7 +89,15 @@ def sparse_store(folder: Path, train: int, val: int) -> ImageStore:
     (folder / "pixels.u8").touch()
     os.truncate(folder / "pixels.u8", int(np.prod(shape)))
     rows = list(range(train + val))
-    index = {"shape": shape, "val": rows[:val], "train": rows[val:], "ids": rows, "skipped": 0, "trained_on": ""}
+    index = {
+        "shape": shape,
+        "val": rows[:val],
+        "train": rows[val:],
+        "ids": rows,
+        "skipped": 0,
+        "digest": "",
+        "trained_on": "",
+    }
     (folder / "index.json").write_text(json.dumps(index))
     return ImageStore(folder)
 

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +33,7 @@ class ImageStore:
     Args:
         folder: as `build_store` returned it.
     Attributes:
+        digest: one digest of all pictures, their sides of the split and their rows: equal wherever the files lie.
         trained_on: one digest of all training pictures: equal in stores of every size and place that train on the same.
     """
 
@@ -41,17 +41,12 @@ class ImageStore:
         index = json.loads((folder / "index.json").read_text())
         self.folder = folder
         self.skipped: int = index["skipped"]
+        self.digest: str = index["digest"]
         self.trained_on: str = index["trained_on"]
         self.train_rows = torch.tensor(index["train"], dtype=torch.int64)
         self.val_rows = torch.tensor(index["val"], dtype=torch.int64)
         self.ids = torch.tensor(index["ids"], dtype=torch.int64)
         self.pixels = np.memmap(folder / "pixels.u8", dtype=np.uint8, mode="r", shape=tuple(index["shape"]))
-
-    @cached_property
-    def digest(self) -> str:
-        """One digest of all pictures, their sides of the split and their rows: equal wherever the files lie."""
-        places = (f"{row['picture']} {row['split']} {row['row']}\n" for row in _manifest(self.folder))
-        return hashlib.sha256("".join(places).encode()).hexdigest()
 
     def gather(self, rows: Tensor) -> Tensor:
         """Return the images of ``rows`` ``(B,)`` as uint8 ``(B, 3, H, W)``."""
@@ -175,11 +170,16 @@ def _write_index(selection: Selection, usable: dict[int, Outcome], folder: Path,
         "val": val,
         "ids": ids,
         "skipped": len(selection.rejected),
-        "trained_on": hashlib.sha256("".join(sorted(usable[slot].picture for slot in train)).encode()).hexdigest(),
+        "digest": _digest(f"{usable[slot].picture} {selection.is_val(slot)} {slot}\n" for slot in kept),
+        "trained_on": _digest(sorted(usable[slot].picture for slot in train)),
     }
     (folder / "index.json").write_text(json.dumps(index))
     if selection.rejected:
         _tell_skipped(selection.rejected, len(kept))
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def _tell_skipped(rejected: list[tuple[Candidate, str]], kept: int) -> None:
