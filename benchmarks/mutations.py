@@ -8,8 +8,8 @@ from itertools import accumulate
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 UNSEEN_FIELDS = {"annotation", "returns", "decorator_list"}
 LOGS = {"log", "logging", "warnings"}
-# strict= only states what holds anyway; device= differs only where there is a second device
-KEPT_KEYWORDS = {"strict", "device", None}
+# strict= only states what holds anyway; the others differ only where there is a second device
+KEPT_KEYWORDS = {"strict", "device", "non_blocking", None}
 
 ORDER = {ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt)}
 EQUAL = {ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,), ast.In: (ast.NotIn,)}

@@ -253,7 +253,7 @@ def test_faults_of_an_expression(source: str, expected: set[str]) -> None:
         "warnings.warn('less than 1', stacklevel=2)",
         "@f(1)\nclass A:\n    x = a",
         "x = zip(a, b, strict=True)",
-        "x = f(a, device=b)",
+        "x = f(a, device=b, non_blocking=c)",
         "from a import b",
     ],
 )
