@@ -5,13 +5,16 @@ python -m pytest -p benchmarks.line_tests --chosen FILE
 """
 
 import json
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+OVER = "over the processor's time"
 IMPORTING = ""  # coverage's context of all that runs outside of tests
 
 
@@ -21,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lines-to", help="JSON file of processor time by test, and of tests by file and line")
     group.addoption("--lines-of", action="append", default=[], help="pattern of the files that are looked at")
     group.addoption("--chosen", help="JSON list of the tests to run, in this order")
+    group.addoption("--processor-limit", type=float, default=0, help="seconds that each may take; 0 is no limit")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,19 +32,38 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("lines_to"):
         config.pluginmanager.register(Recorder(Path(config.getoption("lines_to")), config.getoption("lines_of")))
     if config.getoption("chosen"):
-        config.pluginmanager.register(Chooser(json.loads(Path(config.getoption("chosen")).read_text())))
+        chosen = json.loads(Path(config.getoption("chosen")).read_text())
+        config.pluginmanager.register(Chooser(chosen, config.getoption("processor_limit")))
 
 
 class Chooser:
-    """Runs these tests only; those that a mutated module no longer leads to are passed over."""
+    """Runs these tests only; those that a mutated module no longer leads to are passed over.
 
-    def __init__(self, chosen: list[str]) -> None:
+    A limit counts the processor's time, as the recorder does: a test that waits its turn on a busy machine is not over.
+    """
+
+    def __init__(self, chosen: list[str], limit: float) -> None:
         self.place = {test: number for number, test in enumerate(chosen)}
+        self.limit = limit
+        signal.signal(signal.SIGPROF, self._strike)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out the others, and sort."""
         items[:] = sorted((item for item in items if item.nodeid in self.place), key=lambda i: self.place[i.nodeid])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Iterator[None]:
+        """Let the limit run with the test."""
+        signal.setitimer(signal.ITIMER_PROF, self.limit, self.limit)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+    @staticmethod
+    def _strike(*_: Any) -> None:
+        pytest.fail(OVER)
 
 
 class Recorder:

@@ -31,6 +31,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from benchmarks import harness, line_tests
+from benchmarks.line_tests import OVER
 from benchmarks.mutations import Mutation, mutations
 from colorize.files import replacing
 
@@ -43,9 +44,9 @@ TARGETS = (
     "colorize/lab.py",
     "colorize/srgb.py",
 )
-# They start programs, servers or a browser, which run code that is not seen here, or change nothing but speed
+# They start programs, servers or a browser, whose lines are not seen here, or look at texts
 LEFT_OUT = ("architecture", "benchmarks", "cli", "commands", "demo", "mutants", "readme", "report_browser", "workspace")
-LEFT_OUT += ("sweeps", "sweeps_launchers", "sweeps_search")
+LEFT_OUT += ("ddp", "packaging", "sweeps", "sweeps_launchers", "sweeps_search")
 PRELOAD = (
     "torch",
     "torchvision",
@@ -281,7 +282,8 @@ def _run(copy: Copy, tests: list[str], seconds: list[float]) -> dict[str, str]:
     chosen = copy.folder.with_suffix(".json")
     chosen.write_text(json.dumps(tests))
     one = SLACK + 10 * max(seconds)
-    options = ["-x", f"--timeout={one:.0f}", f"--chosen={chosen}", *sorted({test.partition("::")[0] for test in tests})]
+    options = ["-x", "--timeout=0", f"--processor-limit={one:.1f}", f"--chosen={chosen}"]
+    options += sorted({test.partition("::")[0] for test in tests})
     status, output = copy.pytest(*options, limit=60 + one + 10 * sum(seconds))
     if status is None:
         return {"outcome": TIMEOUT, "by": ""}
@@ -289,7 +291,7 @@ def _run(copy: Copy, tests: list[str], seconds: list[float]) -> dict[str, str]:
         return {"outcome": SURVIVED, "by": ""}
     lines = (line for line in output.splitlines() if line.startswith(("FAILED ", "ERROR ")))
     failed = next(lines, f"exit {status}").partition(" - ")
-    return {"outcome": TIMEOUT if "Timeout (>" in failed[2] else KILLED, "by": failed[0].partition(" ")[2]}
+    return {"outcome": TIMEOUT if OVER in failed[2] else KILLED, "by": failed[0].partition(" ")[2]}
 
 
 def difference(before: str, after: str) -> str:

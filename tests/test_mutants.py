@@ -1,6 +1,8 @@
 """Faults are put where they mean something, and the tests of their lines decide whether they are noticed."""
 
 import ast
+import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,7 +10,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from benchmarks import mutants
+from benchmarks import mutants, pytest_server
 from benchmarks.mutants import (
     KILLED,
     SURVIVED,
@@ -188,6 +190,14 @@ def test_quick_tests_come_first_then_the_file_that_is_quickest(shop: Project) ->
 def test_tests_that_fail_without_a_fault_are_named_and_left_out(lines: Lines) -> None:
     assert lines.failed == ["tests/test_broken.py::test_broken"]
     assert not [test for test in lines.seconds if "broken" in test]
+
+
+def test_what_waits_for_ever_is_ended_at_the_limit() -> None:
+    waiting = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    assert pytest_server._wait(waiting.pid, 0.2) is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(waiting.pid, 0)
+    waiting.returncode = 0  # it has been waited for
 
 
 def test_a_seed_draws_the_same_faults(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
