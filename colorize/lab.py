@@ -8,7 +8,7 @@ from kornia.color import lab_to_rgb, rgb_to_lab
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from colorize.srgb import AB_SCALE, L_SCALE
+from colorize.srgb import AB_SCALE, DELTA, L_SCALE
 
 GAMUT_TOLERANCE = 0.5 / 255  # a channel this far outside [0, 1] still rounds to a valid uint8 value
 
@@ -58,6 +58,20 @@ def l_ab_to_rgb(L: Tensor, ab: Tensor) -> Tensor:
         ValueError: if the shapes do not fit each other.
     """
     return _unclipped_rgb(L, ab).clamp(0, 1)
+
+
+def l_to_grey(L: Tensor) -> Tensor:
+    """Return the neutral sRGB grey of a lightness.
+
+    Args:
+        L: ``(B, 1, H, W)`` in [-1, 1].
+    Returns:
+        ``(B, 3, H, W)`` float32 in [0, 1], with three equal channels.
+    """
+    f = ((L.float() + 1) * L_SCALE + 16) / 116
+    linear = torch.where(f > DELTA, f**3, 3 * DELTA**2 * (f - 4 / 29))
+    curved = 1.055 * linear.clamp(min=1e-6) ** (1 / 2.4) - 0.055
+    return torch.where(linear > 0.0031308, curved, 12.92 * linear).clamp(0, 1).expand(-1, 3, -1, -1)
 
 
 def out_of_gamut(L: Tensor, ab: Tensor) -> Tensor:

@@ -1,0 +1,87 @@
+"""A pretrained encoder: lightness in, the feature maps of a network that has learned to recognize things out."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from colorize.backbones import Backbone
+from colorize.errors import UserError
+from colorize.lab import l_to_grey
+
+DEEPEST = 32  # stride of the last feature map
+
+
+class SameConv2d(nn.Conv2d):
+    """TensorFlow's SAME padding of inputs whose sides are multiples of the stride: one more at the end than before.
+
+    timm computes the padding from the size of each input, which torch.export cannot follow through 60 layers.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``(B, C, H, W)``."""
+        total = [max(0, self.dilation[0] * (size - 1) + 1 - self.stride[0]) for size in reversed(self.kernel_size)]
+        around = [part for count in total for part in (count // 2, count - count // 2)]  # left, right, top, bottom
+        return self._conv_forward(F.pad(x, around), self.weight, self.bias)
+
+
+class Clamp(nn.ReLU6):
+    """ReLU6 as an operation of its own, never in place: torch.export takes PyTorch's apart, which is slow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clamp to [0, 6], any shape."""
+        return x.clamp(0, 6)
+
+
+EXPORTABLE = {
+    "Conv2dSame": SameConv2d,
+    "ReLU6": Clamp,
+}  # the same function, by the name of the layer that it stands for
+
+
+class Encoder(Backbone):
+    """A timm network that sees lightness as the neutral grey photograph that it is.
+
+    Args:
+        name: of a network whose feature maps have strides up to 32.
+        frozen: ``all``, ``none``, or how many stages, counted from the input, keep their weights and running statistics
+            to the bit; no gradient is computed for them.
+    Raises:
+        UserError: if timm has no such network, or ``frozen`` is none of these.
+    """
+
+    def __init__(self, name: str, frozen: str | int = "all") -> None:
+        super().__init__(name)
+        if DEEPEST not in self.channels:
+            raise UserError(
+                f"generator.encoder={name} has feature maps of strides {[*self.channels]}, not up to {DEEPEST}"
+            )
+        for layer in self.network.modules():
+            layer.__class__ = EXPORTABLE.get(type(layer).__name__, type(layer))
+        self.fixed = self._layers(frozen)
+        for layer in self.fixed:
+            layer.requires_grad_(False)
+
+    def _layers(self, frozen: str | int) -> list[nn.Module]:
+        """Return the layers that stay as they are."""
+        ends = [name.replace(".", "_") for name in self.network.feature_info.module_name()]
+        count = {"all": len(ends), "none": 0}.get(frozen, frozen)
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= len(ends):
+            raise UserError(f"generator.frozen must be all, none, or 1 to {len(ends)} stages; got {frozen!r}")
+        layers = [(name.replace(".", "_"), part) for name, part in self.network.named_modules()]
+        layers = [
+            (name, part) for name, part in layers if not any(part.children()) or [*part.parameters(recurse=False)]
+        ]
+        if count == len(ends):
+            return [part for _, part in layers]
+        last = [i for i, (name, _) in enumerate(layers) if count and f"{name}_".startswith(f"{ends[count - 1]}_")]
+        return [part for _, part in layers[: last[-1] + 1 if last else 0]]
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Switch to training; what is frozen stays in evaluation mode, or its running statistics would move."""
+        super().train(mode)
+        for layer in self.fixed:
+            layer.eval()
+        return self
+
+    def forward(self, L: Tensor) -> dict[int, Tensor]:
+        """Map ``(B, 1, H, W)`` in [-1, 1] to feature maps ``(B, C, H / stride, W / stride)`` by stride."""
+        return super().forward(l_to_grey(L))
