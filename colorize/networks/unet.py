@@ -1,9 +1,14 @@
 """U-Net generator: lightness in, chroma out (Ronneberger et al. 2015, in the form of pix2pix)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from colorize.errors import UserError
+from colorize.networks.attention import SelfAttention
+from colorize.networks.init import init_weights
+from colorize.networks.spectral import with_spectral_norm
 
 MAX_WIDTH = 8  # channels double per level up to 8 * num_filters
 DROPOUT_FROM_LEVEL = 4  # levels that keep the full width, the innermost excepted, use dropout
@@ -16,10 +21,11 @@ class UnetBlock(nn.Module):
         outer: channels of the level's input.
         inner: channels after its down convolution.
         below: the next level; ``None`` makes this the innermost.
-        dropout: whether the up path ends with ``Dropout(0.5)``.
+        dropout: whether the up path has ``Dropout(0.5)``.
+        attention: whether the up path ends with self-attention.
     """
 
-    def __init__(self, outer: int, inner: int, below: nn.Module | None, dropout: bool) -> None:
+    def __init__(self, outer: int, inner: int, below: nn.Module | None, dropout: bool, attention: bool = False) -> None:
         super().__init__()
         down = [nn.LeakyReLU(0.2), nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=False)]
         if below is not None:
@@ -32,6 +38,8 @@ class UnetBlock(nn.Module):
         ]
         if dropout:
             up.append(nn.Dropout(0.5))
+        if attention:
+            up.append(SelfAttention(outer))
         self.model = nn.Sequential(*down, *up)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,20 +55,33 @@ class Unet(nn.Module):
         num_filters: channels after the first halving.
         input_c: input channels.
         output_c: output channels, through ``Tanh``.
+        attention: levels whose map on the way up gets self-attention, each from 1 (half the size) to ``n_down - 1``;
+            DeOldify has one (Antic 2019).
+        attention_spectral_norm: divide attention's weights by their largest singular value (Zhang et al. 2019).
     Raises:
-        UserError: if ``n_down`` is below 2 or ``num_filters`` below 1.
+        UserError: if ``n_down`` is below 2, ``num_filters`` below 1, or there is no such level.
     """
 
-    def __init__(self, n_down: int = 8, num_filters: int = 64, input_c: int = 1, output_c: int = 2) -> None:
+    def __init__(
+        self,
+        n_down: int = 8,
+        num_filters: int = 64,
+        input_c: int = 1,
+        output_c: int = 2,
+        attention: Sequence[int] = (),
+        attention_spectral_norm: bool = True,
+    ) -> None:
         super().__init__()
         if n_down < 2 or num_filters < 1:
             raise UserError(f"generator.n_down={n_down} num_filters={num_filters}: use n_down >= 2, num_filters >= 1")
+        if not set(attention) <= set(range(1, n_down)):
+            raise UserError(f"generator.attention must be levels from 1 to {n_down - 1}; got {list(attention)}")
         self.factor = 2**n_down
         widths = [num_filters * min(2**level, MAX_WIDTH) for level in range(n_down)]
         block = None
         for level in reversed(range(1, n_down)):
             dropout = level >= DROPOUT_FROM_LEVEL and block is not None
-            block = UnetBlock(widths[level - 1], widths[level], block, dropout)
+            block = UnetBlock(widths[level - 1], widths[level], block, dropout, level in attention)
         self.model = nn.Sequential(
             nn.Conv2d(input_c, num_filters, 4, stride=2, padding=1, bias=False),
             block,
@@ -68,6 +89,11 @@ class Unet(nn.Module):
             nn.ConvTranspose2d(2 * num_filters, output_c, 4, stride=2, padding=1),
             nn.Tanh(),
         )
+        init_weights(self)
+        if attention_spectral_norm:
+            for module in list(self.modules()):
+                if isinstance(module, SelfAttention):
+                    with_spectral_norm(module)
 
     def check_size(self, height: int, width: int) -> None:
         """Raise a `UserError` that names a size that works, if ``height`` x ``width`` does not."""
