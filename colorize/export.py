@@ -60,16 +60,19 @@ def _write_onnx(generator: nn.Module, model: Model, path: Path) -> None:
         raise UserError(missing_extra(f"--onnx needs {error.name}", "onnx")) from None
     factor, dim = generator.factor, torch.export.Dim
     shape = {0: dim("batch"), 2: factor * dim("rows"), 3: factor * dim("columns")}
-    example = torch.zeros(2, 1, 2 * model.image_size, 3 * model.image_size)
+    size = 2 * model.image_size, 3 * model.image_size
+    inputs = {"L": torch.zeros(2, 1, *size)}
+    if getattr(generator, "takes_hints", False):
+        inputs["hints"] = torch.zeros(2, 3, *size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own exporter
         torch.onnx.export(
             generator,
-            (example,),
+            tuple(inputs.values()),
             path,
             dynamo=True,
-            dynamic_shapes=(shape,),
-            input_names=["L"],
+            dynamic_shapes=(shape,) * len(inputs),
+            input_names=[*inputs],
             output_names=["ab"],
             external_data=False,
             verbose=False,

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from colorize.networks.encoder_unet import EncoderUnet
 from colorize.networks.init import init_weights
 from colorize.networks.patch import PatchDiscriminator, receptive_field
 from colorize.networks.spectral import with_spectral_norm
@@ -14,21 +15,24 @@ __all__ = ["DISCRIMINATORS", "GENERATORS", "build_discriminator", "build_generat
 
 GENERATORS = Registry("generator")
 GENERATORS.register("unet")(Unet)
+GENERATORS.register("encoder_unet")(EncoderUnet)
 
 DISCRIMINATORS = Registry("discriminator")
 DISCRIMINATORS.register("patch")(PatchDiscriminator)
 
 
 def build_generator(name: str, **kwargs: Any) -> nn.Module:
-    """Build an initialised generator: ``L`` ``(B, 1, H, W)`` to ``ab`` ``(B, 2, H, W)`` in [-1, 1].
+    """Build an initialized generator: ``L`` ``(B, 1, H, W)`` to ``ab`` ``(B, 2, H, W)`` in [-1, 1].
 
     It has ``factor``, of which its sides must be multiples, and ``check_size(height, width)``, which raises a
-    `UserError` for a size that it cannot take.
+    `UserError` for a size that it cannot take. It may have ``load_pretrained()``, which is called where a training
+    starts anew; ``takes_hints``, true if ``hints`` ``(B, 3, H, W)`` is a second argument; and ``centers`` ``(K, 2)``,
+    bins of ab whose logits ``(B, K, h, w)`` it adds to a list that is given as ``logits``.
 
     Raises:
         UserError: if the name or an argument is unknown.
     """
-    return init_weights(GENERATORS.build(name, **kwargs))
+    return GENERATORS.build(name, **kwargs)
 
 
 def build_discriminator(name: str, spectral_norm: bool = False, **kwargs: Any) -> nn.Module:

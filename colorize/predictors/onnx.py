@@ -35,11 +35,15 @@ class OnnxPredictor:
         except (KeyError, ValueError):
             raise UserError(f"checkpoint {path} is an ONNX model of something else") from None
         self.session = session
+        self.takes_hints = "hints" in (found.name for found in session.get_inputs())
 
     def __call__(self, L: np.ndarray) -> np.ndarray:
         """Predict; see `Predictor`."""
+        given = {"L": L}
+        if self.takes_hints:
+            given["hints"] = np.zeros((len(L), 3, *L.shape[2:]), np.float32)  # none
         try:
-            return self.session.run(["ab"], {"L": L})[0]
+            return self.session.run(["ab"], given)[0]
         except Exception as error:  # onnxruntime's own types share no other base
             if "alloc" in str(error):
                 raise MemoryError(str(error)) from None
