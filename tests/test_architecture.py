@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "colorize"
 FLOORS = {
     0: [
+        "backbones",
         "errors",
         "files",
         "images",
@@ -22,9 +23,10 @@ FLOORS = {
         "seeds",
         "srgb",
         "states",
+        "upsampling",
     ],
-    1: ["networks", "losses", "metrics", "grids", "upsampling"],
-    2: ["data", "export", "painting", "checkpoint", "inference", "predictors"],
+    1: ["networks", "metrics", "grids"],
+    2: ["data", "losses", "export", "painting", "checkpoint", "inference", "predictors"],
     3: ["training"],
     4: [
         "console",

@@ -7,8 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorize.errors import UserError
+from colorize.losses.bins import BinsLoss
+from colorize.losses.colorfulness import colorfulness_distance
 from colorize.losses.gan import GANLoss
 from colorize.losses.penalties import one_centred, zero_centred
+from colorize.losses.perceptual import PerceptualLoss
 
 Judge = Callable[[Tensor], Tensor]
 
@@ -32,8 +35,14 @@ class GanL1(nn.Module):
             2020).
         lambda_FM: weight of feature matching: L1 between D's features of generated and real images, summed over layers
             (Wang et al. 2018, pix2pixHD, where it is 10 and there is no L1 on pixels).
+        lambda_perceptual: weight of `PerceptualLoss`.
+        perceptual: its network.
+        perceptual_weights: of its network.
+        lambda_colorfulness: weight of `colorfulness_distance`.
+        lambda_bins: weight of `BinsLoss`, for a generator that has bins.
+        rebalance: of the bins' loss.
     Raises:
-        UserError: if ``gan_mode`` is unknown, or a weight is negative.
+        UserError: if ``gan_mode`` is unknown, or a weight is out of range.
     """
 
     def __init__(
@@ -47,26 +56,47 @@ class GanL1(nn.Module):
         gp: float | str = 0.0,
         penalty_every: int = 1,
         lambda_FM: float = 0.0,
+        lambda_perceptual: float = 0.0,
+        perceptual: str = "tf_efficientnet_lite1",
+        perceptual_weights: str = "auto",
+        lambda_colorfulness: float = 0.0,
+        lambda_bins: float = 0.0,
+        rebalance: float = 0.5,
     ) -> None:
         super().__init__()
         self.gan = GANLoss(gan_mode, real_label, fake_label)
         asked = {"r1": r1, "r2": r2, "gp": gp}
         self.penalties = {k: self.gan.mode.penalties.get(k, 0.0) if v == "auto" else v for k, v in asked.items()}
-        for key, weight in (self.penalties | {"lambda_FM": lambda_FM}).items():
+        weights = {"lambda_FM": lambda_FM, "lambda_perceptual": lambda_perceptual}
+        weights |= {"lambda_colorfulness": lambda_colorfulness, "lambda_bins": lambda_bins}
+        for key, weight in (self.penalties | weights).items():
             if not isinstance(weight, int | float) or weight < 0:
                 kind = "auto or " if key in asked else ""
                 raise UserError(f"loss.{key} must be {kind}a number of at least 0; got {weight}")
         if penalty_every < 1:
             raise UserError(f"loss.penalty_every must be at least 1; got {penalty_every}")
+        if not isinstance(rebalance, int | float) or not 0 < rebalance <= 1:
+            raise UserError(f"loss.rebalance must be in (0, 1]; got {rebalance}")
         self._penalty_share = 1.0 if self.gan.mode.relative else 0.5  # see above
         self.lambda_L1 = lambda_L1
         self.lambda_FM = lambda_FM
+        self.lambda_perceptual, self.lambda_colorfulness = lambda_perceptual, lambda_colorfulness
+        self.lambda_bins = lambda_bins
+        self.perceptual = PerceptualLoss(perceptual, perceptual_weights) if lambda_perceptual else None
+        self.bins = BinsLoss(rebalance) if lambda_bins else None
         self.penalty_every = penalty_every if any(self.penalties.values()) else 0  # 0: never
 
     @property
     def extra_losses(self) -> tuple[str, ...]:
         """Names of the losses beside the report's six."""
-        return ("loss_D_penalty",) * bool(self.penalty_every) + ("loss_G_FM",) * bool(self.lambda_FM)
+        weights = {
+            "loss_D_penalty": self.penalty_every,
+            "loss_G_FM": self.lambda_FM,
+            "loss_G_perceptual": self.lambda_perceptual,
+            "loss_G_colorfulness": self.lambda_colorfulness,
+            "loss_G_bins": self.lambda_bins,
+        }
+        return tuple(name for name, weight in weights.items() if weight)
 
     @property
     def needs_real_in_generator(self) -> bool:
@@ -104,24 +134,46 @@ class GanL1(nn.Module):
         ab: Tensor,
         real_logits: Tensor | None = None,
         features: Sequence[tuple[Tensor, Tensor]] = (),
+        L: Tensor | None = None,
+        bins: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return scalars ``loss_G_GAN``, ``loss_G_L1``, perhaps ``loss_G_FM``, and their sum ``loss_G``.
+        """Return scalars ``loss_G_GAN``, those of `reconstruction`, perhaps ``loss_G_FM``, and their sum ``loss_G``.
 
         Args:
             fake_logits: D's scores of the generated images, any shape.
             fake_ab: ``(B, 2, H, W)`` generated chroma.
             ab: ``(B, 2, H, W)`` true chroma.
+            L: see `reconstruction`.
+            bins: the same.
             real_logits: D's scores of the real images; for relativistic mode.
             features: D's features of generated and real images, a pair a layer; for feature matching.
         """
         if self.gan.mode.relative:
             fake_logits = fake_logits - real_logits
-        terms = {"loss_G_GAN": self.gan(fake_logits, True, for_generator=True)} | self.reconstruction(fake_ab, ab)
+        terms = {"loss_G_GAN": self.gan(fake_logits, True, for_generator=True)}
+        terms |= self.reconstruction(fake_ab, ab, L, bins)
         if self.lambda_FM and features:
             distances = [F.l1_loss(fake.float(), real.float()) for fake, real in features]
             terms["loss_G_FM"] = self.lambda_FM * torch.stack(distances).sum()
         return terms | {"loss_G": sum(terms.values())}
 
-    def reconstruction(self, fake_ab: Tensor, ab: Tensor) -> dict[str, Tensor]:
-        """Return ``loss_G_L1``, which G minimises alone while it warms up."""
-        return {"loss_G_L1": self.lambda_L1 * F.l1_loss(fake_ab.float(), ab)}
+    def reconstruction(
+        self, fake_ab: Tensor, ab: Tensor, L: Tensor | None = None, bins: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the losses without D, all that G minimizes while it warms up.
+
+        Args:
+            fake_ab: ``(B, 2, H, W)`` generated chroma.
+            ab: the same of true chroma.
+            L: ``(B, 1, H, W)``; for the perceptual loss and colorfulness.
+            bins: logits ``(B, K, h, w)``; for the bins' loss.
+        """
+        fake_ab = fake_ab.float()
+        terms = {"loss_G_L1": self.lambda_L1 * F.l1_loss(fake_ab, ab)}
+        if self.lambda_perceptual:
+            terms["loss_G_perceptual"] = self.lambda_perceptual * self.perceptual(L, fake_ab, ab)
+        if self.lambda_colorfulness:
+            terms["loss_G_colorfulness"] = self.lambda_colorfulness * colorfulness_distance(L, fake_ab, ab)
+        if self.lambda_bins:
+            terms["loss_G_bins"] = self.lambda_bins * self.bins(bins, ab)
+        return terms

@@ -78,7 +78,8 @@ def colorfulness(rgb: Tensor) -> Tensor:
     Raises:
         ValueError: if ``rgb`` is not uint8 images.
     """
-    return _spread(*_opponents(rgb))
+    check_rgb(rgb)
+    return hasler_suesstrunk(rgb.float())
 
 
 def colorfulness_abs(rgb: Tensor) -> Tensor:
@@ -94,20 +95,32 @@ def colorfulness_abs(rgb: Tensor) -> Tensor:
     Raises:
         ValueError: if ``rgb`` is not uint8 images.
     """
-    red_green, yellow_blue = _opponents(rgb)
+    check_rgb(rgb)
+    red_green, yellow_blue = _opponents(rgb.float())
     return _spread(red_green.abs(), yellow_blue.abs())
 
 
+def hasler_suesstrunk(rgb: Tensor, smooth: float = 0.0) -> Tensor:
+    """Colorfulness M3 of each image, with a gradient.
+
+    Args:
+        rgb: ``(B, 3, H, W)`` float in [0, 255].
+        smooth: added under the roots, so that grey images have a gradient.
+    Returns:
+        ``(B,)``, at least 0.
+    """
+    return _spread(*_opponents(rgb), smooth)
+
+
 def _opponents(rgb: Tensor) -> tuple[Tensor, Tensor]:
-    check_rgb(rgb)
-    red, green, blue = rgb.float().flatten(2).unbind(1)  # (B, H*W) each
+    red, green, blue = rgb.flatten(2).unbind(1)  # (B, H*W) each
     return red - green, (red + green) / 2 - blue
 
 
-def _spread(red_green: Tensor, yellow_blue: Tensor) -> Tensor:
+def _spread(red_green: Tensor, yellow_blue: Tensor, smooth: float = 0.0) -> Tensor:
     variance = red_green.var(1, correction=0) + yellow_blue.var(1, correction=0)
-    mean = torch.hypot(red_green.mean(1), yellow_blue.mean(1))
-    return variance.sqrt() + 0.3 * mean
+    mean = red_green.mean(1).square() + yellow_blue.mean(1).square()
+    return (variance + smooth).sqrt() + 0.3 * (mean + smooth).sqrt()
 
 
 def check_rgb(*images: Tensor) -> None:

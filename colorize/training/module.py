@@ -19,11 +19,12 @@ from colorize.seeds import seed_for
 from colorize.training.divergence import TrainingDivergedError, infinite_weight
 from colorize.training.engine import CudaGraphStep, Engine, check_recordable
 from colorize.training.game import Game
+from colorize.training.hinted import hinted_l1
 from colorize.training.ledger import Ledger
 from colorize.training.optim import build_optimizer, fit_states, set_lr
 from colorize.training.schedules import schedule_of
 from colorize.training.speed import Speed
-from colorize.training.step import GanStep, Outcome
+from colorize.training.step import GanStep, Outcome, predict
 
 LOSSES = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
 NETWORKS = ("generator", "discriminator")  # in the order of their optimisers
@@ -82,6 +83,8 @@ class ColorizationModule(LightningModule):
             for network in (self.generator, self.discriminator):
                 network.compile(dynamic=False)  # unlike torch.compile, it leaves the names of the weights alone
         self.objective = build_loss(**loss)
+        if self.objective.lambda_bins and not hasattr(self.generator, "centers"):
+            raise UserError("loss.lambda_bins needs bins: generator=encoder_unet 'generator.heads=[ab,bins]'")
         self._schedule = schedule_of(optim.get("schedule", "constant"))
         self._clip_norms = tuple(_clip_norm(optim, network) for network in NETWORKS)
         self.lr_scale = {"G": 1.0, "D": 1.0}  # of learning rates; a run that had to go back takes smaller steps
@@ -231,6 +234,7 @@ class ColorizationModule(LightningModule):
         """Compute the six losses and the image scores on held-out images."""
         for prefix, generator in self.scored_generators().items():
             fake_ab, losses = self.predict_and_judge(batch, generator)
+            losses |= hinted_l1(generator, batch, seed_for("hints", batch_idx))
             values = {f"{prefix}{name}": value for name, value in losses.items()}
             self.log_dict(values, batch_size=len(batch.L), sync_dist=True)
             self.scores[prefix].update(batch.L, fake_ab, batch.ab)
@@ -247,13 +251,16 @@ class ColorizationModule(LightningModule):
 
     def predict_and_judge(self, batch: Batch, generator: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
         """Return a generator's ab ``(B, 2, H, W)`` in float32 and the losses, without a step."""
-        fake_ab = generator(batch.L).float()
+        fake = predict(generator, self.objective, batch.L)
+        fake_ab = fake.ab.float()
         features: tuple[list[Tensor], list[Tensor]] = ([], [])
         judged = zip((fake_ab, batch.ab), features, strict=True)
-        fake, real = (self.discriminator(torch.cat([batch.L, ab], dim=1), found) for ab, found in judged)
-        losses = self.objective.discriminator(fake, real)
+        fake_logits, real_logits = (self.discriminator(torch.cat([batch.L, ab], dim=1), found) for ab, found in judged)
+        losses = self.objective.discriminator(fake_logits, real_logits)
         pairs = list(zip(*features, strict=True))
-        return fake_ab, losses | self.objective.generator(fake, fake_ab, batch.ab, real, pairs)
+        return fake_ab, losses | self.objective.generator(
+            fake_logits, fake_ab, batch.ab, real_logits, pairs, batch.L, fake.bins
+        )
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean image scores."""

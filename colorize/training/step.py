@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from colorize.networks.hints import draw_hints
 from colorize.training.augment import DIFFAUGMENT
 from colorize.training.ema import update_mean
 from colorize.training.game import Game, Turn
@@ -24,6 +25,30 @@ class Outcome(NamedTuple):
     real_logits: Tensor | None = None
     grad_norm_D: Tensor | None = None  # before clipping, where someone looks
     grad_norm_G: Tensor | None = None
+
+
+class Prediction(NamedTuple):
+    """What a generator makes of lightness."""
+
+    L: Tensor  # (B, 1, H, W)
+    ab: Tensor  # (B, 2, H, W)
+    bins: Tensor | None = None  # logits (B, K, h, w), where the objective needs them
+
+
+def predict(generator: nn.Module, objective: nn.Module, L: Tensor, hints: Tensor | None = None) -> Prediction:
+    """Run a generator, for all that an objective needs.
+
+    Args:
+        generator: see `build_generator`.
+        objective: see `build_loss`.
+        L: ``(B, 1, H, W)`` in [-1, 1].
+        hints: ``(B, 3, H, W)``, for a generator that takes them.
+    """
+    given: dict[str, Any] = {} if hints is None else {"hints": hints}
+    if not objective.lambda_bins:
+        return Prediction(L, generator(L, **given))
+    logits: list[Tensor] = []
+    return Prediction(L, generator(L, **given, logits=logits), logits[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,24 +91,25 @@ class GanStep:
             turn: which of the two steps, and how.
         """
         (opt_g, opt_d), (clip_g, clip_d) = self.optimizers, self.clip_norms
+        hints = draw_hints(ab) if getattr(self.generator, "takes_hints", False) else None
         with torch.set_grad_enabled(turn.generator):
-            fake_ab = self.generator(L)
+            fake = predict(self.generator, self.objective, L, hints)
         losses: dict[str, Tensor] = {}
         fake_logits = real_logits = norm_d = norm_g = None
         if turn.discriminator:
-            losses, fake_logits, real_logits = self._discriminator_losses(L, fake_ab, ab, turn.penalty)
+            losses, fake_logits, real_logits = self._discriminator_losses(L, fake.ab, ab, turn.penalty)
             descended = losses["loss_D"]
             if turn.penalty:
                 descended = descended + self.objective.penalty_every * losses["loss_D_penalty"]
             norm_d = self._descend(opt_d, "loss_D", descended, clip_d, turn.observed)
         if turn.generator:
             self.discriminator.requires_grad_(False)
-            losses |= self._generator_losses(L, fake_ab, ab, turn.adversarial)
+            losses |= self._generator_losses(fake, ab, turn.adversarial)
             norm_g = self._descend(opt_g, "loss_G", losses["loss_G"], clip_g, turn.observed)
             self.discriminator.requires_grad_(True)
             if self.mean_generator is not None:
                 update_mean(self.mean_generator, self.generator, self.updates, self.game.ema_decay)
-        return Outcome(self.ledger.add(losses), fake_ab.detach(), fake_logits, real_logits, norm_d, norm_g)
+        return Outcome(self.ledger.add(losses), fake.ab.detach(), fake_logits, real_logits, norm_d, norm_g)
 
     def _discriminator_losses(
         self, L: Tensor, fake_ab: Tensor, ab: Tensor, penalty: bool
@@ -99,20 +125,20 @@ class GanStep:
             losses["loss_D_penalty"] = self.objective.penalty(judge, fake_ab, ab, fake_logits, real_logits)
         return losses, fake_logits.detach(), real_logits.detach()
 
-    def _generator_losses(self, L: Tensor, fake_ab: Tensor, ab: Tensor, adversarial: bool) -> dict[str, Tensor]:
+    def _generator_losses(self, fake: Prediction, ab: Tensor, adversarial: bool) -> dict[str, Tensor]:
+        given = {"fake_ab": fake.ab, "ab": ab, "L": fake.L, "bins": fake.bins}
         if not adversarial:
-            l1 = self.objective.reconstruction(fake_ab, ab)
-            return l1 | {"loss_G": sum(l1.values())}
+            terms = self.objective.reconstruction(**given)
+            return terms | {"loss_G": sum(terms.values())}
         if not self.objective.needs_real_in_generator:
-            fake_logits = self.discriminator(*self._views(L, fake_ab))
-            return self.objective.generator(fake_logits, fake_ab, ab)
-        fake_view, real_view = self._views(L, fake_ab, ab)
+            return self.objective.generator(self.discriminator(*self._views(fake.L, fake.ab)), **given)
+        fake_view, real_view = self._views(fake.L, fake.ab, ab)
         fake_features, real_features = [], []
         fake_logits = self.discriminator(fake_view, fake_features)
         with torch.no_grad():
             real_logits = self.discriminator(real_view, real_features)
         features = list(zip(fake_features, real_features, strict=True))
-        return self.objective.generator(fake_logits, fake_ab, ab, real_logits, features)
+        return self.objective.generator(fake_logits, real_logits=real_logits, features=features, **given)
 
     def _views(self, L: Tensor, *chroma: Tensor) -> list[Tensor]:
         """Return what D sees, ``(B, 3, H, W)``, of each chroma ``(B, 2, H, W)``.

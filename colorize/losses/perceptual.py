@@ -1,0 +1,43 @@
+"""Distance of what a network that recognizes things sees in two images (Johnson et al. 2016)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from colorize.backbones import Backbone
+from colorize.lab import l_ab_to_rgb
+
+
+class PerceptualLoss(nn.Module):
+    """L1 between a frozen network's features of generated and real images, relative to the size of the real ones'.
+
+    Feature maps of all strides count alike. The network is not part of the state: a checkpoint would hold it each time.
+
+    Args:
+        network: name of a network in timm; the packages of the extra ``encoder`` have the weights of
+            ``tf_efficientnet_lite0`` and ``tf_efficientnet_lite1``.
+        weights: ``auto`` or a file, see `Backbone.load_pretrained`.
+    Raises:
+        UserError: if there is no such network, or there are no weights of it.
+    """
+
+    def __init__(self, network: str = "tf_efficientnet_lite1", weights: str = "auto") -> None:
+        super().__init__()
+        backbone = Backbone(network, "loss.perceptual")
+        backbone.load_pretrained(weights)
+        self._backbone = [backbone.eval().requires_grad_(False)]  # in a list, so that it is no submodule
+
+    def forward(self, L: Tensor, fake_ab: Tensor, ab: Tensor) -> Tensor:
+        """Return a scalar, 0 for equal images.
+
+        Args:
+            L: ``(B, 1, H, W)`` in [-1, 1].
+            fake_ab: ``(B, 2, H, W)`` generated chroma.
+            ab: the same of true chroma.
+        """
+        backbone = self._backbone[0].to(L.device)
+        fake = backbone(l_ab_to_rgb(L, fake_ab)).values()
+        with torch.no_grad():
+            real = backbone(l_ab_to_rgb(L, ab)).values()
+        pairs = [(f.float(), r.float()) for f, r in zip(fake, real, strict=True)]
+        return torch.stack([F.l1_loss(f, r) / r.abs().mean() for f, r in pairs]).mean()

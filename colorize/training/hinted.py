@@ -1,0 +1,28 @@
+"""How much hints help: L1 of a generator that takes them, given colors of the truth at a few points."""
+
+import torch
+from torch import Tensor, nn
+
+from colorize.data import Batch
+from colorize.networks.hints import draw_hints
+
+POINTS = (1, 5, 20)
+
+
+def hinted_l1(generator: nn.Module, batch: Batch, seed: int) -> dict[str, Tensor]:
+    """Return the mean absolute error of normalized ab by ``l1_hints1`` and so on; empty if it takes no hints.
+
+    Args:
+        generator: see `build_generator`.
+        batch: of validation.
+        seed: of the points.
+    """
+    if not getattr(generator, "takes_hints", False):
+        return {}
+    found = {}
+    for points in POINTS:
+        with torch.random.fork_rng([batch.L.device] if batch.L.is_cuda else []):
+            torch.manual_seed(seed)
+            hints = draw_hints(batch.ab, points)
+        found[f"l1_hints{points}"] = (generator(batch.L, hints=hints).float() - batch.ab).abs().mean()
+    return found
