@@ -275,7 +275,10 @@ def test_weights_that_are_no_numbers_are_not_saved(make_config, tmp_path) -> Non
         ("game.instance_noise_until=0", r"game.instance_noise_until must be in \(0, 1\]; got 0"),
         ("game.diffaugment=[color]", r"unknown game.diffaugment \['color'\]; choose from \['translation', 'cutout'\]"),
         ("game.ema_decay=2", r"game.ema_decay must be null or in \(0, 1\); got 2"),
-        ("optim.schedule=foo", r"unknown optim.schedule 'foo'; choose one of \['constant', 'linear', 'cosine'\]"),
+        (
+            "optim.schedule=foo",
+            r"unknown optim.schedule 'foo'; choose one of \['constant', 'linear', 'cosine', 'one_cycle'\]",
+        ),
         ("optim.generator.clip_norm=0", "optim.generator.clip_norm must be null or above 0; got 0"),
         ("betas=[0.5]", r"betas must be two numbers in \[0, 1\); got \[0.5\]"),
         ("betas=[0.5,1.0]", "betas must be two numbers"),

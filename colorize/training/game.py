@@ -87,6 +87,6 @@ class Game:
             observed=observed,
         )
 
-    def noise(self, batch: int, batches: int) -> float:
-        """Return the standard deviation of the noise on a batch, of ``batches`` in all."""
-        return self.instance_noise * max(0.0, 1 - batch / (self.instance_noise_until * batches))
+    def noise(self, epoch: float, epochs: int) -> float:
+        """Return the standard deviation of the noise at an epoch, or within one, of ``epochs`` in all."""
+        return self.instance_noise * max(0.0, 1 - epoch / (self.instance_noise_until * epochs))
