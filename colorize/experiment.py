@@ -31,6 +31,7 @@ from colorize.provenance import commit, versions
 from colorize.resume import find_checkpoint, go_on, own_config, typed_options
 from colorize.training import ColorizationModule
 from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO, SavingTrainer
+from colorize.training.clock import Clock
 from colorize.training.engine import Engine, choose_engine, prepare_process
 from colorize.training.watch import Watch
 
@@ -142,9 +143,10 @@ def networks_of(cfg: DictConfig) -> dict[str, dict[str, Any]]:
 
 
 def build_callbacks(cfg: DictConfig) -> list[Callback]:
-    """Build the callbacks of a config."""
+    """Build the callbacks of a config, and the clock that ends the run, if one does."""
+    clock = [] if cfg.max_minutes is None else [Clock(cfg.max_minutes, cfg.clock)]
     try:
-        return list(hydra.utils.instantiate(cfg.callbacks).values())
+        return [*hydra.utils.instantiate(cfg.callbacks).values(), *clock]
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
@@ -196,8 +198,10 @@ def check(cfg: DictConfig) -> None:
         UserError: naming the key, its value and what would do.
     """
     for key, least in (("batch_size", 1), ("max_epochs", 1), ("image_size", 4), ("seed", 0)):
-        if not isinstance(cfg[key], int) or cfg[key] < least:
-            raise UserError(f"{key} must be a whole number of at least {least}; got {cfg[key]}")
+        by_the_clock = (key, cfg[key]) == ("max_epochs", -1) and cfg.max_minutes is not None
+        if not by_the_clock and (not isinstance(cfg[key], int) or cfg[key] < least):
+            or_the_clock = ", or -1 with max_minutes" if key == "max_epochs" else ""
+            raise UserError(f"{key} must be a whole number of at least {least}{or_the_clock}; got {cfg[key]}")
     if not isinstance(cfg.lambda_L1, int | float) or cfg.lambda_L1 < 0:
         raise UserError(f"lambda_L1 must be at least 0; got {cfg.lambda_L1}")
     if cfg.trainer.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
