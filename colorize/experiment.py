@@ -34,6 +34,7 @@ from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO,
 from colorize.training.clock import Clock
 from colorize.training.engine import Engine, choose_engine, prepare_process
 from colorize.training.watch import Watch
+from colorize.warm_start import start
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         prepare_process(engine)
         data = build_data(cfg, engine)
         module = build_module(cfg, engine, about)
+        start(module, cfg.init_from, resumed[1] if resumed else None)
         callbacks = build_callbacks(cfg)
         data.prepare_data()  # before any logger starts: a missing data set leaves no empty run behind
         if resumed:
