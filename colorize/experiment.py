@@ -210,6 +210,8 @@ def check(cfg: DictConfig) -> None:
         raise UserError("no GPU is here that torch can use: choose trainer=cpu or trainer=auto")
     if cfg.val_images is not None and (not isinstance(cfg.val_images, int) or cfg.val_images < 1):
         raise UserError(f"val_images must be a whole number of at least 1, or null; got {cfg.val_images}")
+    if cfg.init_from == "":
+        raise UserError("init_from= names nothing: name the trained model that this run starts from, or set it to null")
     tracking.wandb_mode(cfg.logger.mode)
 
 

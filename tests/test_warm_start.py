@@ -100,9 +100,7 @@ def test_an_exported_folder_has_no_discriminator(make_config, tmp_path, source, 
 
 
 def test_a_source_of_which_nothing_fits_is_refused(make_config, source) -> None:
-    with pytest.raises(
-        UserError, match=r"none of its \d+ tensors fits this generator; its own was generator.name=u"
-    ):
+    with pytest.raises(UserError, match=r"none of its \d+ tensors fits this generator; its own was generator.name=u"):
         content = read_checkpoint(source)
         content["state_dict"] = {f"{key}.x": value for key, value in content["state_dict"].items()}
         torch.save(content, source.parent / "renamed.ckpt")
