@@ -217,6 +217,8 @@ class ColorizationModule(LightningModule):
         """Take the epoch's speed before validation's time counts."""
         self.check_finite(weights=True)  # so that what was scored is what the epoch's checkpoints hold
         self._epoch_rate = self._epoch.rate()
+        for speed in (self._interval, self._epoch):
+            speed.pause()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compute the six losses and the image scores on held-out images."""
@@ -247,11 +249,13 @@ class ColorizationModule(LightningModule):
         return fake_ab, losses | self.objective.generator(fake, fake_ab, batch.ab, real, pairs)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean image scores."""
+        """Log the mean image scores, and let the clocks go on."""
         for prefix, scores in self.scores.items():
             values = {f"{prefix}{name}": value.float() for name, value in scores.compute().items()}
             self.log_dict(values, sync_dist=True)  # equal on all devices already; Lightning cannot know
             scores.reset()
+        for speed in (self._interval, self._epoch):
+            speed.go_on()  # there may be more of the epoch
 
     def forward(self, L: Tensor) -> Tensor:
         """Colorize: ``(B, 1, H, W)`` to ab ``(B, 2, H, W)``, both in [-1, 1]."""
