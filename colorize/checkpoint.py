@@ -29,12 +29,14 @@ class Model:
         about: ``epochs``, ``batches``, ``metrics``, ``weights`` (raw or their mean), and ``provenance``: ``config``,
             ``version``, ``commit``; as far as the file says.
         weights: the generator's state; empty for an ONNX export.
+        file: that holds the weights.
     """
 
     generator: dict[str, Any]
     image_size: int
     about: dict[str, Any]
     weights: dict[str, Tensor]
+    file: Path | None = None
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -88,6 +90,7 @@ def read_model(name: str | Path) -> Model:
             "weights": "mean over training (EMA)" if mean else "raw",
         },
         mean or _under("generator.", checkpoint),
+        path,
     )
 
 
@@ -129,7 +132,8 @@ def _read_folder(files: dict[str, Path], name: Path) -> Model:
                 raise UserError(f"checkpoint {name} is damaged: the sha256 of {file} is not the one in {SUMS}")
     try:
         config = json.loads(files[CONFIG].read_text())
-        return Model(config["generator"], config["image_size"], config["about"], load_file(files[WEIGHTS]))
+        weights = load_file(files[WEIGHTS])
+        return Model(config["generator"], config["image_size"], config["about"], weights, files[WEIGHTS])
     except (ValueError, KeyError, TypeError):
         raise UserError(f"checkpoint {name} is a model of something else: {CONFIG} names no generator") from None
     except (SafetensorError, OSError) as error:

@@ -31,8 +31,10 @@ from colorize.provenance import commit, versions
 from colorize.resume import find_checkpoint, go_on, own_config, typed_options
 from colorize.training import ColorizationModule
 from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO, SavingTrainer
+from colorize.training.clock import Clock
 from colorize.training.engine import Engine, choose_engine, prepare_process
 from colorize.training.watch import Watch
+from colorize.warm_start import start
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         prepare_process(engine)
         data = build_data(cfg, engine)
         module = build_module(cfg, engine, about)
+        start(module, cfg.init_from, resumed[1] if resumed else None)
         callbacks = build_callbacks(cfg)
         data.prepare_data()  # before any logger starts: a missing data set leaves no empty run behind
         if resumed:
@@ -142,9 +145,10 @@ def networks_of(cfg: DictConfig) -> dict[str, dict[str, Any]]:
 
 
 def build_callbacks(cfg: DictConfig) -> list[Callback]:
-    """Build the callbacks of a config."""
+    """Build the callbacks of a config, and the clock that ends the run, if one does."""
+    clock = [] if cfg.max_minutes is None else [Clock(cfg.max_minutes, cfg.clock)]
     try:
-        return list(hydra.utils.instantiate(cfg.callbacks).values())
+        return [*hydra.utils.instantiate(cfg.callbacks).values(), *clock]
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
@@ -196,14 +200,18 @@ def check(cfg: DictConfig) -> None:
         UserError: naming the key, its value and what would do.
     """
     for key, least in (("batch_size", 1), ("max_epochs", 1), ("image_size", 4), ("seed", 0)):
-        if not isinstance(cfg[key], int) or cfg[key] < least:
-            raise UserError(f"{key} must be a whole number of at least {least}; got {cfg[key]}")
+        by_the_clock = (key, cfg[key]) == ("max_epochs", -1) and cfg.max_minutes is not None
+        if not by_the_clock and (not isinstance(cfg[key], int) or cfg[key] < least):
+            or_the_clock = ", or -1 with max_minutes" if key == "max_epochs" else ""
+            raise UserError(f"{key} must be a whole number of at least {least}{or_the_clock}; got {cfg[key]}")
     if not isinstance(cfg.lambda_L1, int | float) or cfg.lambda_L1 < 0:
         raise UserError(f"lambda_L1 must be at least 0; got {cfg.lambda_L1}")
     if cfg.trainer.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         raise UserError("no GPU is here that torch can use: choose trainer=cpu or trainer=auto")
     if cfg.val_images is not None and (not isinstance(cfg.val_images, int) or cfg.val_images < 1):
         raise UserError(f"val_images must be a whole number of at least 1, or null; got {cfg.val_images}")
+    if cfg.init_from == "":
+        raise UserError("init_from= names nothing: name the trained model that this run starts from, or set it to null")
     tracking.wandb_mode(cfg.logger.mode)
 
 

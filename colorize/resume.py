@@ -170,6 +170,8 @@ def check_resumable(
 
 def _is_fixed(key: str, before: Any, after: Any) -> bool:
     group, _, name = key.partition(".")
+    if key == "init_from":
+        return not {before, after} <= {None, ABSENT}  # a checkpoint may be from before there was such a key
     if key == "game.ema_decay":
         return (before is None) != (after is None)
     return key == "image_size" or (group == "data" and name not in ANY_DATA)

@@ -34,6 +34,7 @@ FLOORS = {
         "tracking",
         "resume",
         "experiment",
+        "warm_start",
         "evaluation",
         "held_out",
         "report",

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback
 
 from colorize.checkpoint import read_checkpoint
+from colorize.training.clock import Clock
 from tests.conftest import ROOT, SMALL
 from tests.test_commands import command
 
@@ -29,6 +30,32 @@ class BlindedSecond(Callback):
         weights = sum(value.double().abs().sum().item() for value in module.parameters())
         with Path(f"weights-{trainer.global_rank}.txt").open("a") as file:
             file.write(f"{weights!r}\n")
+
+
+class UnequalTime(Callback):
+    """Lets a batch take ten seconds in the first process and none in the second."""
+
+    seconds = 0.0
+
+    def setup(self, trainer, module, stage) -> None:
+        (clock,) = (callback for callback in trainer.callbacks if isinstance(callback, Clock))
+        clock._now = lambda: self.seconds
+
+    def on_train_batch_start(self, trainer, *_) -> None:
+        self.seconds += 10 * (trainer.global_rank == 0)
+
+    def on_train_batch_end(self, trainer, module, *_) -> None:
+        BlindedSecond.on_train_batch_end(self, trainer, module)
+
+
+def test_all_processes_follow_the_first_ones_clock(tmp_path, photos) -> None:
+    """They end with the same batch, and step by the same learning rates on the way."""
+    run = [f"data.root={photos}", f"data.store_dir={photos.parent / 'stores'}", "optim.schedule=one_cycle"]
+    time = ["max_minutes=1.1", "max_epochs=-1", f"+callbacks.time={{_target_: {__name__}.UnequalTime}}"]
+    result = command("train.py", *SMALL, *run, *DDP, *time, cwd=tmp_path, env=PYTHON)
+    assert result.returncode == 0, result.stderr
+    first, second = ((tmp_path / f"weights-{rank}.txt").read_text().split() for rank in (0, 1))
+    assert first == second and len(first) == 7
 
 
 @pytest.fixture(scope="module")

@@ -133,6 +133,18 @@ def test_the_learning_rate_follows_the_schedule_and_the_ratio(make_config, tmp_p
     assert all(float(row["train/lr_D"]) == pytest.approx(float(row["train/lr_G"]) / 2) for row in steps)
 
 
+def test_one_cycle_moves_with_every_batch_and_a_resumed_run_goes_on_with_it(make_config, tmp_path) -> None:
+    cycle = ["max_epochs=2", "lr=1e-3", "optim.schedule=one_cycle"]
+    failing = "+callbacks.failing={_target_: tests.test_resume.FailsAt, batch: 8}"
+    with pytest.raises(RuntimeError, match="some failure"):
+        train(make_config(*cycle, "callbacks.last.every_n_batches=7", failing))
+    train(make_config(*cycle, "ckpt_path=last"))
+    steps = [row for row in rows(tmp_path / "run") if row["train/lr_G"]]
+    up = [0.04 + 0.96 * (1 - math.cos(math.pi * batch / 3)) / 2 for batch in range(3)]  # 30% of ten batches
+    down = [4e-6 + (1 - 4e-6) * (1 + math.cos(math.pi * (batch - 3) / 7)) / 2 for batch in range(3, 10)]
+    assert [float(row["train/lr_G"]) for row in steps] == pytest.approx([1e-3 * share for share in up + down])
+
+
 def test_a_network_that_does_not_move_keeps_its_weights(make_config, tmp_path) -> None:
     for name, rules in {"G": "game.warmup_G=9", "D": "game.warmup_D=9", "start": "trainer.max_steps=1"}.items():
         train(make_config("max_epochs=1", rules, run=name))

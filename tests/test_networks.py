@@ -96,3 +96,31 @@ def test_features_are_those_before_the_logits() -> None:
     logits = discriminator(image, features)
     assert [x.shape[1:] for x in features] == [(4, 32, 32), (8, 16, 16), (16, 8, 8), (32, 7, 7)]
     assert torch.equal(discriminator.model[-1](features[-1]), logits)
+
+
+def test_an_input_stride_of_two_judges_averages_of_two_by_two_pixels() -> None:
+    torch.manual_seed(0)
+    full = build_discriminator("patch", num_filters=4)
+    half = build_discriminator("patch", num_filters=4, input_stride=2)
+    half.load_state_dict(full.state_dict())  # the weights have the same names
+    image = torch.randn(2, 3, 128, 128)
+    averaged = (image[..., ::2, ::2] + image[..., 1::2, ::2] + image[..., ::2, 1::2] + image[..., 1::2, 1::2]) / 4
+    torch.testing.assert_close(half(image), full(averaged))
+
+
+def test_with_an_input_stride_field_and_smallest_size_count_pixels_of_the_input() -> None:
+    discriminator = build_discriminator("patch", num_filters=2, norm="none", input_stride=2)
+    assert receptive_field(discriminator) == 140
+    image = torch.rand(1, 3, 320, 320, requires_grad=True)
+    logits = discriminator(image)
+    logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
+    reached = image.grad.abs().sum(1)[0].nonzero()
+    assert (reached.amax(0) - reached.amin(0) + 1).tolist() == [140, 140]
+    with pytest.raises(UserError, match="at least 48 a side"):
+        discriminator.check_size(47, 64)
+    assert discriminator(torch.zeros(1, 3, 48, 49)).shape == (1, 1, 1, 1)
+
+
+def test_an_input_stride_below_one_is_refused() -> None:
+    with pytest.raises(UserError, match=r"discriminator.input_stride must be a whole number of at least 1; got 0"):
+        build_discriminator("patch", input_stride=0)

@@ -20,3 +20,13 @@ def test_speed_is_images_over_seconds_since_the_last_restart(monkeypatch: pytest
 
 def test_the_progress_bar_is_redrawn_as_often_as_asked() -> None:
     assert (ProgressBar().refresh_rate, ProgressBar(refresh_rate=2).refresh_rate) == (5, 2)
+
+
+def test_a_pause_does_not_count(monkeypatch) -> None:
+    now = iter([0.0, 2.0, 10.0, 13.0])
+    monkeypatch.setattr("colorize.training.speed.time.perf_counter", lambda: next(now))
+    speed = Speed()
+    speed.images = 20
+    speed.pause()
+    speed.go_on()
+    assert speed.rate() == 20 / (2 + 3)

@@ -29,17 +29,23 @@ class PatchDiscriminator(nn.Module):
         num_filters: channels of the first layer.
         n_down: number of halvings; the receptive field grows with it (16, 34, 70, 142 for 1 to 4).
         norm: ``batch``, ``instance``, ``group`` or ``none``.
+        input_stride: images are averaged over squares of so many pixels a side first; 2 judges them at half size.
     Raises:
-        UserError: if ``n_down`` or ``num_filters`` is below 1, or ``norm`` is unknown.
+        UserError: if ``n_down``, ``num_filters`` or ``input_stride`` is below 1, or ``norm`` is unknown.
     """
 
-    def __init__(self, input_c: int = 3, num_filters: int = 64, n_down: int = 3, norm: str = "batch") -> None:
+    def __init__(
+        self, input_c: int = 3, num_filters: int = 64, n_down: int = 3, norm: str = "batch", input_stride: int = 1
+    ) -> None:
         super().__init__()
         if norm not in NORMS:
             raise UserError(f"unknown discriminator.norm {norm!r}; choose one of {list(NORMS)}")
         if n_down < 1 or num_filters < 1:
             raise UserError(f"discriminator.n_down={n_down} num_filters={num_filters}: both must be at least 1")
-        self.smallest = 3 * 2**n_down  # the two last convolutions each take one pixel off
+        if input_stride < 1:
+            raise UserError(f"discriminator.input_stride must be a whole number of at least 1; got {input_stride}")
+        self.smallest = 3 * 2**n_down * input_stride  # the two last convolutions each take one pixel off
+        self.pool = nn.AvgPool2d(input_stride)  # of 1: the image as it is
         layers: list[nn.Module] = [nn.Conv2d(input_c, num_filters, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         width = num_filters
         for level in range(1, n_down + 1):
@@ -67,6 +73,7 @@ class PatchDiscriminator(nn.Module):
             x: images.
             features: a list that gets the activations of every layer but the last.
         """
+        x = self.pool(x) if self.pool.kernel_size > 1 else x
         for layer in self.model:
             x = layer(x)
             if features is not None and isinstance(layer, nn.LeakyReLU):
@@ -78,9 +85,11 @@ def receptive_field(network: nn.Module) -> int:
     """Return the side, in input pixels, of what one output of a chain of convolutions sees.
 
     Args:
-        network: its `Conv2d` modules are taken as a chain, in order of registration, square, without dilation.
+        network: its `Conv2d` and `AvgPool2d` modules are taken as a chain, in order of registration, square, without
+            dilation.
     """
     field = 1
-    for conv in reversed([module for module in network.modules() if isinstance(module, nn.Conv2d)]):
-        field = (field - 1) * conv.stride[0] + conv.kernel_size[0]
+    for layer in reversed([module for module in network.modules() if isinstance(module, nn.Conv2d | nn.AvgPool2d)]):
+        stride, kernel = (side if isinstance(side, int) else side[0] for side in (layer.stride, layer.kernel_size))
+        field = (field - 1) * stride + kernel
     return field

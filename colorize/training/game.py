@@ -87,6 +87,12 @@ class Game:
             observed=observed,
         )
 
-    def noise(self, batch: int, batches: int) -> float:
-        """Return the standard deviation of the noise on a batch, of ``batches`` in all."""
-        return self.instance_noise * max(0.0, 1 - batch / (self.instance_noise_until * batches))
+    def batches_without_G(self, batches_per_epoch: int) -> int:
+        """Return the number of batches, from the start of training, before the first that G steps on."""
+        if round(self.warmup_G * batches_per_epoch):
+            return 0
+        return round(self.warmup_D * batches_per_epoch) + self.G_every - 1
+
+    def noise(self, epoch: float, epochs: int) -> float:
+        """Return the standard deviation of the noise at an epoch, or within one, of ``epochs`` in all."""
+        return self.instance_noise * max(0.0, 1 - epoch / (self.instance_noise_until * epochs))

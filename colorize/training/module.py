@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from colorize.data import Batch
-from colorize.errors import UserError
 from colorize.losses import build_loss
 from colorize.metrics import ImageScores
 from colorize.networks import build_discriminator, build_generator
@@ -21,8 +20,8 @@ from colorize.training.engine import CudaGraphStep, Engine, check_recordable
 from colorize.training.game import Game
 from colorize.training.hinted import hinted_l1
 from colorize.training.ledger import Ledger
-from colorize.training.optim import build_optimizer, fit_states, set_lr
-from colorize.training.schedules import schedule_of
+from colorize.training.optim import build_optimizers, clip_norm, prepare_optimizer, set_lr
+from colorize.training.schedules import position, schedule_of
 from colorize.training.speed import Speed
 from colorize.training.step import GanStep, Outcome, predict
 
@@ -41,8 +40,7 @@ class ColorizationModule(LightningModule):
         generator: ``name`` and arguments for `build_generator`.
         discriminator: ``name`` and arguments for `build_discriminator`.
         loss: ``name`` and arguments for `build_loss`.
-        optim: ``generator`` and ``discriminator``, each ``name``, arguments for `build_optimizer` and perhaps
-            ``clip_norm``; perhaps ``schedule``, see `schedule_of`, and ``lr_ratio``, which D's ``lr`` is multiplied by.
+        optim: arguments for `build_optimizers`, and perhaps ``schedule``, see `schedule_of`.
         game: arguments for `Game`.
         image_size: pixels a side that the networks are trained at.
         seed: of weights and dropout.
@@ -86,10 +84,12 @@ class ColorizationModule(LightningModule):
         if self.objective.lambda_bins and not hasattr(self.generator, "centers"):
             raise UserError("loss.lambda_bins needs bins: generator=encoder_unet 'generator.heads=[ab,bins]'")
         self._schedule = schedule_of(optim.get("schedule", "constant"))
-        self._clip_norms = tuple(_clip_norm(optim, network) for network in NETWORKS)
+        self._clip_norms = tuple(clip_norm(optim, network) for network in NETWORKS)
         self.lr_scale = {"G": 1.0, "D": 1.0}  # of learning rates; a run that had to go back takes smaller steps
         check_recordable(self.engine, self.configure_optimizers())  # tells mistakes before a data set is fetched
         self.scores = nn.ModuleDict({prefix: ImageScores() for prefix in self.scored_generators()})
+        self.time_used: float | None = None  # share of `max_minutes` that is over, in [0, 1], where there is one
+        self._lr_share: float | None = None  # that the learning rates are set to
         self.batches = 0  # not trainer.global_step: it counts optimiser steps, and a run may do several a batch
         self.ledger = Ledger((*LOSSES, *self.objective.extra_losses))
         self.register_buffer("_noise", torch.zeros(()), persistent=False)  # standard deviation, see `Game`
@@ -103,20 +103,8 @@ class ColorizationModule(LightningModule):
         self._epoch_rate = 0.0
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """Build one optimiser for each network."""
-        optim = self.hparams["optim"]
-        ratio = optim.get("lr_ratio", 1.0)
-        if not isinstance(ratio, int | float) or not ratio > 0:
-            raise UserError(f"lr_ratio must be above 0; got {ratio}")
-        optimizers = []
-        for network in NETWORKS:
-            settings = {key: value for key, value in optim[network].items() if key != "clip_norm"}
-            optimizer = build_optimizer(getattr(self, network).parameters(), **settings)
-            if network == "discriminator":
-                optimizer.defaults["lr"] *= ratio
-                set_lr(optimizer, 1.0)
-            optimizers.append(optimizer)
-        return optimizers
+        """Build one optimizer for each network."""
+        return build_optimizers(self.generator, self.discriminator, self.hparams["optim"])
 
     def on_train_start(self) -> None:
         """Let the config's lr and betas win over a resumed checkpoint's, and start the clocks."""
@@ -126,9 +114,7 @@ class ColorizationModule(LightningModule):
     def prepare_steps(self) -> None:
         """Make ready to step from the weights and moments that are there, whatever wrote them."""
         for optimizer in self.trainer.optimizers:
-            for group in optimizer.param_groups:
-                group.update(optimizer.defaults)
-            fit_states(optimizer)
+            prepare_optimizer(optimizer)
             if optimizer.defaults.get("fused"):
                 optimizer.found_inf = self.ledger.diverged  # while it is 1, the optimiser does nothing
         step = GanStep(
@@ -147,20 +133,26 @@ class ColorizationModule(LightningModule):
         self._run_step = CudaGraphStep(step, self.trainer.optimizers) if self.engine.cuda_graphs else step
         self.ledger.shared = self.trainer.world_size > 1
         self.ledger.clear(self.batches)
-        self._set_lr()
+        self._lr_share = None
 
-    def _set_lr(self) -> None:
-        share = self._schedule(self.current_epoch, max(1, self.trainer.max_epochs or 1))
-        for scale, optimizer in zip(self.lr_scale.values(), self.trainer.optimizers, strict=True):
-            set_lr(optimizer, share * scale)
+    def _follow_schedules(self, batch_idx: int) -> None:
+        """Set what changes over the training: the learning rates and the noise on what D sees."""
+        an_epoch = self.trainer.num_training_batches
+        epoch, epochs = position(self.current_epoch + batch_idx / an_epoch, self.trainer.max_epochs, self.time_used)
+        if self.game.instance_noise:
+            self._noise.fill_(self.game.noise(epoch, epochs))
+        share = self._schedule(epoch, epochs)
+        if share != self._lr_share:  # on a GPU, setting a recorded step's rate is a launch of its own
+            for scale, optimizer in zip(self.lr_scale.values(), self.trainer.optimizers, strict=True):
+                set_lr(optimizer, share * scale)
+            self._lr_share = share
 
     def on_train_end(self) -> None:
         """Let go of the recorded step, and with it of its memory."""
         self._run_step = self.outcome = None
 
     def on_train_epoch_start(self) -> None:
-        """Set the epoch's learning rates and start the clocks."""
-        self._set_lr()
+        """Start the clocks."""
         self._interval.restart()
         self._epoch.restart()
 
@@ -173,8 +165,7 @@ class ColorizationModule(LightningModule):
         generators.get(self.device.type, torch.default_generator).manual_seed(seed)
         an_epoch = self.trainer.num_training_batches
         turn = self.game.turn(self.batches, an_epoch, self.objective.penalty_every, self.observed)
-        if self.game.instance_noise:
-            self._noise.fill_(self.game.noise(self.batches, an_epoch * max(1, self.trainer.max_epochs or 1)))
+        self._follow_schedules(batch_idx)
         self.outcome = self._run_step(batch.L, batch.ab, turn)
         self.batches += 1
         counter = self.optimizers()[0]  # Lightning's, around G: trainer.global_step then counts batches
@@ -229,6 +220,8 @@ class ColorizationModule(LightningModule):
         """Take the epoch's speed before validation's time counts."""
         self.check_finite(weights=True)  # so that what was scored is what the epoch's checkpoints hold
         self._epoch_rate = self._epoch.rate()
+        for speed in (self._interval, self._epoch):
+            speed.pause()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compute the six losses and the image scores on held-out images."""
@@ -263,11 +256,13 @@ class ColorizationModule(LightningModule):
         )
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean image scores."""
+        """Log the mean image scores, and let the clocks go on."""
         for prefix, scores in self.scores.items():
             values = {f"{prefix}{name}": value.float() for name, value in scores.compute().items()}
             self.log_dict(values, sync_dist=True)  # equal on all devices already; Lightning cannot know
             scores.reset()
+        for speed in (self._interval, self._epoch):
+            speed.go_on()  # there may be more of the epoch
 
     def forward(self, L: Tensor) -> Tensor:
         """Colorize: ``(B, 1, H, W)`` to ab ``(B, 2, H, W)``, both in [-1, 1]."""
@@ -297,10 +292,3 @@ class ColorizationModule(LightningModule):
         """Take over the sums of losses and the number of updates of the mean generator."""
         self.ledger.load(checkpoint["losses"])
         self._ema_updates.fill_(checkpoint.get("ema_updates", 0.0))
-
-
-def _clip_norm(optim: dict[str, Any], network: str) -> float | None:
-    norm = optim[network].get("clip_norm")
-    if norm is not None and not (isinstance(norm, int | float) and norm > 0):
-        raise UserError(f"optim.{network}.clip_norm must be null or above 0; got {norm}")
-    return norm

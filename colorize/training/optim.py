@@ -1,26 +1,26 @@
-"""Optimisers, built by name."""
+"""Optimizers: built by name, of the weights that learn, with a learning rate for each part of a network."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import Parameter
-from torch.optim import Adam, Optimizer
+from torch import Tensor, nn
+from torch.optim import Adam, AdamW, Optimizer
 
 from colorize.errors import UserError
 from colorize.registry import Registry
 
 OPTIMIZERS = Registry("optimizer")
+Groups = list[dict[str, Any]]  # of parameters, as torch's optimizers take them
 
 
 @OPTIMIZERS.register("adam")
-def adam(params: Iterable[Parameter], lr: float, betas: Iterable[float], fused: bool = True) -> Adam:
+def adam(params: Groups, lr: float, betas: Iterable[float], fused: bool = True) -> Adam:
     """Adam (Kingma & Ba 2015).
 
     Args:
         params: what it steps.
-        lr: learning rate.
+        lr: learning rate, of groups without one of their own.
         betas: decay of the first and the second moment.
         fused: one kernel steps all of ``params``; and it heeds ``found_inf``, so that a loss that is no number is
             noticed without waiting for the device at every step.
@@ -28,21 +28,111 @@ def adam(params: Iterable[Parameter], lr: float, betas: Iterable[float], fused: 
     Raises:
         UserError: if ``lr`` is not positive or ``betas`` is not two numbers in [0, 1).
     """
-    if not 0 < lr < float("inf"):
-        raise UserError(f"lr must be above 0; got {lr}")
+    return Adam(params, lr=_checked_lr("lr", lr), betas=_checked_betas(betas), fused=fused)
+
+
+@OPTIMIZERS.register("adamw")
+def adamw(params: Groups, lr: float, betas: Iterable[float], weight_decay: float = 0.01, fused: bool = True) -> AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Args:
+        params: as in `adam`, like ``lr``, ``betas`` and ``fused``.
+        lr: learning rate.
+        betas: decay of the first and the second moment.
+        weight_decay: each step also takes this share, times the learning rate, off every weight.
+        fused: one kernel steps all.
+
+    Raises:
+        UserError: as `adam`, or if ``weight_decay`` is negative.
+    """
+    if not 0 <= weight_decay < float("inf"):
+        raise UserError(f"weight_decay must be at least 0; got {weight_decay}")
+    settings = {"betas": _checked_betas(betas), "weight_decay": weight_decay, "fused": fused}
+    return AdamW(params, lr=_checked_lr("lr", lr), **settings)
+
+
+def _checked_lr(key: str, lr: Any) -> float:
+    if not isinstance(lr, int | float) or not 0 < lr < float("inf"):
+        raise UserError(f"{key} must be above 0; got {lr}")
+    return lr
+
+
+def _checked_betas(betas: Iterable[float]) -> tuple[float, float]:
     betas = tuple(betas)
     if len(betas) != 2 or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):
         raise UserError(f"betas must be two numbers in [0, 1); got {list(betas)}")
-    return Adam(params, lr=lr, betas=betas, fused=fused)
+    return betas
 
 
-def build_optimizer(params: Iterable[Parameter], name: str, **kwargs: Any) -> Optimizer:
-    """Build an optimiser of ``params``.
+def build_optimizers(generator: nn.Module, discriminator: nn.Module, optim: Mapping[str, Any]) -> list[Optimizer]:
+    """Build the optimizer of each network, of those of its parameters that need a gradient.
+
+    A generator's submodule ``encoder`` is a group of its own, the second, unless all of it is frozen.
+
+    Args:
+        generator: the first one's network.
+        discriminator: the second one's.
+        optim: the key ``optim`` of the config: ``generator`` and ``discriminator``, each ``name`` and arguments of an
+            optimizer, perhaps ``clip_norm``, and for a generator ``encoder_lr``; perhaps ``lr_ratio``, which D's
+            learning rate is multiplied by.
+    Raises:
+        UserError: if a value will not do, or nothing of the generator learns.
+    """
+    ratio = optim.get("lr_ratio", 1.0)
+    if not isinstance(ratio, int | float) or not ratio > 0:
+        raise UserError(f"lr_ratio must be above 0; got {ratio}")
+    settings = {name: dict(optim[name]) for name in ("generator", "discriminator")}
+    for part in settings.values():
+        part.pop("clip_norm", None)
+    groups = _groups(generator, settings["generator"].pop("encoder_lr", None))
+    if not groups:
+        raise UserError("every weight of the generator is frozen: there is nothing to train")
+    optimizers = [
+        OPTIMIZERS.build(params=groups, **settings["generator"]),
+        OPTIMIZERS.build(params=_groups(discriminator), **settings["discriminator"]),
+    ]
+    for optimizer, factor in zip(optimizers, (1.0, ratio), strict=True):
+        # beside the defaults, which torch's own code knows and a checkpoint does not change
+        optimizer.defaults["lrs"] = tuple(group["lr"] * factor for group in optimizer.param_groups)
+        set_lr(optimizer, 1.0)
+    return optimizers
+
+
+def _groups(network: nn.Module, encoder_lr: float | None = None) -> Groups:
+    encoder = getattr(network, "encoder", None)
+    if encoder_lr is not None:
+        _checked_lr("optim.generator.encoder_lr", encoder_lr)
+        if encoder is None:
+            raise UserError(f"optim.generator.encoder_lr={encoder_lr}: this generator has no encoder; set it to null")
+    inside = set() if encoder is None else set(encoder.parameters())
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    parts = ([p for p in learning if p not in inside], {}), ([p for p in learning if p in inside], {"lr": encoder_lr})
+    return [
+        {"params": params} | {key: value for key, value in own.items() if value is not None}
+        for params, own in parts
+        if params
+    ]
+
+
+def clip_norm(optim: Mapping[str, Any], network: str) -> float | None:
+    """Return the largest norm of a network's gradient; ``None`` for any.
 
     Raises:
-        UserError: if the name or an argument is unknown or out of range.
+        UserError: if it is not above 0.
     """
-    return OPTIMIZERS.build(name, params=params, **kwargs)
+    norm = optim[network].get("clip_norm")
+    if norm is not None and not (isinstance(norm, int | float) and norm > 0):
+        raise UserError(f"optim.{network}.clip_norm must be null or above 0; got {norm}")
+    return norm
+
+
+def prepare_optimizer(optimizer: Optimizer) -> None:
+    """Make ready to step from loaded states: what the optimizer was built with wins over what a checkpoint says."""
+    settings = {key: value for key, value in optimizer.defaults.items() if key != "lrs"}
+    for group in optimizer.param_groups:
+        group.update(settings)  # a learning rate is a plain number again
+    set_lr(optimizer, 1.0)
+    fit_states(optimizer)
 
 
 def fit_states(optimizer: Optimizer) -> None:
@@ -81,9 +171,9 @@ def clip_gradient(optimizer: Optimizer, norm: Tensor, largest: float) -> None:
 
 
 def set_lr(optimizer: Optimizer, share: float) -> None:
-    """Set every learning rate to a share of what the optimiser was built with; a recorded step sees it."""
-    for group in optimizer.param_groups:
-        lr = optimizer.defaults["lr"] * share
+    """Set every learning rate to a share of what the optimizer was built with; a recorded step sees it."""
+    for group, full in zip(optimizer.param_groups, optimizer.defaults["lrs"], strict=True):
+        lr = full * share
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(lr)
         else:
