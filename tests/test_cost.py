@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from colorize.checkpoint import read_checkpoint
@@ -15,6 +16,7 @@ from colorize.experiment import train
 from colorize.losses import build_loss
 from colorize.networks import build_discriminator, build_generator
 from colorize.training import cost
+from colorize.training.cost import Cost
 from colorize.training.energy import Counter, EnergyMeter, gpu_counters, package_counters
 from colorize.training.flops import flops_of_forward, flops_of_step
 from colorize.training.game import Game, Turn
@@ -131,6 +133,34 @@ def test_costs_go_on_where_a_resumed_run_went_on(make_config, tmp_path, cost_of)
     assert second["gflop_step"] == pytest.approx(first["gflop_step"])
     train(make_config("max_epochs=3", "ckpt_path=last"))  # nothing is left to train
     assert cost_of()["images"] == 60 and cost_of()["gflop_step"] == second["gflop_step"]
+
+
+def test_seconds_are_those_of_training_without_validation(monkeypatch) -> None:
+    now, fn = [100.0], SimpleNamespace(fn=TrainerFn.FITTING)
+    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    device = SimpleNamespace(root_device=torch.device("cuda"))
+    trainer, module, counted = (
+        SimpleNamespace(strategy=device, world_size=2, state=fn),
+        SimpleNamespace(batches=0),
+        Cost(),
+    )
+    counted.on_train_start(trainer, module)
+    for hook, after in (
+        ("validation_start", 10),
+        ("validation_end", 40),
+        ("validation_start", 3),
+        ("validation_end", 7),
+    ):
+        now[0] += after
+        getattr(counted, f"on_{hook}")(trainer, module)
+        assert counted.state_dict()["seconds"] == (10 if now[0] < 153 else 13)
+    now[0] += 5
+    counted.on_train_end(trainer, module)
+    fn.fn = TrainerFn.VALIDATING
+    counted.on_validation_start(trainer, module)
+    counted.on_validation_end(trainer, module)
+    now[0] += 9
+    assert counted.state_dict()["seconds"] == 18 and counted.state_dict()["gpu_seconds"] == 36
 
 
 def test_what_an_older_checkpoint_cost_is_not_guessed(make_config, tmp_path, cost_of) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 
 from colorize.training.energy import EnergyMeter, gpu_counters, package_counters
@@ -21,7 +22,7 @@ READ_EVERY = 60  # seconds; counters of energy start again from 0 after some min
 
 
 class Cost(Callback):
-    """Adds up what training costs, with its validations after each epoch, over all parts of a run that was resumed.
+    """Adds up what training costs, without its validations, over all parts of a run that was resumed.
 
     A total is ``None`` where it is not known: the machine does not tell, or a part of the run was not counted.
 
@@ -34,8 +35,8 @@ class Cost(Callback):
     def __init__(self) -> None:
         self.totals: dict[str, float | None] = dict.fromkeys(("images", "flop", *METERS), 0)
         self._restored = False
-        self._meters: dict[str, Callable[[], float | None]] = {}  # while training
-        self._last: dict[str, float | None] = {}
+        self._meters: dict[str, Callable[[], float | None]] = {}
+        self._last: dict[str, float | None] | None = None  # what they showed; None: they do not count
         self._flop: dict[Turn, int | None] = {}  # of a batch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,7 +51,7 @@ class Cost(Callback):
             "energy_cpu_wh": EnergyMeter(package_counters()).watt_hours,
             "energy_gpu_wh": EnergyMeter(gpu_counters(device) if devices == 1 else []).watt_hours,
         }
-        self._last = {name: meter() for name, meter in self._meters.items()}
+        self._last = self._shown()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -65,10 +66,18 @@ class Cost(Callback):
         if time.perf_counter() > self._last["seconds"] + READ_EVERY:
             self._read()
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the meters for a while."""
+        self._stop()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on, if training does."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._last = self._shown()
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the meters."""
-        self._read()
-        self._meters = {}
+        self._stop()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the checkpoint keeps: all that its weights cost."""
@@ -97,12 +106,19 @@ class Cost(Callback):
             **{name: value and round(value, 4) for name, value in self.totals.items() if name in METERS},
         }
 
+    def _shown(self) -> dict[str, float | None]:
+        return {name: meter() for name, meter in self._meters.items()}
+
     def _read(self) -> None:
-        now = {name: meter() for name, meter in self._meters.items()}
-        for name, value in now.items():
-            known = None not in (value, self._last[name])
-            self._add(name, value - self._last[name] if known else None)
-        self._last |= now
+        if self._last is None:
+            return
+        before, self._last = self._last, self._shown()
+        for name, now in self._last.items():
+            self._add(name, None if None in (before[name], now) else now - before[name])
+
+    def _stop(self) -> None:
+        self._read()
+        self._last = None
 
     def _add(self, name: str, value: float | None, times: int = 1) -> None:
         total = self.totals[name]
