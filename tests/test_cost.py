@@ -3,26 +3,30 @@
 import copy
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from colorize.checkpoint import read_checkpoint
-from colorize.experiment import train
+from colorize.experiment import build_module, train
 from colorize.losses import build_loss
 from colorize.networks import build_discriminator, build_generator
 from colorize.training import cost
 from colorize.training.cost import Cost
 from colorize.training.energy import Counter, EnergyMeter, gpu_counters, package_counters
+from colorize.training.engine import Engine
 from colorize.training.flops import flops_of_forward, flops_of_step
 from colorize.training.game import Game, Turn
 from colorize.training.ledger import Ledger
 from colorize.training.module import LOSSES
 from colorize.training.step import GanStep
+from tests.conftest import ROOT
 
 BATCH, SIDE = 3, 16
 
@@ -258,3 +262,21 @@ def test_energy_of_a_gpu_is_its_boards(monkeypatch) -> None:
     assert meter.watt_hours() == pytest.approx(0.5)
     nvml.millijoules = None
     assert meter.watt_hours() is None
+
+
+STRATEGIES = sorted(path.stem for path in (ROOT / "conf/strategy").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_step_of_every_strategy_can_be_counted(strategy) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", [f"strategy={strategy}", "image_size=128", "run_dir=x", "trainer=cpu"])
+        if "encoder_weights" in cfg.generator:
+            cfg.generator.encoder_weights = "none"  # their numbers do not count
+    module = build_module(cfg, Engine())
+    step = make_step(module.generator, module.discriminator)
+    step = replace(step, objective=module.objective, ledger=module.ledger, game=module.game)
+    turn = module.game.turn(0, 10, module.objective.penalty_every)
+    assert turn.discriminator == (strategy == "unet_gan")
+    one = torch.zeros(2, 1, 128, 128), torch.zeros(2, 2, 128, 128)
+    assert flops_of_step(step, *one, turn) / 2 > flops_of_forward(module.generator, 1, 1, 128, 128) > 0
