@@ -32,6 +32,7 @@ from colorize.resume import find_checkpoint, go_on, own_config, typed_options
 from colorize.training import ColorizationModule
 from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO, SavingTrainer
 from colorize.training.clock import Clock
+from colorize.training.cost import Cost
 from colorize.training.engine import Engine, choose_engine, prepare_process
 from colorize.training.watch import Watch
 from colorize.warm_start import start
@@ -178,7 +179,7 @@ def build_trainer(
     return SavingTrainer(
         **config["trainer"] | {"precision": engine.precision},
         max_epochs=cfg.max_epochs,
-        callbacks=[*callbacks, tracking.WandbIdentity()],
+        callbacks=[*callbacks, tracking.WandbIdentity(), Cost()],
         logger=tracking.build_loggers(cfg.logger, run_dir, tracking.columns(config, **about), name, group, resumed),
         plugins=[AsyncCheckpointIO() if engine.async_checkpoints else AtomicCheckpointIO()],
         default_root_dir=run_dir,
@@ -241,6 +242,7 @@ def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], secon
         "seconds": round(seconds, 2),
         "images_per_s": metrics.get("train/images_per_s_epoch"),
         "peak_memory_bytes": peak,
+        "cost": next(callback.summary(trainer) for callback in trainer.callbacks if isinstance(callback, Cost)),
         "resumed": trainer.lightning_module.hparams["provenance"]["resumed"],
         **next((callback.summary() for callback in trainer.callbacks if isinstance(callback, Watch)), {}),
         "engine": asdict(trainer.lightning_module.engine) | {"resident": trainer.datamodule.images_kept},

@@ -32,8 +32,12 @@ def write_run(
     state: str = "healthy",
     epochs: int = EPOCHS,
     batches: int = BATCHES,
+    cost: dict | None = None,
 ) -> Path:
-    """Write one run's directory: with a ``job``, as a job of a sweep; unhealthy from its middle on if ``state`` is."""
+    """Write one run's directory: with a ``job``, as a job of a sweep; unhealthy from its middle on if ``state`` is.
+
+    Without a ``cost``, as runs left it before they counted what they cost.
+    """
     (folder / ".hydra").mkdir(parents=True)
     choices = dict(override.lstrip("+").split("=", 1) for override in overrides)
     config = {"gan_mode": "vanilla", "lr": 2e-4, "betas": [0.5, 0.999], "seed": 0, "optimized_metric": "val/l1"}
@@ -65,6 +69,7 @@ def write_run(
             "state": state,
             "rollbacks": 0,
         }
+        summary |= {"cost": cost} if cost else {}
         (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 
@@ -155,3 +160,33 @@ def write_sweep_with_failures(folder: Path) -> None:
     write_run(folder / "12", failed, status="failed", error=ERROR, job=12)
     pruned = [*COMMON, "gan_mode=wgan-gp", "lr=4e-4", "betas=[0.5,0.999]", "seed=0"]
     write_run(folder / "13", pruned, status="pruned", state="diverging", job=13)
+
+
+def write_strategies(folder: Path) -> None:
+    """Write a sweep of four strategies x 2 seeds, with costs, the last one's from before costs were counted."""
+    job = 0
+    for strategy, value, cost in (
+        ("small", 0.10, {"gflop_forward": 2.0, "parameters_G": 4.5e6, "images": 6000, "cpu_seconds": 610.0}),
+        ("large", 0.08, {"gflop_forward": 12.0, "parameters_G": 54409858, "images": 1000, "cpu_seconds": 600.0}),
+        ("wasteful", 0.09, {"gflop_forward": 50.0, "parameters_G": 55e6, "images": 800, "cpu_seconds": 605.0}),
+        ("old", 0.07, None),
+    ):
+        for seed in (0, 1):
+            spread = 0.001 * (2 * seed - 1)
+            full = cost and cost | {"seconds": 300.0 + 10 * seed + 20 * (strategy == "wasteful"), "gpu_seconds": None}
+            overrides = [*COMMON, f"strategy={strategy}", f"seed={seed}"]
+            write_run(folder / str(job), overrides, value + spread, job=job, cost=full)
+            job += 1
+
+
+def write_sizes(folder: Path) -> dict[tuple[str, int], float]:
+    """Write a sweep of the number of training images x 2 strategies x 2 seeds; return the means of ``val/l1``."""
+    means, job = {}, 0
+    for strategy, at_1000 in (("small", 0.10), ("large", 0.12)):
+        for size in (4000, 1000, 2000):
+            means[strategy, size] = at_1000 - 0.01 * math.log2(size / 1000)
+            for seed in (0, 1):
+                overrides = [*COMMON, f"data.num_train={size}", f"strategy={strategy}", f"seed={seed}"]
+                write_run(folder / str(job), overrides, means[strategy, size] + 0.001 * (2 * seed - 1), job=job)
+                job += 1
+    return means

@@ -1,6 +1,7 @@
 """From files to a store: split, replacement, decoding, locking."""
 
 import csv
+import itertools
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from colorize.data import ColorizationDataModule
 from colorize.data import store as store_module
 from colorize.data.selection import Selection, seeded_order
 from colorize.data.sources import Candidate, CocoSource, FolderSource
@@ -52,6 +54,50 @@ def test_training_sets_nest_over_a_fixed_validation_set() -> None:
     small, large = Selection(order, 10, 20), Selection(order, 60, 20)
     assert ids(small.slots[:20]) == ids(large.slots[:20])
     assert ids(small.slots[20:]) == ids(large.slots[20:30])
+
+
+def split(store: Path) -> tuple[list[str], set[str]]:
+    """Return the pictures of validation, in their order, and those of training."""
+    with (store / "manifest.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [r["picture"] for r in rows if r["split"] == "val"], {r["picture"] for r in rows if r["split"] == "train"}
+
+
+def assert_nested(stores: list[Path], sizes: list[int]) -> None:
+    """Check that validation is the same and each training set contains the ones before."""
+    found = [split(store) for store in stores]
+    assert [len(train) for _, train in found] == sizes
+    assert all(val == found[0][0] for val, _ in found)
+    assert all(small < large for (_, small), (_, large) in itertools.pairwise(found))
+    assert all(not set(val) & train for val, train in found)
+
+
+@pytest.mark.parametrize("kind", ["folder", "coco"])
+def test_stores_of_more_training_images_contain_those_of_fewer_whatever_is_skipped(kind, tmp_path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(40):
+        colorful_image(number).save(images / f"{number}.png")
+    (tmp_path / "annotations").mkdir()
+    index = {"images": [{"id": n, "file_name": f"{n}.png"} for n in range(40)], "annotations": [], "categories": []}
+    (tmp_path / "annotations" / "instances.json").write_text(json.dumps(index))
+    order = seeded_order(FolderSource(str(images)).candidates() if kind == "folder" else
+                         CocoSource(str(tmp_path)).candidates(), 0)  # fmt: skip
+    for damaged in (order[2], order[7], order[12], order[-1]):  # validation, twice training, validation's replacement
+        damaged.path.write_bytes(b"no image")
+    for double, of in ((3, 30), (9, 8), (20, 1)):
+        order[double].path.write_bytes(order[of].path.read_bytes())
+    source = FolderSource(str(images)) if kind == "folder" else CocoSource(str(tmp_path))
+    sizes = [4, 8, 16, 28]  # the last takes all that can be used
+    stores = [build_store(source, tmp_path / "s", num_train=n, num_val=5, image_size=8) for n in sizes]
+    assert_nested(stores, sizes)
+
+
+def test_scenes_nest_if_as_many_are_drawn(tmp_path) -> None:
+    places = {"root": str(tmp_path / "scenes"), "store_dir": str(tmp_path / "stores")}
+    settings = {"num_images": 20, "num_val": 4, "image_size": 16, "scene_size": 64}
+    sizes = [4, 8, 16]
+    assert_nested([ColorizationDataModule("scenes", num_train=n, **settings, **places)._build() for n in sizes], sizes)
 
 
 def test_the_split_does_not_depend_on_the_order_of_the_index() -> None:

@@ -5,6 +5,9 @@ import re
 import numpy as np
 import pytest
 
+from colorize.report import write_report
+from tests.fake_runs import write_strategies
+
 PHONE = {"width": 390, "height": 844}
 
 
@@ -22,6 +25,22 @@ def tab(browser, sweep):
     context.close()
     assert {url for url in asked if not url.startswith("data:")} == {(sweep / "report.html").as_uri()}
     assert wrong == []
+
+
+@pytest.mark.slow
+def test_metric_and_cost_are_chosen_and_the_table_goes_with_the_metric(browser, tmp_path) -> None:
+    write_strategies(tmp_path)
+    tab = browser.new_page()
+    tab.goto(write_report(tmp_path).as_uri())
+    tab.wait_for_function("document.documentElement.dataset.drawn")
+    section = tab.locator("#tradeoffs")
+    section.get_by_role("combobox", name="Cost").select_option("images seen")
+    section.get_by_role("combobox", name="Metric").select_option("val/psnr")
+    tab.wait_for_function("document.querySelector('#tradeoff .ytitle').textContent === 'val/psnr'")
+    assert section.locator(".xtitle").text_content() == "images seen"
+    assert section.locator("caption:visible").all_text_contents()[0].startswith("Mean val/psnr")
+    assert section.locator("table:visible").count() == 1
+    tab.close()
 
 
 COLORS = """() => [getComputedStyle(document.body).backgroundColor,

@@ -169,7 +169,7 @@ class ColorizationDataModule(LightningDataModule):
 
     def _build(self) -> Path:
         source = dict(self.source)
-        if self.name == "scenes":  # drawn to order
+        if self.name == "scenes" and source.get("num_images") is None:  # drawn to order
             source["num_images"] = (self.num_train or 0) + (self.num_val or 0)
         return build_store(
             SOURCES.build(self.name, **source),

@@ -1,6 +1,6 @@
 """Rows of the ranking: runs that differ only in their seed are one configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 
@@ -20,12 +20,14 @@ class Configuration:
 
     Attributes:
         label: the overrides that tell it from the others; if it is the only one, words that say so.
+        levels: these overrides, by their keys.
         runs: in the order of their directories.
         values: of the metric, of the runs that completed with one.
         mean: of the values, with the ends of its 95% interval, ``low`` and ``high``; NaN where there are too few.
     """
 
     label: str
+    levels: Mapping[str, Value]
     runs: tuple[Run, ...]
     values: tuple[float, ...]
     mean: float
@@ -61,15 +63,19 @@ def lower_is_better(metric: str) -> bool:
     Raises:
         UserError: if none is known.
     """
-    name = metric.rpartition("/")[2].removeprefix("raw_")
-    if name.startswith(LOWER):
+    if _name(metric).startswith(LOWER):
         return True
-    if name.startswith(HIGHER):
+    if has_direction(metric):
         return False
     raise UserError(
         f"--metric {metric}: neither lower nor higher is known to be better; use one such as val/l1, "
         "val/delta_colorfulness, val/psnr or val/ssim"
     )
+
+
+def has_direction(metric: str) -> bool:
+    """Tell whether lower or higher values of a metric are known to be better."""
+    return _name(metric).startswith(LOWER + HIGHER)
 
 
 def arrange(runs: Sequence[Run], metric: str) -> tuple[list[Configuration], Design]:
@@ -97,6 +103,11 @@ def arrange(runs: Sequence[Run], metric: str) -> tuple[list[Configuration], Desi
     )
 
 
+def label_of(levels: Mapping[str, Value]) -> str:
+    """Return levels as overrides, as a person types them; without any, an empty text."""
+    return " ".join(f"{key}={show(value)}" for key, value in levels.items())
+
+
 def show(value: Value) -> str:
     """Return a level as a person types it, such as ``2e-4``; of a number four digits."""
     if not isinstance(value, float):
@@ -105,6 +116,10 @@ def show(value: Value) -> str:
         return f"{value:.4g}"
     mantissa, exponent = f"{value:.3e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def _name(metric: str) -> str:
+    return metric.rpartition("/")[2].removeprefix("raw_")
 
 
 def _levels(run: Run, keys: Sequence[str]) -> dict[str, Value]:
@@ -128,9 +143,10 @@ def _from_config(run: Run, key: str) -> Value:
 def _configuration(group: Sequence[tuple[Run, Row]], factors: Sequence[Factor], metric: str) -> Configuration:
     runs = tuple(run for run, _ in group)
     values = tuple(run.metrics[metric] for run in runs if metric in run.metrics)
-    label = " ".join(f"{factor.key}={show(group[0][1][factor.key])}" for factor in factors)
+    levels = {factor.key: group[0][1][factor.key] for factor in factors}
     return Configuration(
-        label or ("this run" if len(runs) == 1 else "all runs"),
+        label_of(levels) or ("this run" if len(runs) == 1 else "all runs"),
+        levels,
         runs,
         values,
         *(interval(values) if values else (nan, nan, nan)),

@@ -48,7 +48,10 @@ for (const button of document.querySelectorAll("[data-all]"))
 for (const select of document.querySelectorAll("[data-switches]"))
   select.addEventListener("change", () => {
     const plot = document.getElementById(select.dataset.switches);
-    plot.dataset.figure = select.value;
+    const chosen = [...document.querySelectorAll(`[data-switches="${plot.id}"]`)].map(one => one.value);
+    plot.dataset.figure = chosen.join("-");
+    for (const table of document.querySelectorAll(`[data-of="${plot.id}"]`))
+      table.hidden = !chosen.includes(table.dataset.with);
     draw(plot);
   });
 

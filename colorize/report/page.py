@@ -16,6 +16,8 @@ from colorize.report.configurations import Configuration, Design, arrange, lower
 from colorize.report.effects import cell_means, decompose, main_effect
 from colorize.report.runs import Run
 from colorize.report.samples import MOST, sheets
+from colorize.report.sizes import learning_curves
+from colorize.report.tradeoffs import tradeoffs
 
 RANKED = 40  # configurations in the plot of the ranking; the table has all
 LINES = 12  # configurations whose curves are shown at first; a click shows the others
@@ -39,6 +41,7 @@ def render(runs: Sequence[Run], metric: str, folder: str) -> str:
     configurations, design = arrange(runs, metric)
     decomposition = decompose(design.factors, design.rows, design.values)
     ranked = [one for one in configurations if one.values]
+    metrics = [metric, *(name for name in SCORES if name != metric)]
     weight = {share.term: share.share for share in decomposition.shares}
     sections = {
         "sentences": words.sentences(runs, configurations, design, decomposition, metric),
@@ -49,7 +52,9 @@ def render(runs: Sequence[Run], metric: str, folder: str) -> str:
         "factors": sorted(_factors(design, metric), key=lambda factor: -weight.get((factor["key"],), 0)),
         "decomposition": decomposition,
         "interactions": list(_interactions(design, metric)),
-        "curves": list(_curves(configurations, metric)),
+        "tradeoffs": tradeoffs(configurations, metrics),
+        "sizes": learning_curves(configurations, metrics),
+        "curves": list(_curves(configurations, metrics)),
         "legend": [(one.label, plots.color(place), place < LINES) for place, one in enumerate(configurations)],
         "states": [(state, plots.STATE_COLORS[state]) for state in words.summed(runs)],
         "sheets": sheets(configurations),
@@ -146,13 +151,13 @@ def _interactions(design: Design, metric: str) -> Iterator[dict[str, Any]]:
         yield {"a": a.key, "b": b.key, "columns": [show(column) for column in b.levels], "rows": rows}
 
 
-def _curves(configurations: Sequence[Configuration], metric: str) -> Iterator[dict[str, Any]]:
+def _curves(configurations: Sequence[Configuration], metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the three plots of curves, each with the quantities that it can show."""
     groups = [one.runs for one in configurations]
     logged = list(dict.fromkeys(name for runs in groups for run in runs for name in run.curves))
     losses = sorted(name for name in logged if name.startswith("train/loss_") and not name.endswith("_epoch"))
     for title, names, by_epoch in (
-        ("Scores by epoch", [metric, *(name for name in SCORES if name != metric)], True),
+        ("Scores by epoch", metrics, True),
         ("Training losses by batch", ["train/loss_G", *(name for name in losses if name != "train/loss_G")], False),
         (
             "Diagnosis by batch",

@@ -37,7 +37,7 @@ def dash(group: int) -> str:
 
 def ranking(configurations: Sequence[Configuration], metric: str) -> str:
     """Plot each configuration's seeds, mean and interval, the best on top, its label above its dots."""
-    figure = _figure(height=len(configurations) * ROW + 60)
+    figure = new_figure(height=len(configurations) * ROW + 60)
     for place, one in enumerate(configurations):
         figure.add_scatter(
             x=one.values,
@@ -55,7 +55,7 @@ def ranking(configurations: Sequence[Configuration], metric: str) -> str:
     figure.add_scatter(
         x=[one.mean for one in configurations],
         y=list(range(len(configurations))),
-        error_x=_error([(one.mean, one.low, one.high) for one in configurations]),
+        error_x=error_bars([(one.mean, one.low, one.high) for one in configurations]),
         mode="markers",
         marker={"size": 10, "color": ACCENT},
         customdata=[[escape(one.label), len(one.values)] for one in configurations],
@@ -64,14 +64,14 @@ def ranking(configurations: Sequence[Configuration], metric: str) -> str:
     figure.update_yaxes(visible=False, range=[len(configurations) - 0.5, -0.9])
     figure.update_xaxes(title=metric, nticks=6)
     figure.update_layout(margin={"l": 8, "r": 16, "t": 8})
-    return _json(figure)
+    return to_json(figure)
 
 
 def effect(factor: Factor, levels: Sequence[Level], design: Design, metric: str) -> str:
     """Plot a factor's runs, and the mean and interval of each level."""
     names = [show(level.value) for level in levels]
     places = {level.value: place for place, level in enumerate(levels)}
-    figure = _figure(height=360 if len(levels) > FEW else 280)
+    figure = new_figure(height=360 if len(levels) > FEW else 280)
     figure.add_scatter(
         x=[places[row[factor.key]] for row in design.rows],
         y=design.values,
@@ -82,7 +82,7 @@ def effect(factor: Factor, levels: Sequence[Level], design: Design, metric: str)
     figure.add_scatter(
         x=list(range(len(levels))),
         y=[level.mean for level in levels],
-        error_y=_error([(level.mean, level.low, level.high) for level in levels]),
+        error_y=error_bars([(level.mean, level.low, level.high) for level in levels]),
         mode="markers+lines" if all(isinstance(level.value, float) for level in levels) else "markers",
         line={"width": 1.5, "dash": "dot", "color": ACCENT},
         marker={"size": 10, "color": ACCENT},
@@ -98,13 +98,13 @@ def effect(factor: Factor, levels: Sequence[Level], design: Design, metric: str)
         autotickangles=[0, -45, -90],
     )
     figure.update_yaxes(title=metric, nticks=6)
-    return _json(figure)
+    return to_json(figure)
 
 
 def scatter(factor: Factor, design: Design, metric: str) -> str:
     """Plot the metric over a continuous factor."""
     x = [row[factor.key] for row in design.rows]
-    figure = _figure(height=280)
+    figure = new_figure(height=280)
     figure.add_scatter(
         x=x,
         y=design.values,
@@ -115,7 +115,7 @@ def scatter(factor: Factor, design: Design, metric: str) -> str:
     logarithmic = min(x) > 0 and max(x) > 10 * min(x)
     figure.update_xaxes(nticks=6, type="log" if logarithmic else "linear")
     figure.update_yaxes(title=metric, nticks=6)
-    return _json(figure)
+    return to_json(figure)
 
 
 def curves(groups: Sequence[Sequence[Run]], name: str, by_epoch: bool) -> str | None:
@@ -126,7 +126,7 @@ def curves(groups: Sequence[Sequence[Run]], name: str, by_epoch: bool) -> str | 
         name: of the quantity.
         by_epoch: over epochs, not batches.
     """
-    figure = _figure(height=380)
+    figure = new_figure(height=380)
     lowest, highest = np.inf, -np.inf
     for group, runs in enumerate(groups):
         for run in runs:
@@ -158,7 +158,7 @@ def curves(groups: Sequence[Sequence[Run]], name: str, by_epoch: bool) -> str | 
     if by_epoch and max(trace.x.max() for trace in figure.data) <= 8:
         figure.update_xaxes(dtick=1)  # there are no half epochs
     figure.update_yaxes(title=name, nticks=7, type="log" if logarithmic else "linear")
-    return _json(figure)
+    return to_json(figure)
 
 
 def _points(run: Run, curve: Curve, by_epoch: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -209,13 +209,14 @@ def _named(run: Run) -> str:
     return f"{run.name}, seed {run.choices['seed']}" if "seed" in run.choices else run.name
 
 
-def _error(intervals: Sequence[tuple[float, float, float]]) -> dict:
+def error_bars(intervals: Sequence[tuple[float, float, float]]) -> dict:
     """Return error bars; none where an interval is unknown."""
     up = [0.0 if isnan(high) else high - mean for mean, _, high in intervals]
     return {"type": "data", "array": up, "thickness": 2, "width": 5, "color": ACCENT}
 
 
-def _figure(height: int) -> go.Figure:
+def new_figure(height: int) -> go.Figure:
+    """Return an empty figure of so many pixels, as wide as the page lets it be."""
     layout = {
         "template": {},  # plotly's own would be 7 kB a figure
         "height": height,
@@ -230,6 +231,6 @@ def _figure(height: int) -> go.Figure:
     return go.Figure(layout=layout)
 
 
-def _json(figure: go.Figure) -> str:
+def to_json(figure: go.Figure) -> str:
     """Return the figure for a script element, which no text of it can end."""
     return figure.to_json().replace("<", "\\u003c")

@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
     real_logits: Tensor | None = None
     grad_norm_D: Tensor | None = None  # before clipping, where someone looks
     grad_norm_G: Tensor | None = None
+    turn: Turn | None = None  # what it was
 
 
 class Prediction(NamedTuple):
@@ -109,7 +110,7 @@ class GanStep:
             self.discriminator.requires_grad_(True)
             if self.mean_generator is not None:
                 update_mean(self.mean_generator, self.generator, self.updates, self.game.ema_decay)
-        return Outcome(self.ledger.add(losses), fake.ab.detach(), fake_logits, real_logits, norm_d, norm_g)
+        return Outcome(self.ledger.add(losses), fake.ab.detach(), fake_logits, real_logits, norm_d, norm_g, turn)
 
     def _discriminator_losses(
         self, L: Tensor, fake_ab: Tensor, ab: Tensor, penalty: bool
