@@ -26,7 +26,10 @@ from colorize.training import ColorizationModule
 from colorize.training.module import RAW, SCORED
 
 GREY, TRUTH = "grey", "ground truth"
-TABLE = ("l1", "psnr", "ssim", "colorfulness_abs", "delta_colorfulness", "delta_e", "out_of_gamut", "fid", "kid")
+TABLE = (
+    *("l1", "l1_at_cf", "psnr", "ssim", "colorfulness_abs", "delta_colorfulness", "delta_e", "out_of_gamut"),
+    *("fid", "kid"),
+)
 ERROR_WHITE = 40.0  # CIEDE2000 units that the picture shows as white
 
 Row = dict[str, Any]  # metric to value; "ci95" to metric to (low, high)
@@ -107,7 +110,7 @@ def _score(
         perceptual.update(to_uint8(l_ab_to_rgb(batch.L, ab)), to_uint8(l_ab_to_rgb(batch.L, batch.ab)))
         for key, value in batch_losses.items():
             losses[key] = losses.get(key, 0.0) + value.item() * len(batch.L) / count
-    row: Row = {key: value.item() for key, value in scores.compute().items()}
+    row: Row = {key: value.item() for key, value in scores.compute().items() if value.isfinite()}
     row |= losses | perceptual.compute()
     row["ci95"] = {k: list(v) for k, v in bootstrap(scores.per_image(), cfg.resamples).items()}
     return row

@@ -46,6 +46,12 @@ def test_grey_and_truth_stand_beside_the_model(make_config, checkpoints) -> None
     assert rows["ground truth"]["l1"] == 0 < rows[str(checkpoints[0])]["l1"]
 
 
+def test_grey_has_no_l1_at_the_truths_colorfulness(make_config, checkpoints, tmp_path) -> None:
+    rows = evaluate(make_config(f"ckpt_path={checkpoints[0]}"))
+    assert "l1_at_cf" not in rows["grey"] and rows["ground truth"]["l1_at_cf"] == 0
+    assert "NaN" not in (tmp_path / "metrics.json").read_text()
+
+
 def test_the_mean_generator_has_the_checkpoints_row_beside_the_raw_one(make_config, photos, tmp_path) -> None:
     train(small_config(photos, tmp_path / "run", "max_epochs=1", "stabilizer=[ema]"))
     path = tmp_path / "run/checkpoints/best.ckpt"
