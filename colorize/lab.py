@@ -8,7 +8,7 @@ from kornia.color import lab_to_rgb, rgb_to_lab
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from colorize.srgb import AB_SCALE, L_SCALE
+from colorize.srgb import AB_SCALE, DELTA, L_SCALE
 
 GAMUT_TOLERANCE = 0.5 / 255  # a channel this far outside [0, 1] still rounds to a valid uint8 value
 
@@ -76,6 +76,20 @@ def out_of_gamut(L: Tensor, ab: Tensor) -> Tensor:
 def _unclipped_rgb(L: Tensor, ab: Tensor) -> Tensor:
     with torch.autocast(L.device.type, enabled=False), _Float32():
         return lab_to_rgb(l_ab_to_lab(L, ab), clip=False)
+
+
+def grey_to_l(grey: Tensor) -> Tensor:
+    """Return the lightness of neutral greys.
+
+    Args:
+        grey: sRGB value of all three channels, float in [0, 1], any shape.
+    Returns:
+        float32 in [-1, 1], the same shape.
+    """
+    grey = grey.float().clamp(0, 1)
+    linear = torch.where(grey > 0.04045, ((grey + 0.055) / 1.055) ** 2.4, grey / 12.92)
+    f = torch.where(linear > DELTA**3, linear ** (1 / 3), linear / (3 * DELTA**2) + 4 / 29)
+    return (116 * f - 16) / L_SCALE - 1
 
 
 def to_uint8(rgb: Tensor) -> Tensor:
