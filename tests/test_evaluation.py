@@ -32,6 +32,7 @@ def make_config(photos, tmp_path):
         fixed = [
             "data=folder", f"data.root={photos}", f"data.store_dir={photos.parent / 'stores'}",
             f"run_dir={tmp_path}", "batch_size=2", "resamples=50", f"weights_dir={tmp_path}", "device=cpu",
+            "judge=false",
         ]  # fmt: skip
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             return compose("eval", [*fixed, *overrides])
