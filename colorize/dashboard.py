@@ -25,6 +25,7 @@ LINES = {
     },
     "Scores": {
         "L1 of ab": ("val/l1", "val/raw_l1"),
+        "L1 of ab at the truth's colorfulness": ("val/l1_at_cf", "val/raw_l1_at_cf"),
         "PSNR": ("val/psnr", "val/raw_psnr"),
         "SSIM": ("val/ssim", "val/raw_ssim"),
         "Colorfulness": ("val/colorfulness_abs", "val/raw_colorfulness_abs"),

@@ -20,13 +20,17 @@ from colorize.grids import colorization_columns, picture_grid
 from colorize.held_out import Checkpoints, data_options, hold_out
 from colorize.lab import l_ab_to_lab, l_ab_to_rgb, to_uint8
 from colorize.metrics import ImageScores, PerceptualScores, bootstrap, ciede2000
+from colorize.metrics.judge import SCORES, Judge, JudgeScores, judge_missing, own_encoder
 from colorize.predictors.pytorch import choose_device
 from colorize.provenance import commit
 from colorize.training import ColorizationModule
 from colorize.training.module import RAW, SCORED
 
 GREY, TRUTH = "grey", "ground truth"
-TABLE = ("l1", "psnr", "ssim", "colorfulness_abs", "delta_colorfulness", "delta_e", "out_of_gamut", "fid", "kid")
+TABLE = (
+    *("l1", "l1_at_cf", "psnr", "ssim", "colorfulness_abs", "delta_colorfulness", "delta_e", "out_of_gamut"),
+    *("fid", "kid", "kid_lite2", "fid_lite2", "recognizability"),
+)
 ERROR_WHITE = 40.0  # CIEDE2000 units that the picture shows as white
 
 Row = dict[str, Any]  # metric to value; "ci95" to metric to (low, high)
@@ -56,7 +60,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Row]:
         TRUTH: lambda batch: (batch.ab, {}),
     }
     trained = {name: predictor for path in paths for name, predictor in _predictors(path, device).items()}
-    rows = {name: _score(name, data, device, cfg, predict) for name, predict in (predictors | trained).items()}
+    no_judge = _no_judge(checkpoints) if cfg.judge else None
+    judged = JudgeScores(Judge().to(device)) if cfg.judge and not no_judge else None
+    rows = {name: _score(name, data, device, cfg, predict, judged) for name, predict in (predictors | trained).items()}
     about = {
         "data": options,
         "store": data.store.folder.name,
@@ -66,8 +72,14 @@ def evaluate(cfg: DictConfig) -> dict[str, Row]:
     }
     _write(Path(cfg.run_dir), rows, about)
     _draw(Path(cfg.run_dir) / "picture.png", data, trained, device, cfg.num_pictures)
-    _report(Path(cfg.run_dir), rows, PerceptualScores(cfg.weights_dir).missing)
+    _report(Path(cfg.run_dir), rows, PerceptualScores(cfg.weights_dir).missing + ([no_judge] if no_judge else []))
     return rows
+
+
+def _no_judge(checkpoints: Checkpoints) -> str | None:
+    """Return why there can be no judge; ``None`` if there can be one."""
+    own = [path for path, found in checkpoints.items() if own_encoder(found["hyper_parameters"]["generator"])]
+    return f"{SCORES}: the judge is the encoder of {', '.join(own)}" if own else judge_missing()
 
 
 def _predictors(path: str, device: torch.device) -> dict[str, Predictor]:
@@ -94,10 +106,13 @@ def _score(
     device: torch.device,
     cfg: DictConfig,
     predict: Predictor,
+    judged: JudgeScores | None,
 ) -> Row:
     """Run one row over the validation images."""
     scores = ImageScores().to(device)
     perceptual = PerceptualScores(cfg.weights_dir, device)
+    if judged:
+        judged.restart()
     losses: dict[str, float] = {}
     count = len(data.store.val_rows)
     for picks in track(data.val_dataloader(), description=Path(name).name):
@@ -105,10 +120,12 @@ def _score(
         ab, batch_losses = predict(batch)
         scores.update(batch.L, ab, batch.ab)
         perceptual.update(to_uint8(l_ab_to_rgb(batch.L, ab)), to_uint8(l_ab_to_rgb(batch.L, batch.ab)))
+        if judged:
+            judged.update(batch.L, ab, batch.ab, batch.ids)
         for key, value in batch_losses.items():
             losses[key] = losses.get(key, 0.0) + value.item() * len(batch.L) / count
-    row: Row = {key: value.item() for key, value in scores.compute().items()}
-    row |= losses | perceptual.compute()
+    row: Row = {key: value.item() for key, value in scores.compute().items() if value.isfinite()}
+    row |= losses | perceptual.compute() | (judged.compute() if judged else {})
     row["ci95"] = {k: list(v) for k, v in bootstrap(scores.per_image(), cfg.resamples).items()}
     return row
 

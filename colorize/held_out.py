@@ -15,7 +15,14 @@ log = logging.getLogger(__name__)
 
 Checkpoints = dict[str, dict[str, Any]]  # contents by path
 
-ANY_SPLIT = {"image_size", "batch_size", "flip", "store_dir", "download"}  # keys of data that do not choose images
+ANY_SPLIT = {
+    "image_size",
+    "batch_size",
+    "flip",
+    "augment",
+    "store_dir",
+    "download",
+}  # keys of data that do not choose images
 
 
 def data_options(cfg: DictConfig, checkpoints: Checkpoints) -> dict[str, Any]:

@@ -92,6 +92,20 @@ def _unclipped_rgb(L: Tensor, ab: Tensor) -> Tensor:
         return lab_to_rgb(l_ab_to_lab(L, ab), clip=False)
 
 
+def grey_to_l(grey: Tensor) -> Tensor:
+    """Return the lightness of neutral greys.
+
+    Args:
+        grey: sRGB value of all three channels, float in [0, 1], any shape.
+    Returns:
+        float32 in [-1, 1], the same shape.
+    """
+    grey = grey.float().clamp(0, 1)
+    linear = torch.where(grey > 0.04045, ((grey + 0.055) / 1.055) ** 2.4, grey / 12.92)
+    f = torch.where(linear > DELTA**3, linear ** (1 / 3), linear / (3 * DELTA**2) + 4 / 29)
+    return (116 * f - 16) / L_SCALE - 1
+
+
 def to_uint8(rgb: Tensor) -> Tensor:
     """Round sRGB in [0, 1] to uint8, any shape."""
     return (rgb * 255).round().clamp(0, 255).to(torch.uint8)

@@ -20,7 +20,15 @@ from colorize.tracking import flatten
 log = logging.getLogger(__name__)
 
 PLACE = ("ckpt_path", "run_dir")  # where a run comes from and goes to, not what it is
-ANY_DATA = {"root", "store_dir", "download", "flip", "batch_size", "image_size"}  # keys of data that choose no images
+ANY_DATA = {
+    "root",
+    "store_dir",
+    "download",
+    "flip",
+    "augment",
+    "batch_size",
+    "image_size",
+}  # keys of data that choose no images
 OF_AN_EPOCH = ("batch_size", "data.batch_size", "seed", "trainer.devices", "trainer.num_nodes")  # who sees what, when
 MISSING = "???"  # as OmegaConf writes it
 ABSENT = "unset"  # as it is told
@@ -174,7 +182,7 @@ def _is_fixed(key: str, before: Any, after: Any) -> bool:
         return not {before, after} <= {None, ABSENT}  # a checkpoint may be from before there was such a key
     if key == "game.ema_decay":
         return (before is None) != (after is None)
-    return key == "image_size" or (group == "data" and name not in ANY_DATA)
+    return key == "image_size" or (group == "data" and name.partition(".")[0] not in ANY_DATA)
 
 
 def _refuse(path: Path, refused: Changes, way_out: str) -> None:

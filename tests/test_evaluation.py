@@ -32,6 +32,7 @@ def make_config(photos, tmp_path):
         fixed = [
             "data=folder", f"data.root={photos}", f"data.store_dir={photos.parent / 'stores'}",
             f"run_dir={tmp_path}", "batch_size=2", "resamples=50", f"weights_dir={tmp_path}", "device=cpu",
+            "judge=false",
         ]  # fmt: skip
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             return compose("eval", [*fixed, *overrides])
@@ -44,6 +45,12 @@ def test_grey_and_truth_stand_beside_the_model(make_config, checkpoints) -> None
     assert list(rows) == ["grey", "ground truth", str(checkpoints[0])]
     assert rows["grey"]["colorfulness"] < 1 < rows["ground truth"]["colorfulness"]
     assert rows["ground truth"]["l1"] == 0 < rows[str(checkpoints[0])]["l1"]
+
+
+def test_grey_has_no_l1_at_the_truths_colorfulness(make_config, checkpoints, tmp_path) -> None:
+    rows = evaluate(make_config(f"ckpt_path={checkpoints[0]}"))
+    assert "l1_at_cf" not in rows["grey"] and rows["ground truth"]["l1_at_cf"] == 0
+    assert "NaN" not in (tmp_path / "metrics.json").read_text()
 
 
 def test_the_mean_generator_has_the_checkpoints_row_beside_the_raw_one(make_config, photos, tmp_path) -> None:

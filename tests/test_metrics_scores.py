@@ -6,6 +6,7 @@ import torch
 
 from colorize.lab import rgb_to_l_ab
 from colorize.metrics import PER_IMAGE, ImageScores, bootstrap, score_images, summarise
+from colorize.metrics.gain import gain_sums, l1_at_cf
 
 
 def photographs(count, seed=0):
@@ -102,9 +103,9 @@ def test_batches_add_up_to_the_whole_set(batch):
     for part in (slice(0, 2), slice(2, 5)):
         in_parts.update(*(tensor[part] for tensor in batch))
     expected = summarise(score_images(*batch))
-    assert {k: v.item() for k, v in in_parts.compute().items()} == pytest.approx(
-        {k: v.item() for k, v in expected.items()}
-    )
+    found = in_parts.compute()
+    assert {k: found[k].item() for k in expected} == pytest.approx({k: v.item() for k, v in expected.items()})
+    assert found["l1_at_cf"].item() == pytest.approx(l1_at_cf(gain_sums(*batch)).item())
 
 
 def test_per_image_scores_keep_the_order_of_the_images(batch):
@@ -119,9 +120,10 @@ def test_images_of_all_processes_are_scored_together(batch):
     metric.update(*(tensor[:2] for tensor in batch))
     elsewhere = ImageScores()
     elsewhere.update(*(tensor[2:] for tensor in batch))
-    there = elsewhere.scores[0]
-    metric.sync(dist_sync_fn=lambda here, group: [here, there], distributed_available=lambda: True)
+    there = {2: elsewhere.scores[0], 1: elsewhere.at_gains}  # by the number of axes
+    metric.sync(dist_sync_fn=lambda here, group: [here, there[here.ndim]], distributed_available=lambda: True)
     torch.testing.assert_close(metric.per_image(), score_images(*batch))
+    torch.testing.assert_close(metric.at_gains, gain_sums(*batch))
 
 
 def test_reset_forgets(batch):
@@ -130,6 +132,7 @@ def test_reset_forgets(batch):
     metric.reset()
     metric.update(*(tensor[:1] for tensor in batch))
     assert metric.per_image()["psnr"].shape == (1,)
+    assert metric.at_gains[0] == 1
 
 
 @pytest.mark.parametrize(("level", "deviations"), [(0.95, 1.96), (0.5, 0.6745)])

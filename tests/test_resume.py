@@ -85,6 +85,16 @@ def test_resume_after_sigterm_in_validation_is_exact(make_config, tmp_path, unin
     resume_and_compare(make_config, tmp_path, uninterrupted)
 
 
+def test_resume_with_augmented_images_is_exact(make_config, tmp_path) -> None:
+    augment = [f"data.augment.{key}" for key in ("crop=0.6", "grey_weights=20", "L_blur=1", "L_gamma=1.5", "L_noise=5")]
+    train(make_config("max_epochs=2", *augment, run="whole"))
+    failing = f"+callbacks.failing={{_target_: {__name__}.FailsAt, batch: 8}}"
+    with pytest.raises(RuntimeError, match="some failure"):
+        train(make_config("max_epochs=2", *augment, "callbacks.last.every_n_batches=3", failing))
+    train(make_config("max_epochs=2", *augment, "ckpt_path=last"))
+    assert largest_difference(tmp_path / "run" / LAST, tmp_path / "whole" / LAST) == 0
+
+
 class FailsAt(Callback):
     """Fails at a batch, as a full disk or a bug would."""
 

@@ -20,7 +20,7 @@ from colorize.training.module import LOSSES
 from colorize.training.observation import MEASURES
 from tests.conftest import ROOT
 
-SCORES = [name for name in PER_IMAGE if not name.startswith("target_")] + ["delta_colorfulness"]
+SCORES = [name for name in PER_IMAGE if not name.startswith("target_")] + ["delta_colorfulness", "l1_at_cf"]
 LOGGED = {
     *(f"{stage}{name}" for stage in ("train/", "val/", "val/raw_") for name in LOSSES),
     *(f"{stage}{name}" for stage in ("val/", "val/raw_") for name in SCORES),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from colorize.data.augment import Drawn
 from colorize.data.store import ImageStore
 from colorize.lab import rgb_to_l_ab
 from colorize.machine import memory_available
@@ -17,10 +18,11 @@ COPIED = 256  # images at a time on their way to a GPU
 
 
 class Picks(NamedTuple):
-    """What the loader yields: which images, and which of them are mirrored."""
+    """What the loader yields: which images, which of them are mirrored, and how else they are changed."""
 
     rows: Tensor  # (B,) int64, rows of the store
     flips: Tensor  # (B,) bool
+    drawn: Drawn | None = None
 
 
 class Pixels(NamedTuple):
@@ -66,7 +68,7 @@ class StreamedPixels:
     def pixels(self, picks: Picks) -> Pixels:
         """Return the images of a batch on the device."""
         parts = (self.store.gather(picks.rows), picks.flips, self.store.ids[picks.rows])
-        return Pixels(*(_sent(part, self.device) for part in parts))
+        return Pixels(*(sent(part, self.device) for part in parts))
 
 
 class DevicePixels(StreamedPixels):
@@ -81,8 +83,8 @@ class DevicePixels(StreamedPixels):
 
     def pixels(self, picks: Picks) -> Pixels:
         """Return the images of a batch; only their numbers travel."""
-        rows = _sent(picks.rows, self.device)
-        return Pixels(self.rgb[rows], _sent(picks.flips, self.device), self.ids[rows])
+        rows = sent(picks.rows, self.device)
+        return Pixels(self.rgb[rows], sent(picks.flips, self.device), self.ids[rows])
 
 
 class LabCache:
@@ -132,6 +134,6 @@ def choose_feed(
     return kind(store, device, convert)
 
 
-def _sent(part: Tensor, device: torch.device) -> Tensor:
+def sent(part: Tensor, device: torch.device) -> Tensor:
     """Send a tensor without waiting: from ordinary memory, CUDA waits for all that was launched before."""
     return part.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else part.to(device)

@@ -10,7 +10,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from colorize.data.feed import Batch, LabCache, Picks, StreamedPixels, choose_feed, to_batch
+from colorize.data.augment import Augment, Drawn
+from colorize.data.feed import Batch, LabCache, Picks, StreamedPixels, choose_feed, sent, to_batch
 from colorize.data.sources import SOURCES
 from colorize.data.store import ImageStore, build_store
 from colorize.errors import UserError
@@ -20,18 +21,19 @@ CUDA_VAL_BATCH = 64  # images at least: without gradients they fit, and a GPU is
 
 
 class EpochSampler(Sampler[Picks]):
-    """Training batches, whose order and flips are pure functions of (seed, epoch).
+    """Training batches, whose order, flips and augmentation are pure functions of (seed, epoch).
 
     Every epoch permutes all images; an incomplete last batch is left out, so that shapes stay static.
 
     Args:
         rows: ``(N,)`` rows of the store.
         batch_size: images a batch and device.
-        seed: of order and flips.
+        seed: of order, flips and augmentation.
         flip: mirror half of the images.
         batches_done: tells how many batches of the epoch an interrupted run has already seen.
         rank: this device among ``world_size``.
         world_size: devices that share each epoch.
+        augment: how else images are changed.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class EpochSampler(Sampler[Picks]):
         batches_done: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
+        augment: Augment | None = None,
     ) -> None:
         self.rows = rows
         self.batch_size = batch_size
@@ -51,6 +54,7 @@ class EpochSampler(Sampler[Picks]):
         self.batches_done = batches_done
         self.rank = rank
         self.world_size = world_size
+        self.augment = augment
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -65,9 +69,15 @@ class EpochSampler(Sampler[Picks]):
         draw = torch.Generator().manual_seed(seed_for("order and flips", self.seed, self.epoch))
         order = self.rows[torch.randperm(len(self.rows), generator=draw)][self.rank :: self.world_size]
         flips = torch.rand(len(order), generator=draw) < (0.5 if self.flip else 0.0)
+        changes = None
+        if self.augment:
+            changes = self.augment.draw(len(self.rows), self.seed, self.epoch)[self.rank :: self.world_size]
         for batch in range(self.batches_done(), len(self)):
             part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-            yield Picks(order[part], flips[part])
+            drawn = None
+            if changes is not None:
+                drawn = Drawn(changes[part], seed_for("noise", self.seed, self.epoch, self.rank, batch))
+            yield Picks(order[part], flips[part], drawn)
 
 
 class _Passed(Dataset[Picks]):
@@ -86,9 +96,10 @@ class ColorizationDataModule(LightningDataModule):
         batch_size: images a batch and device.
         num_train: training images; ``None`` takes all that are left.
         num_val: validation images; ``None`` takes a fifth.
-        seed: of the order and the flips in training.
+        seed: of order, flips and augmentation in training.
         split_seed: of the split; apart from ``seed``, so that runs of several seeds share their images.
         flip: mirror half of the training images.
+        augment: arguments for `Augment`, which changes training images further.
         store_dir: folder that keeps the image stores.
         val_images: images that are scored after each epoch, the first of the validation set; ``None`` takes a
             sixteenth of the training images. Validation outside of training scores all.
@@ -113,6 +124,7 @@ class ColorizationDataModule(LightningDataModule):
         val_images: int | None = None,
         resident: bool | str = False,
         compile: bool = False,
+        augment: dict[str, float | None] | None = None,
         **source: Any,
     ) -> None:
         super().__init__()
@@ -128,6 +140,7 @@ class ColorizationDataModule(LightningDataModule):
         self.seed = seed
         self.split_seed = split_seed
         self.flip = flip
+        self.augment = Augment(**augment or {})
         self.store_dir = Path(store_dir)
         self.val_images = val_images
         self.resident = resident
@@ -191,6 +204,7 @@ class ColorizationDataModule(LightningDataModule):
             lambda: progress.current.ready,
             self.trainer.global_rank,
             self.trainer.world_size,
+            self.augment,
         )
         return self._loader(sampler)
 
@@ -221,12 +235,16 @@ class ColorizationDataModule(LightningDataModule):
         return DataLoader(_Passed(), sampler=batches, batch_size=None, generator=torch.Generator())
 
     def transfer_batch_to_device(self, batch: Picks | Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Gather the images of the batch, mirror them and convert them to Lab, in float32, on the device."""
+        """Gather the images of the batch, mirror, convert to Lab and augment them, in float32, on the device."""
         if isinstance(batch, Batch):
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
         if self._feed is None or self._feed.device != device:
             self._feed = choose_feed(self.store, device, self.resident, self._convert)
-        return self._feed.take(batch)
+        found = self._feed.take(batch)
+        if batch.drawn is None:
+            return found
+        drawn = batch.drawn._replace(values=sent(batch.drawn.values, device))
+        return Batch(*self.augment(found.L, found.ab, drawn), found.ids)
 
     def val_batch(self, rows: Tensor, device: torch.device) -> Batch:
         """Return chosen images of the store as a batch, without flips, outside of any loader."""

@@ -7,6 +7,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from colorize.lab import l_ab_to_rgb, to_uint8
 from colorize.metrics.color import delta_e, l1, out_of_gamut_share
+from colorize.metrics.gain import SUMS, gain_sums, l1_at_cf
 from colorize.metrics.image import colorfulness, colorfulness_abs, psnr, ssim
 
 PER_IMAGE = (
@@ -102,23 +103,29 @@ def bootstrap(
 
 
 class ImageScores(Metric):
-    """Gathers ``score_images`` over batches and devices; ``compute`` gives the values of ``summarise``."""
+    """Gathers ``score_images`` over batches and devices.
+
+    ``compute`` gives the values of ``summarise`` and ``l1_at_cf``.
+    """
 
     full_state_update = False
     scores: list[Tensor] | Tensor
+    at_gains: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("scores", [], dist_reduce_fx="cat")  # (B, len(PER_IMAGE)) each
+        self.add_state("at_gains", torch.zeros(SUMS), dist_reduce_fx="sum")
 
     def update(self, L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> None:
         """Score a batch: arguments and errors as for ``score_images``."""
         scores = score_images(L, ab_pred, ab_true)
         self.scores.append(torch.stack([scores[name] for name in PER_IMAGE], dim=1))
+        self.at_gains += gain_sums(L, ab_pred, ab_true)
 
     def compute(self) -> dict[str, Tensor]:
         """Sum up all images: scalars by name."""
-        return summarise(self.per_image())
+        return summarise(self.per_image()) | {"l1_at_cf": l1_at_cf(self.at_gains)}
 
     def per_image(self) -> dict[str, Tensor]:
         """Give the scores of this process's images, ``(N,)`` by name, in the order they came."""

@@ -10,7 +10,7 @@ from colorize.report.runs import Run
 from colorize.sweeps.table import interval
 
 LOWER = ("l1", "delta_", "loss_", "out_of_gamut", "fid", "kid", "lpips")  # starts of names that are better when lower
-HIGHER = ("psnr", "ssim")
+HIGHER = ("psnr", "ssim", "recognizability")
 NO_FACTOR = {"seed", "run_dir", "ckpt_path"}  # a draw, and places
 
 

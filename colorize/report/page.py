@@ -22,8 +22,8 @@ from colorize.report.tradeoffs import tradeoffs
 RANKED = 40  # configurations in the plot of the ranking; the table has all
 LINES = 12  # configurations whose curves are shown at first; a click shows the others
 SCORES = (
-    *("val/l1", "val/raw_l1", "val/psnr", "val/ssim", "val/colorfulness_abs", "val/delta_colorfulness"),
-    *("val/delta_e", "val/out_of_gamut", "val/fid", "val/kid"),
+    *("val/l1", "val/raw_l1", "val/l1_at_cf", "val/psnr", "val/ssim", "val/colorfulness_abs", "val/delta_colorfulness"),
+    *("val/delta_e", "val/out_of_gamut", "val/fid", "val/kid", "val/kid_lite2", "val/recognizability"),
 )
 HERE = files("colorize.report")
 

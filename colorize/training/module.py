@@ -223,14 +223,15 @@ class ColorizationModule(LightningModule):
         for speed in (self._interval, self._epoch):
             speed.pause()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Compute the six losses and the image scores on held-out images."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Compute the six losses and the image scores on held-out images; return the ab of `scored_generators`."""
+        fake_ab = {}
         for prefix, generator in self.scored_generators().items():
-            fake_ab, losses = self.predict_and_judge(batch, generator)
+            fake_ab[prefix], losses = self.predict_and_judge(batch, generator)
             losses |= hinted_l1(generator, batch, seed_for("hints", batch_idx))
-            values = {f"{prefix}{name}": value for name, value in losses.items()}
-            self.log_dict(values, batch_size=len(batch.L), sync_dist=True)
-            self.scores[prefix].update(batch.L, fake_ab, batch.ab)
+            self.log_dict({f"{prefix}{k}": v for k, v in losses.items()}, batch_size=len(batch.L), sync_dist=True)
+            self.scores[prefix].update(batch.L, fake_ab[prefix], batch.ab)
+        return fake_ab
 
     @property
     def inference_generator(self) -> nn.Module:
