@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from colorize.data import Batch
+from colorize.errors import UserError
 from colorize.losses import build_loss
 from colorize.metrics import ImageScores
 from colorize.networks import build_discriminator, build_generator
