@@ -1,6 +1,7 @@
 """Colour maths: sRGB images to and from normalised CIE Lab, in float32 on the images' device."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ def rgb_to_l_ab(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """
     if rgb.ndim != 4 or rgb.shape[1] != 3 or not rgb.is_floating_point():
         raise ValueError(f"expected (B, 3, H, W) float in [0, 1]; got {tuple(rgb.shape)} {rgb.dtype}")
-    with torch.autocast(rgb.device.type, enabled=False), _Float32():  # bf16 Lab is off by up to 3 units
+    with _full_precision(rgb), _Float32():  # bf16 Lab is off by up to 3 units
         lab = rgb_to_lab(rgb.float())
     return lab[:, :1] / L_SCALE - 1, lab[:, 1:] / AB_SCALE
 
@@ -88,7 +89,7 @@ def out_of_gamut(L: Tensor, ab: Tensor) -> Tensor:
 
 
 def _unclipped_rgb(L: Tensor, ab: Tensor) -> Tensor:
-    with torch.autocast(L.device.type, enabled=False), _Float32():
+    with _full_precision(L), _Float32():
         return lab_to_rgb(l_ab_to_lab(L, ab), clip=False)
 
 
@@ -109,6 +110,11 @@ def grey_to_l(grey: Tensor) -> Tensor:
 def to_uint8(rgb: Tensor) -> Tensor:
     """Round sRGB in [0, 1] to uint8, any shape."""
     return (rgb * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def _full_precision(x: Tensor) -> AbstractContextManager:
+    """Keep autocast away; tensors without numbers know none."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 class _Float32(TorchFunctionMode):

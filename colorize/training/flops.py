@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from colorize.training.game import Turn
 from colorize.training.step import GanStep
@@ -68,11 +69,25 @@ def flops_of_step(step: GanStep, L: Tensor, ab: Tensor, turn: Turn) -> int:
     return _count(lambda: copied(L, ab, turn._replace(observed=False)))
 
 
+class _Count(TorchDispatchMode):
+    """Sums the operations by torch's own formulas.
+
+    `torch.utils.flop_counter.FlopCounterMode` also tells modules apart, by hooks that some modules' inputs do not bear.
+    """
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **kwargs or {})
+        if func._overloadpacket in flop_registry:
+            self.total += flop_registry[func._overloadpacket](*args, **kwargs or {}, out_val=out)
+        return out
+
+
 def _count(run: Callable[[], Any]) -> int:
-    counter = FlopCounterMode(display=False)
-    with counter:
+    with _Count() as counter:
         run()
-    return counter.get_total_flops()
+    return counter.total
 
 
 def _without_numbers(module: Module) -> Module:
