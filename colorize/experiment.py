@@ -225,6 +225,7 @@ def silence_known_warnings() -> None:
         ".*could not find the monitored key.*",  # an interrupted validation is not taken up again
         ".*LeafSpec.*",  # Lightning 2.6 under torch 2.15
         ".*smaller than the logging interval.*",
+        r".*module\(s\) in eval mode at the start of training.*",  # a frozen encoder's
         ".*does not have a `val_dataloader`.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*callbacks used to create the checkpoint need to be.*",  # what a resumed run changes is told key by key

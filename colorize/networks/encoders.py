@@ -59,6 +59,7 @@ class Encoder(Backbone):
         self.fixed = self._layers(frozen)
         for layer in self.fixed:
             layer.requires_grad_(False)
+        self.train()  # Lightning trains in the modes that it finds
 
     def _layers(self, frozen: str | int) -> list[nn.Module]:
         """Return the layers that stay as they are."""
