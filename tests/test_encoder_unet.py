@@ -118,7 +118,7 @@ def test_chroma_is_enlarged_along_edges_as_the_tool_does_it() -> None:
     tool = GuidedUpsampler((F.avg_pool2d(L, 4)[0, 0].numpy() + 1) * 50, small[0].numpy() * 110, (64, 64)).block(
         (0, 0, 64, 64), (L[0, 0].numpy() + 1) * 50
     )
-    assert np.stack(tool) / 110 == pytest.approx(found[0].numpy(), abs=0.02)
+    assert np.stack(tool) / 110 == pytest.approx(found[0].numpy(), abs=0.03)
 
 
 @pytest.mark.parametrize(

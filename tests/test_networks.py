@@ -66,7 +66,7 @@ def test_weights_are_drawn_as_the_report_says() -> None:
 
 
 def test_an_unknown_generator_names_the_choices() -> None:
-    with pytest.raises(UserError, match=r"unknown generator 'foo'; choose one of \['unet'\]"):
+    with pytest.raises(UserError, match=r"unknown generator 'foo'; choose one of \['encoder_unet', 'unet'\]"):
         build_generator("foo")
 
 

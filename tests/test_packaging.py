@@ -37,5 +37,5 @@ def test_no_text_tells_to_install_another_projects_package(path: Path) -> None:
 def test_every_extra_that_a_message_names_exists() -> None:
     code = "".join(path.read_text() for path in TEXT if path.suffix == ".py")
     named = set(re.findall(r'missing_extra\(f?"[^\n]*", "(\w+)"\)', code)) | set(LAUNCHERS.values())
-    assert named == {"sweep", "ray", "report", "onnx", "demo", "dashboard", "video", "tensorboard", "fid"}
+    assert named == {"sweep", "ray", "report", "onnx", "demo", "dashboard", "video", "tensorboard", "fid", "encoder"}
     assert named <= set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])

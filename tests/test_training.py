@@ -292,7 +292,7 @@ def test_weights_that_are_no_numbers_are_not_saved(make_config, tmp_path) -> Non
         ("generator.n_down=abc", "generator 'unet': n_down must be a number; got 'abc'"),
         ("data.num_val=abc", "data.num_val must be a whole number of at least 0; got abc"),
         ("image_size=100", "image is 100x100; this U-Net needs multiples of 64: use 128x128"),
-        ("generator.name=foo", r"unknown generator 'foo'; choose one of \['unet'\]"),
+        ("generator.name=foo", r"unknown generator 'foo'; choose one of \['encoder_unet', 'unet'\]"),
         ("data.name=foo", r"unknown data set 'foo'"),
         ("data.root=/nowhere", "data.root=/nowhere is no folder"),
         ("trainer.precision=8", "unknown trainer.precision"),
