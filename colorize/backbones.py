@@ -50,16 +50,17 @@ class Backbone(nn.Module):
         Raises:
             UserError: if there are none, or they do not fit.
         """
-        file = weights_file(self.name) if source == "auto" else Path(source).expanduser()
-        if file is None:
+        origin, package = source, weights_file(self.name)
+        if source != "auto":
+            load_weights(self.network, Path(source).expanduser(), self.key)
+        elif package is None:
             self._download()
             origin = f"timm {self.name}"
         else:
-            load_weights(self.network, file, self.key)
-            origin = PACKAGES[self.name] if source == "auto" else source
-        if file is not None and source == "auto":
+            load_weights(self.network, package, self.key)
             self.mean.fill_(PACKAGE_MEAN)
             self.std.fill_(PACKAGE_STD)
+            origin = PACKAGES[self.name]
         return {"encoder_weights": origin, "sha256": digest(self.network)}
 
     def _download(self) -> None:

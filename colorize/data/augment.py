@@ -19,11 +19,15 @@ BLUR_REACH = 3  # standard deviations; 0.3% of a Gaussian lie beyond
 
 
 class Drawn(NamedTuple):
-    """What was drawn for the images of a batch."""
+    """What was drawn for the images of a batch.
 
-    values: (
-        Tensor  # (B, 9) float32: side, top and left of the crop over the image's; weights of R, G, B; sigma; gamma; std
-    )
+    Attributes:
+        values: ``(B, 9)`` float32: side, top and left of the crop over the image's; weights of R, G and B; standard
+            deviation of the blur; gamma; standard deviation of the noise.
+        noise_seed: of the noise itself.
+    """
+
+    values: Tensor
     noise_seed: int
 
 
