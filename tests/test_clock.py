@@ -1,5 +1,6 @@
 """A run that ends by the clock; time is faked: each batch takes ten seconds, each validation a thousand."""
 
+import json
 import math
 import time
 from types import SimpleNamespace
@@ -52,7 +53,8 @@ def test_a_run_ends_with_the_batch_in_which_its_time_is_over_and_scores_all_imag
     train(make_config(TICKING, after(7), "max_epochs=-1", "val_images=2", "optimized_metric=val/loss_G"))
     assert read_checkpoint(tmp_path / "run" / LAST)["batches"] == 7  # an epoch is five
     assert scored == [2, 2, 5]
-    assert (tmp_path / "run/checkpoints/best.ckpt").exists() and (tmp_path / "run/summary.json").exists()
+    assert (tmp_path / "run/checkpoints/best.ckpt").exists()
+    assert json.loads((tmp_path / "run/summary.json").read_text())["epochs"] == 1
 
 
 @pytest.mark.parametrize("batches", [7, 10])  # within an epoch, and at its end
@@ -70,6 +72,7 @@ def test_with_the_same_minutes_it_is_scored_and_not_trained(make_config, tmp_pat
     first = train(make_config(TICKING, after(7)))
     again = train(make_config(TICKING, after(7), "ckpt_path=last"))
     assert again["val/l1"] == pytest.approx(first["val/l1"])
+    assert json.loads((tmp_path / "run/summary.json").read_text())["epochs"] == 1
     assert read_checkpoint(tmp_path / "run" / LAST)["batches"] == 7
 
 

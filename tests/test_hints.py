@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from colorize.data import Batch
 from colorize.errors import UserError
 from colorize.networks import build_generator
 from colorize.networks.hints import draw_hints
+from colorize.training.hinted import hinted_l1
 
 SMALL = {"width": 16, "widths": [16, 8, 8], "encoder_weights": "none"}
 
@@ -76,3 +78,18 @@ def test_a_generator_starts_deaf_to_hints_and_an_empty_mask_is_none() -> None:
 def test_a_generator_without_hints_refuses_them() -> None:
     with pytest.raises(UserError, match=r"takes no hints: train one with generator.hints=true"):
         build_generator("encoder_unet", **SMALL)(torch.zeros(1, 1, 32, 32), hints=torch.zeros(1, 3, 32, 32))
+
+
+def test_hint_scores_are_the_error_with_the_truth_at_1_5_and_20_patches() -> None:
+    torch.manual_seed(0)
+    generator = build_generator("encoder_unet", hints=True, **SMALL).eval()
+    for layer in (generator.head, *generator.hints):
+        torch.nn.init.normal_(layer.weight)
+    batch = Batch(torch.rand(2, 1, 64, 64) * 2 - 1, torch.rand(2, 2, 64, 64) - 0.5, torch.arange(2))
+    with torch.no_grad():
+        found = hinted_l1(generator, batch, seed=7)
+        for name, points in {"l1_hints1": 1, "l1_hints5": 5, "l1_hints20": 20}.items():
+            torch.manual_seed(7)
+            predicted = generator(batch.L, hints=draw_hints(batch.ab, points))
+            assert found.pop(name).item() == pytest.approx((predicted - batch.ab).abs().mean().item(), rel=1e-5)
+    assert not found

@@ -8,7 +8,7 @@ import pytest
 
 from colorize.errors import UserError
 from colorize.experiment import train
-from colorize.tracking import flatten, wandb_mode
+from colorize.tracking import columns, flatten, wandb_mode
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_an_offline_run_holds_losses_scores_config_and_pictures(run) -> None:
     start = next(r.run for r in records(run) if r.WhichOneof("record_type") == "run")
     config = {item.key: json.loads(item.value_json) for item in start.config.update}
     assert config["gan_mode"] == "lsgan" and config["loss.gan_mode"] == "lsgan" and config["betas"] == [0.5, 0.999]
-    assert config["stabilizer"] == ""
+    assert config["stabilizer"] == "" and config["strategy"] == ""
     assert len(list(run.glob("wandb/offline-run-*/files/media/images/samples*.png"))) == 2
 
 
@@ -118,3 +118,8 @@ def test_online_without_a_key_says_what_would_do() -> None:
 
 def test_config_is_flat_for_the_dashboards_columns() -> None:
     assert flatten({"a": 1, "b": {"c": [2], "d": {"e": None}}}) == {"a": 1, "b.c": [2], "b.d.e": None}
+
+
+def test_groups_that_set_many_keys_are_columns_by_their_names() -> None:
+    found = columns({"a": 1}, ["stabilizer=[r1,ema]", "lr=1", "strategy=encoder_bins"])
+    assert (found["stabilizer"], found["strategy"]) == ("r1,ema", "encoder_bins")

@@ -1,5 +1,7 @@
 """Distance of what a network that recognizes things sees in two images (Johnson et al. 2016)."""
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,9 +25,7 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self, network: str = "tf_efficientnet_lite1", weights: str = "auto") -> None:
         super().__init__()
-        backbone = Backbone(network, "loss.perceptual")
-        backbone.load_pretrained(weights)
-        self._backbone = [backbone.eval().requires_grad_(False)]  # in a list, so that it is no submodule
+        self._backbone = [_pretrained(network, weights)]  # in a list, so that it is no submodule
 
     def forward(self, L: Tensor, fake_ab: Tensor, ab: Tensor) -> Tensor:
         """Return a scalar, 0 for equal images.
@@ -41,3 +41,10 @@ class PerceptualLoss(nn.Module):
             real = backbone(l_ab_to_rgb(L, ab)).values()
         pairs = [(f.float(), r.float()) for f, r in zip(fake, real, strict=True)]
         return torch.stack([F.l1_loss(f, r) / r.abs().mean() for f, r in pairs]).mean()
+
+
+@cache  # a run builds its objective more than once
+def _pretrained(network: str, weights: str) -> Backbone:
+    backbone = Backbone(network, "loss.perceptual")
+    backbone.load_pretrained(weights)
+    return backbone.eval().requires_grad_(False)

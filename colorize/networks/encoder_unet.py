@@ -161,7 +161,12 @@ class EncoderUnet(nn.Module):
         self.check_size(*L.shape[-2:])
         if hints is not None and not self.takes_hints:
             raise UserError("this generator takes no hints: train one with generator.hints=true")
-        features = self.encoder(L)
+        return self.decode(L, self.encoder(L), hints, logits)
+
+    def decode(
+        self, L: Tensor, features: dict[int, Tensor], hints: Tensor | None = None, logits: list[Tensor] | None = None
+    ) -> Tensor:
+        """Return what `forward` does, from the encoder's feature maps by stride: the same for any hints."""
         x = self.enter(features[DEEPEST])
         if self.context is not None:
             x = self.context(x, features[DEEPEST])

@@ -87,10 +87,14 @@ class Clock(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say that the epoch which the clock cut short is not over: Lightning takes every epoch it leaves for done."""
-        loop = checkpoint["loops"]["fit_loop"]
-        batches_done = loop["epoch_loop.batch_progress"]["current"]["completed"]
-        epochs = loop["epoch_progress"]
-        left = epochs["current"]["processed"] == epochs["current"]["ready"]
-        if trainer.should_stop and left and batches_done < trainer.num_training_batches:
-            for progress in epochs.values():
+        if trainer.should_stop and epochs_done(trainer) < trainer.current_epoch:
+            for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
                 progress["processed"] -= 1
+
+
+def epochs_done(trainer: Trainer) -> int:
+    """Return how many epochs were trained to their end; Lightning's count includes one that was cut short."""
+    loop = trainer.fit_loop
+    counted = loop.epoch_progress.current.processed == loop.epoch_progress.current.ready
+    short = loop.epoch_loop.batch_progress.current.completed < trainer.num_training_batches
+    return trainer.current_epoch - (counted and short)

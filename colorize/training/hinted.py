@@ -13,16 +13,16 @@ def hinted_l1(generator: nn.Module, batch: Batch, seed: int) -> dict[str, Tensor
     """Return the mean absolute error of normalized ab by ``l1_hints1`` and so on; empty if it takes no hints.
 
     Args:
-        generator: see `build_generator`.
+        generator: see `build_generator`; one that takes hints has an ``encoder`` and ``decode``, as `EncoderUnet`.
         batch: of validation.
         seed: of the points.
     """
     if not getattr(generator, "takes_hints", False):
         return {}
-    found = {}
+    found, features = {}, generator.encoder(batch.L)
     for points in POINTS:
         with torch.random.fork_rng([batch.L.device] if batch.L.is_cuda else []):
             torch.manual_seed(seed)
             hints = draw_hints(batch.ab, points)
-        found[f"l1_hints{points}"] = (generator(batch.L, hints=hints).float() - batch.ab).abs().mean()
+        found[f"l1_hints{points}"] = (generator.decode(batch.L, features, hints).float() - batch.ab).abs().mean()
     return found
