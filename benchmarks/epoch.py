@@ -56,6 +56,7 @@ class Parts(Callback):
             self.seconds[part] += time.perf_counter() - start
             return result
 
+        timed.step = getattr(work, "step", work)  # whose operations Cost counts
         setattr(owner, name, timed)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

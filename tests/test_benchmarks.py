@@ -24,6 +24,7 @@ TABLES = {
     "gpu_proof": 5,
     "stability": 2,
     "watch": 1,
+    "generators": 1,
 }
 
 
