@@ -27,7 +27,7 @@ demo: setup  ## train on generated scenes for a few minutes of CPU, score unseen
 	$(RUN) eval.py ckpt_path=$(DEMO)/train/checkpoints/best.ckpt hydra.run.dir=$(DEMO)/eval
 
 test: setup  ## run all tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist worksteal
 
 lint: setup  ## check style and formatting
 	$(VENV)/bin/ruff check .
