@@ -105,6 +105,11 @@ def test_a_run_says_what_it_cost_and_is_the_run_without_counting(make_config, tm
     for network in ("generator", "discriminator"):
         weights = {key: w for key, w in counted["state_dict"].items() if key.startswith(network) and is_weight(key)}
         assert found[f"parameters_{network[0].upper()}"] == sum(weight.numel() for weight in weights.values())
+    assert {*found} == {
+        *("parameters_G", "parameters_G_trained", "parameters_D", "parameters_D_trained"),
+        *("gflop_forward", "gflop_step", "images", "seconds", "cpu_seconds", "gpu_seconds"),
+        *("energy_cpu_wh", "energy_gpu_wh"),
+    }
     assert found["images"] == 20 and found["gpu_seconds"] is None
     assert found["cpu_seconds"] > 0 and 0 < found["seconds"] < 600
     assert found["gflop_step"] > 3 * found["gflop_forward"] > 0

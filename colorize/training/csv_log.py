@@ -67,7 +67,7 @@ class CsvLogger(Logger):
         new = {key for row in self._rows for key in row} - set(self._columns)
         if new:
             with replacing(self.path) as temporary:
-                finished = self._read()[: -1 if self._end else None] if self.path.exists() else []
+                finished = self._read()[:-1] if self.path.exists() else []  # the last may have grown
                 self._columns = AXES + sorted(({*self._columns} | new) - set(AXES))
                 self._rows = finished + self._rows
                 self._end = 0
