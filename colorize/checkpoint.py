@@ -28,7 +28,7 @@ class Model:
         image_size: pixels a side that it was trained at.
         about: ``epochs``, ``batches``, ``metrics``, ``weights`` (raw or their mean), and ``provenance``: ``config``,
             ``version``, ``commit``; as far as the file says.
-        weights: the generator's state; empty for an ONNX export.
+        weights: the generator's state, in float32; empty for an ONNX export.
         file: that holds the weights.
     """
 
@@ -95,7 +95,12 @@ def read_model(name: str | Path) -> Model:
 
 
 def _under(prefix: str, checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)}
+    found = {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)}
+    return _float32(found)
+
+
+def _float32(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
 
 
 def load_generator(name: str | Path) -> tuple[nn.Module, Model]:
@@ -132,7 +137,7 @@ def _read_folder(files: dict[str, Path], name: Path) -> Model:
                 raise UserError(f"checkpoint {name} is damaged: the sha256 of {file} is not the one in {SUMS}")
     try:
         config = json.loads(files[CONFIG].read_text())
-        weights = load_file(files[WEIGHTS])
+        weights = _float32(load_file(files[WEIGHTS]))
         return Model(config["generator"], config["image_size"], config["about"], weights, files[WEIGHTS])
     except (ValueError, KeyError, TypeError):
         raise UserError(f"checkpoint {name} is a model of something else: {CONFIG} names no generator") from None

@@ -20,13 +20,14 @@ PARITY = 1e-3  # largest difference of normalised ab that an export may have: 0.
 SHAPES = [(1, 1, 1), (3, 1, 1), (1, 2, 1), (2, 1, 2), (1, 3, 2)]
 
 
-def export(checkpoint: str | Path, folder: Path, onnx: bool = False) -> list[tuple[str, float]]:
+def export(checkpoint: str | Path, folder: Path, onnx: bool = False, half: bool = False) -> list[tuple[str, float]]:
     """Write a folder that `colorize.inference.Colorizer.from_pretrained` loads and the hub shows.
 
     Args:
         checkpoint: see `colorize.checkpoint.read_model`.
         folder: that is to be made; it appears when all of it is written.
         onnx: also write ``model.onnx``, with any batch, height and width.
+        half: write matrices and kernels in float16, for half the size; they are read as float32.
     Returns:
         For ONNX, the shape and the largest difference from PyTorch, of each shape compared.
     Raises:
@@ -39,6 +40,9 @@ def export(checkpoint: str | Path, folder: Path, onnx: bool = False) -> list[tup
     parity = []
     with replacing_folder(folder) as temporary:
         weights = {name: value.contiguous() for name, value in generator.state_dict().items()}
+        if half:  # not vectors: statistics of batch norm can be out of its range
+            weights = {name: value.half() if value.ndim > 1 else value for name, value in weights.items()}
+            generator.load_state_dict({name: value.float() for name, value in weights.items()})
         (temporary / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
         config = {"generator": model.generator, "image_size": model.image_size, "about": model.about}
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n")

@@ -50,6 +50,18 @@ def test_the_weights_are_those_of_the_checkpoint(checkpoint, exported) -> None:
     assert all(torch.equal(value, expected[f"generator.{name}"]) for name, value in weights.items())
 
 
+def test_half_the_size_is_read_as_float32_and_colors_alike(checkpoint, exported, tmp_path) -> None:
+    export(checkpoint, tmp_path / "half", half=True)
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (exported, tmp_path / "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    stored = load_file(tmp_path / "half/model.safetensors")
+    for name, value in load_generator(checkpoint)[0].state_dict().items():
+        expected = value.half().numpy() if value.ndim > 1 else value.numpy()
+        assert stored[name].numpy().dtype == expected.dtype and np.array_equal(stored[name].numpy(), expected), name
+    pixels = [np.asarray(Colorizer.from_pretrained(f).colorize(PICTURE)) for f in (checkpoint, tmp_path / "half")]
+    assert np.abs(np.subtract(*pixels, dtype=int)).max() <= 1
+
+
 def test_channels_last_weights_are_exported(tmp_path) -> None:
     settings = {"name": "unet", "n_down": 3, "num_filters": 2}
     network = Unet(3, 2).to(memory_format=torch.channels_last)
