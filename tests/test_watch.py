@@ -57,7 +57,7 @@ def test_images_that_are_all_alike_are_a_collapse(one_color, tmp_path) -> None:
 
 
 def test_looks_are_logged_and_summed_up(make_config, tmp_path, caplog) -> None:
-    with caplog.at_level(logging.WARNING, logger="colorize"):
+    with caplog.at_level(logging.INFO, logger="colorize"):
         train(make_config(*QUICK, "max_epochs=2", "lr=0.1", "callbacks.watch.every_n_batches=2"))
     rows = list(csv.DictReader((tmp_path / "run/metrics.csv").read_text().splitlines()))
     looks = [row for row in rows if row["diag/state"]]
@@ -67,6 +67,7 @@ def test_looks_are_logged_and_summed_up(make_config, tmp_path, caplog) -> None:
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["states"]["diverging"] == 3 and summary["state"] == "diverging" and summary["rollbacks"] == 0
     assert "epoch 0, batch 5: diverging: G's steps change its weights by" in caplog.text
+    assert "states seen: healthy 2, diverging 3" in caplog.text
 
 
 def test_stop_ends_training_and_scores_it(make_config, tmp_path) -> None:
