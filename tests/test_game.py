@@ -39,6 +39,7 @@ def moves(game: Game, batches: int, penalty_every: int = 0) -> str:
         ({"warmup_G": 0.5}, "g g DG DG DG DG"),
         ({"warmup_D": 0.5}, "D D DG DG DG DG"),
         ({"warmup_G": 0.25, "warmup_D": 0.5, "G_every": 2}, "g D D D DG D"),
+        ({"warmup_G": 0.25, "D_every": 3}, "g DG G G DG G"),
     ],
 )
 def test_turns_follow_the_rules(rules, expected) -> None:
