@@ -66,6 +66,16 @@ def test_validation_logs_the_losses_and_the_scores(rows) -> None:
     assert all(row[f"val/{name}"] for row in validations for name in names)
 
 
+def test_validation_leaves_out_the_losses_of_a_discriminator_that_has_not_learned(make_config, tmp_path) -> None:
+    train(make_config("max_epochs=2", "game.warmup_G=1"))
+    with (tmp_path / "run/metrics.csv").open() as file:
+        first, *_, last = (row for row in csv.DictReader(file) if row["val/l1"])
+    of_d = [f"val/{name}" for name in ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN")]
+    assert not any(first[name] for name in of_d) and all(last[name] for name in of_d)
+    assert float(first["val/loss_G"]) == pytest.approx(float(first["val/loss_G_L1"]), rel=1e-5)
+    assert float(last["val/loss_G"]) == pytest.approx(float(last["val/loss_G_L1"]) + float(last["val/loss_G_GAN"]))
+
+
 def test_a_part_is_scored_after_each_epoch_and_all_at_the_end(make_config, tmp_path, monkeypatch) -> None:
     scored = []
     monkeypatch.setattr(ImageScores, "compute", lambda self: scored.append(len(torch.cat(self.scores))) or {})

@@ -53,6 +53,10 @@ class Ledger(nn.Module):
         self.sound_batches += self.diverged == 0
         return self.last.clone()
 
+    def seen(self, name: str) -> bool:
+        """Say whether a loss has been computed yet; waits for the device."""
+        return not self.last[self.names.index(name)].isnan()
+
     def mean(self) -> dict[str, Tensor]:
         """Return each loss's mean over the batches that computed it since the last `restart`; others are left out."""
         known = (self.count > 0).tolist()

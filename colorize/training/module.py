@@ -24,7 +24,7 @@ from colorize.training.ledger import Ledger
 from colorize.training.optim import build_optimizers, clip_norm, prepare_optimizer, set_lr
 from colorize.training.schedules import position, schedule_of
 from colorize.training.speed import Speed
-from colorize.training.step import GanStep, Outcome, predict
+from colorize.training.step import GanStep, Outcome, losses_without_a_step, predict
 
 LOSSES = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
 NETWORKS = ("generator", "discriminator")  # in the order of their optimisers
@@ -245,17 +245,10 @@ class ColorizationModule(LightningModule):
         return {SCORED: self.inference_generator} | raw
 
     def predict_and_judge(self, batch: Batch, generator: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return a generator's ab ``(B, 2, H, W)`` in float32 and the losses, without a step."""
+        """Return a generator's ab ``(B, 2, H, W)`` in float32 and the losses; those of D once it has learned."""
+        discriminator = self.discriminator if self.ledger.seen("loss_D") else None
         fake = predict(generator, self.objective, batch.L)
-        fake_ab = fake.ab.float()
-        features: tuple[list[Tensor], list[Tensor]] = ([], [])
-        judged = zip((fake_ab, batch.ab), features, strict=True)
-        fake_logits, real_logits = (self.discriminator(torch.cat([batch.L, ab], dim=1), found) for ab, found in judged)
-        losses = self.objective.discriminator(fake_logits, real_logits)
-        pairs = list(zip(*features, strict=True))
-        return fake_ab, losses | self.objective.generator(
-            fake_logits, fake_ab, batch.ab, real_logits, pairs, batch.L, fake.bins
-        )
+        return fake.ab.float(), losses_without_a_step(fake, batch.ab, discriminator, self.objective)
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean image scores, and let the clocks go on."""

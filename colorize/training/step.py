@@ -52,6 +52,34 @@ def predict(generator: nn.Module, objective: nn.Module, L: Tensor, hints: Tensor
     return Prediction(L, generator(L, **given, logits=logits), logits[0])
 
 
+def losses_without_a_step(
+    fake: Prediction, ab: Tensor, discriminator: nn.Module | None, objective: nn.Module
+) -> dict[str, Tensor]:
+    """Return the losses of a prediction, scalars, as D sees it without noise and augmentation.
+
+    Args:
+        fake: of the generator.
+        ab: ``(B, 2, H, W)`` true chroma.
+        discriminator: ``None`` while it has no say: without its losses then.
+        objective: see `build_loss`.
+    """
+    fake_ab = fake.ab.float()
+    given = {"fake_ab": fake_ab, "ab": ab, "L": fake.L, "bins": fake.bins}
+    if discriminator is None:
+        return _losses_without_d(objective, given)
+    fake_features, real_features = [], []
+    fake_logits = discriminator(torch.cat([fake.L, fake_ab], dim=1), fake_features)
+    real_logits = discriminator(torch.cat([fake.L, ab], dim=1), real_features)
+    features = list(zip(fake_features, real_features, strict=True))
+    losses = objective.discriminator(fake_logits, real_logits)
+    return losses | objective.generator(fake_logits, real_logits=real_logits, features=features, **given)
+
+
+def _losses_without_d(objective: nn.Module, given: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    terms = objective.reconstruction(**given)
+    return terms | {"loss_G": sum(terms.values())}
+
+
 @dataclass(frozen=True, eq=False)
 class GanStep:
     """Steps both networks on a batch, without waiting for the device.
@@ -129,8 +157,7 @@ class GanStep:
     def _generator_losses(self, fake: Prediction, ab: Tensor, adversarial: bool) -> dict[str, Tensor]:
         given = {"fake_ab": fake.ab, "ab": ab, "L": fake.L, "bins": fake.bins}
         if not adversarial:
-            terms = self.objective.reconstruction(**given)
-            return terms | {"loss_G": sum(terms.values())}
+            return _losses_without_d(self.objective, given)
         if not self.objective.needs_real_in_generator:
             return self.objective.generator(self.discriminator(*self._views(fake.L, fake.ab)), **given)
         fake_view, real_view = self._views(fake.L, fake.ab, ab)
