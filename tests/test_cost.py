@@ -165,6 +165,7 @@ def test_seconds_are_those_of_training_without_validation(monkeypatch) -> None:
         assert counted.state_dict()["seconds"] == (10 if now[0] < 153 else 13)
     now[0] += 5
     counted.on_train_end(trainer, module)
+    now[0] += 4
     fn.fn = TrainerFn.VALIDATING
     counted.on_validation_start(trainer, module)
     counted.on_validation_end(trainer, module)
