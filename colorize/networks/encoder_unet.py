@@ -34,8 +34,8 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """Map ``(B, inner, H, W)`` and ``(B, skip, 2H, 2W)`` to ``(B, outer, 2H, 2W)``."""
-        rows, columns = x.shape[2:]  # whole numbers: the scale factor of F.interpolate is a float, slow to export
-        x = x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2).reshape(*x.shape[:2], 2 * rows, 2 * columns)
+        rows, columns = x.shape[2:]  # whole numbers: a scale factor is a float, slow to export
+        x = F.interpolate(x, (2 * rows, 2 * columns), mode="nearest")
         return self.model(x if skip is None else torch.cat([x, skip], dim=1))
 
 

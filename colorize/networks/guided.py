@@ -23,7 +23,7 @@ def enlarged(ab: Tensor, L: Tensor, stride: int) -> Tensor:
     """
     if stride == 1:
         return ab
-    ab, L = ab.float(), L.float()
+    ab, L = ab.float().contiguous(), L.float().contiguous()  # of two channels, channels_last is 4 times slower
     small = F.avg_pool2d(L, stride)
     mean_L, mean_ab = _blurred(small), _blurred(ab)
     variance = _blurred(small.square()) - mean_L.square()
