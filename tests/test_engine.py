@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.cpu_graphs import Cuda, cpu_graphs
 from colorize import experiment
+from colorize.data import Batch
 from colorize.errors import UserError
 from colorize.experiment import build_module, engine_of, train
 from colorize.training import ColorizationModule
@@ -86,6 +87,13 @@ def small_module(engine: Engine | None = None, **optim: dict) -> ColorizationMod
         image_size=32,
         engine=engine,
     )
+
+
+def test_what_half_precision_predicts_is_scored_in_float32() -> None:
+    module, L = small_module().eval(), torch.rand(2, 1, 32, 32) * 2 - 1
+    with torch.autocast("cpu", torch.bfloat16):
+        ab, _ = module.predict_and_judge(Batch(L, torch.zeros(2, 2, 32, 32), torch.arange(2)), module.generator)
+    assert ab.dtype == torch.float32
 
 
 def test_a_run_continues_a_checkpoint_of_another_engine(photos: Path, tmp_path: Path) -> None:
