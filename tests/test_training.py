@@ -1,7 +1,10 @@
 """What a run does, logs, writes and refuses."""
 
 import csv
+import gc
 import json
+import signal
+import weakref
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import torch
 from lightning.pytorch import Callback
 from PIL import Image
 
+from colorize import experiment
 from colorize.checkpoint import load_generator, read_checkpoint
 from colorize.errors import UserError
 from colorize.experiment import build_module, engine_of, train
@@ -322,3 +326,19 @@ def test_a_mistake_is_named(make_config, override, message) -> None:
 def test_a_mistake_is_told_before_the_data_are_touched(make_config, override) -> None:
     with pytest.raises(UserError, match=r"^(?!data\.root)"):
         train(make_config(override, "data.root=/nowhere"))
+
+
+def test_a_run_that_is_over_leaves_the_signals_and_the_memory_to_the_next_job(make_config, monkeypatch) -> None:
+    built, build_data = [], experiment.build_data
+
+    def noted(*args):
+        data = build_data(*args)
+        built.append(weakref.ref(data))
+        return data
+
+    monkeypatch.setattr(experiment, "build_data", noted)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    train(make_config("max_epochs=1", "val_images=2"))  # and a validation of all images after it
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    gc.collect()
+    assert [data() for data in built] == [None]

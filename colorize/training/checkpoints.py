@@ -166,11 +166,11 @@ class LastCheckpoint(Checkpoint):
         self._handlers = {}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Wait for the disk, before loggers look for files."""
-        trainer.strategy.checkpoint_io.flush()
+        """Wait for the disk, before loggers look for files, and give the signals back.
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
+        Not in `teardown`: by then Lightning has taken its own handlers away, and they would come back, with the run.
+        """
+        trainer.strategy.checkpoint_io.flush()
         self._restore_handlers()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
