@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from colorize.data.damage import fade, jpeg, scratch
+from colorize.data.damage import fade, jpeg, quantization, scratch
 from colorize.lab import grey_to_l, l_to_grey
 from tests.conftest import colorful_image
 
@@ -76,6 +76,14 @@ def test_jpeg_is_pillows(quality, size) -> None:
     # Where a coefficient is about half a step, the library's whole numbers may round it to the other side
     assert (np.abs(found - expected) <= 1).mean() > 0.98
     assert np.abs(found - expected).mean() < 0.1
+
+
+def test_steps_are_pillows_at_every_quality() -> None:
+    found = quantization(torch.arange(1.0, 101))
+    for quality, steps in enumerate(found, start=1):
+        file = io.BytesIO()
+        Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
+        assert steps.flatten().tolist() == Image.open(file).quantization[0]
 
 
 def test_each_image_has_its_own_quality() -> None:

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from skimage.color import rgb2lab
+from skimage.color import lab2rgb, rgb2lab
 
 from colorize.data.scenes import draw_scene
 from colorize.inference import Colorizer, Options
@@ -53,6 +53,11 @@ def test_the_neutral_tones_below_a_filter_come_back_exactly() -> None:
     assert np.array_equal(neutral(multiplied(GREY)), GREY)
 
 
+def test_a_picture_without_white_is_not_brightened() -> None:
+    dark = (GREY * 0.7).astype(np.uint8)
+    assert np.array_equal(neutral(multiplied(dark)), dark)
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_a_picture_of_another_type_comes_back_as_well(dtype) -> None:
     scale = 257 if dtype == np.uint16 else 1 / 255
@@ -81,8 +86,9 @@ def test_the_network_sees_the_neutral_tones() -> None:
         np.repeat(GREY[..., None], 3, axis=2),
         multiplied(GREY, (160, 200, 255)),  # as a sky
         multiplied(GREY, (255, 254, 250)),
+        multiplied(GREY, (255, 140, 40)),
     ],
-    ids=["colors", "scene", "grey", "grey in three channels", "blue", "hardly tinted"],
+    ids=["colors", "scene", "grey", "grey in three channels", "blue", "hardly tinted", "in colored light"],
 )
 def test_other_pictures_are_left_as_they_are(pixels) -> None:
     source = ArrayPicture(pixels)
@@ -93,6 +99,13 @@ def test_two_tints_of_one_hue_are_no_toned_print() -> None:
     weak, strong = multiplied(GREY), multiplied(GREY, (255, 200, 120))
     both = np.concatenate([weak[:, :160], strong[:, 160:]], axis=1)
     assert [is_toned(pixels) for pixels in (weak, strong, both)] == [True, True, False]
+
+
+@pytest.mark.parametrize(("distance", "toned"), [(2.3, True), (2.7, False)])
+def test_the_spread_of_color_around_its_tone_decides(distance, toned) -> None:
+    L, side = np.meshgrid(np.linspace(30, 80, 120), [-1, 1] * 60, indexing="ij")
+    pixels = 255 * lab2rgb(np.stack([L, np.full_like(L, 6), 20 + distance * side], axis=-1))
+    assert is_toned(pixels.round().astype(np.uint8)) == toned
 
 
 def test_uneven_stains_grain_and_compression_do_not_hide_a_print() -> None:

@@ -75,21 +75,32 @@ def jpeg(L: Tensor, quality: Tensor) -> Tensor:
 
     Args:
         L: ``(B, 1, H, W)`` float32 in [-1, 1].
-        quality: ``(B,)`` whole numbers from 1 to 100, as the Independent JPEG Group's library scales table K.1.
+        quality: ``(B,)`` float32 whole numbers from 1 to 100.
     Returns:
         L of the same shape and range.
     """
     height, width = L.shape[2:]
     grey = F.pad(255 * l_to_grey(L)[:, :1], (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate").round() - 128
     blocks = grey.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(3, 4)  # (B, 1, H/8, W/8, 8, 8)
-    percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)[:, None, None]
-    steps = ((_steps(L.device) * percent + 50) / 100).floor().clamp(1, 255)[:, None, None, None]
+    steps = quantization(quality)[:, None, None, None]
     basis = _cosines(L.device)
     levels = (8 * (basis @ blocks @ basis.T)).round() / (8 * steps)  # the library has its cosines in eighths
     levels = levels.sign() * (levels.abs() + 0.5).floor()  # and halves of a step, which are thus frequent, away from 0
     decoded = (basis.T @ (levels * steps) @ basis + 128).round().clamp(0, 255)
     decoded = decoded.transpose(3, 4).flatten(4, 5).flatten(2, 3)
     return grey_to_l(decoded[:, :, :height, :width] / 255)
+
+
+def quantization(quality: Tensor) -> Tensor:
+    """Return the steps of luminance that the Independent JPEG Group's library takes.
+
+    Args:
+        quality: ``(B,)`` float32 whole numbers from 1 to 100.
+    Returns:
+        ``(B, 8, 8)`` float32 whole numbers from 1 to 255, by vertical and horizontal frequency.
+    """
+    percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)[:, None, None]
+    return ((_steps(quality.device) * percent + 50) / 100).floor().clamp(1, 255)
 
 
 @cache  # a copy for each batch would wait for the device
