@@ -15,8 +15,9 @@ TINTS = ("auto", "keep", "remove")
 REMOVED = "a toned print: its tint is removed"
 SIDE = 128  # pixels of the longer side that is looked at; grain and JPEG's chroma are averaged away
 TONES = 24  # parts, from dark to light, in each of which a toned print has one color
-# Of 10,000 color photographs 22 have less spread, 12 of these with such hues, and 8 of those are toned prints; of noisy
-# scans in sepia and on yellowed paper, saved as JPEG of quality 60, 99% have less
+# Of 10,000 color photographs 22 have less spread, 12 of these with such hues, and 8 of those are toned prints. Of noisy
+# scans of 1024x1024 in sepia and on yellowed paper, saved as JPEG of quality 60, 99% have less; small files at low
+# quality are taken for color: of sepia ones of 256x256, saved at 20 to 60, 37 of 100 are told
 MOST_SPREAD = 2.5  # root mean square distance of a and b from the median of their tone
 LEAST_TINT, MOST_TINT = 3, 30  # chroma of the mean color: less changes no lightness, more is that of colored light
 HUES = 20, 110  # degrees, of the mean color: reddish brown to greenish yellow; a blue sky has one color for a tone, too
