@@ -118,9 +118,6 @@ class Batch:
                 yield job, self._target(job, photo), photo
             except (ImageError, UserError, MemoryError) as error:
                 self._fail(job, error)
-                continue
-            for note in photo.notes:
-                self.say(f"{job.source}: {note}")
 
     def _target(self, job: Job, photo: Photo) -> Path:
         target = self.out / job.folder / name_for(job.source, photo)
@@ -145,6 +142,8 @@ class Batch:
                 else:
                     self._fail(job, error)
                 return
+            for note in photo.notes:
+                self.say(f"{job.source}: {note}")
             self.tally.pixels += image.width * image.height
             self.tally.limited += limited
             yield job, target, photo, image

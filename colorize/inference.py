@@ -15,6 +15,7 @@ from colorize.painting import ArrayPicture, Chroma, Source, blank, paint
 from colorize.photos import Photo, photo_of
 from colorize.predictors import Predictor, load_predictor
 from colorize.srgb import AB_SCALE, L_SCALE, lightness
+from colorize.tint import REMOVED, TINTS, untinted
 
 FITS = ("pad", "stretch")
 ENSEMBLES = ("none", "flip")
@@ -30,6 +31,8 @@ class Options:
         working_size: pixels of the longer side that the network sees; None is the size it was trained at.
         fit: ``pad`` keeps the picture's shape; ``stretch`` makes it square, as training did.
         ensemble: ``flip`` takes the mean with the mirrored picture's colours; ``none`` does not.
+        tint: of a toned print, such as a sepia one: ``auto`` takes it away before lightness is taken, and leaves color
+            photographs as they are; ``keep`` leaves all, ``remove`` takes any picture for a toned print.
     Raises:
         UserError: if a value is out of range.
     """
@@ -38,13 +41,14 @@ class Options:
     working_size: int | None = None
     fit: str = "pad"
     ensemble: str = "none"
+    tint: str = "auto"
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= MAX_STRENGTH:
             raise UserError(f"strength={self.strength} is out of range; use 0 to {MAX_STRENGTH}")
         if self.working_size is not None and not 16 <= self.working_size <= 4096:
             raise UserError(f"working_size={self.working_size} is out of range; use 16 to 4096")
-        for name, choices in (("fit", FITS), ("ensemble", ENSEMBLES)):
+        for name, choices in (("fit", FITS), ("ensemble", ENSEMBLES), ("tint", TINTS)):
             if getattr(self, name) not in choices:
                 raise UserError(f"{name}={getattr(self, name)} is unknown; use one of {', '.join(choices)}")
 
@@ -94,19 +98,26 @@ class Colorizer:
     def colorize_batch(self, images: Sequence[Any], **options: Any) -> list[Any]:
         """Colour several pictures, which need not be alike; see `colorize`."""
         taken = [_taken(image) for image in images]
-        chromas = self.predict([source for source, _, _ in taken], Options(**options))
+        how = Options(**options)
+        sources = [untinted(source, how.tint) for source, _, _ in taken]
         colored = []
-        for (source, dtype, give), chroma in zip(taken, chromas, strict=True):
+        for (_, dtype, give), source, chroma in zip(taken, sources, self.predict(sources, how), strict=True):
             canvas = blank(source.size, dtype)
             paint(source, chroma, canvas)
             colored.append(give(canvas))
         return colored
 
     def colorize_photos(self, photos: Sequence[Photo], options: Options) -> Iterator[tuple[Image.Image, int]]:
-        """Yield each photograph in colour, and how many of its pixels lost chroma to fit sRGB."""
-        for photo, chroma in zip(photos, self.predict(photos, options), strict=True):
+        """Yield each photograph in colour, and how many of its pixels lost chroma to fit sRGB.
+
+        Toned prints are noted as such.
+        """
+        sources = [untinted(photo, options.tint) for photo in photos]
+        for photo, source, chroma in zip(photos, sources, self.predict(sources, options), strict=True):
             canvas = blank(photo.size)
-            limited = paint(photo, chroma, canvas)
+            limited = paint(source, chroma, canvas)
+            if source is not photo:
+                photo.notes.append(REMOVED)
             yield photo.finished(canvas), limited
 
     def predict(self, sources: Sequence[Source], options: Options) -> list[Chroma]:

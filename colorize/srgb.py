@@ -33,6 +33,18 @@ def lightness(pixels: np.ndarray) -> np.ndarray:
     return _to_lightness(linear if linear.ndim == 2 else linear @ LUMINANCE)
 
 
+def lab(pixels: np.ndarray) -> np.ndarray:
+    """Return CIE Lab of sRGB pixels.
+
+    Args:
+        pixels: ``(H, W, 3)`` uint8.
+    Returns:
+        ``(3, H, W)`` float32: L* in [0, 100], a*, b*.
+    """
+    x, L, z = np.moveaxis(_to_lightness(TABLES[pixels.dtype][pixels] @ (RGB_TO_XYZ / WHITE[:, None]).T), -1, 0)
+    return np.stack([L, 500 / 116 * (x - L), 200 / 116 * (L - z)])
+
+
 def join(L: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
     """Join lightness and chroma into sRGB, with the lightness kept.
 

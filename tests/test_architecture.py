@@ -26,7 +26,7 @@ FLOORS = {
         "upsampling",
     ],
     1: ["networks", "metrics", "grids"],
-    2: ["data", "losses", "export", "painting", "checkpoint", "inference", "predictors"],
+    2: ["data", "losses", "export", "painting", "checkpoint", "inference", "predictors", "tint"],
     3: ["training"],
     4: [
         "console",

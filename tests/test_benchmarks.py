@@ -5,12 +5,14 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from skimage.color import rgb2lab
 
-from benchmarks import gpu_proof, gpu_results, harness
-from tests.conftest import ROOT
+from benchmarks import gpu_proof, gpu_results, harness, old_photos
+from colorize.data.scenes import draw_scene
+from tests.conftest import ROOT, colorful_image
 
 TABLES = {
     "train_step": 3,
@@ -25,6 +27,7 @@ TABLES = {
     "stability": 2,
     "watch": 1,
     "generators": 1,
+    "old_photos": 1,
 }
 
 
@@ -42,6 +45,35 @@ def test_a_benchmark_leaves_its_tables(name: str, tmp_path: Path, monkeypatch: p
     assert written["machine"] in printed and written["commit"] in printed
     for title, rows in written["tables"].items():
         assert title in printed and rows
+
+
+def test_an_old_photograph_is_a_function_of_seed_and_number() -> None:
+    image, names = np.asarray(colorful_image(0)), list(old_photos.DAMAGES)
+    first = old_photos.made_old(image, names, 3, 0)
+    assert np.array_equal(old_photos.made_old(image, names, 3, 0), first)
+    for number, seed in ((4, 0), (3, 1)):
+        assert not np.array_equal(old_photos.made_old(image, names, number, seed), first)
+
+
+@pytest.mark.parametrize("name", old_photos.DAMAGES)
+def test_damage_changes_the_grey_picture_alone(name) -> None:
+    image = draw_scene(0, 0, 64).rgb
+    old, grey = old_photos.made_old(image, [name], 0, 0), old_photos.neutral(image)
+    assert (old.shape, old.dtype) == (image.shape, np.uint8) and not np.array_equal(old, grey)
+    assert (np.ptp(old, axis=2).max() > 5) == (name == "sepia")
+
+
+def test_greys_and_film_blind_to_red_have_the_tones_of_skimage_and_of_a_value_by_hand() -> None:
+    image = np.asarray(colorful_image(0))
+    before, after = rgb2lab(image)[..., 0], rgb2lab(old_photos.neutral(image))[..., 0]
+    assert np.abs(after - before).max() < 0.25
+    red, white = old_photos.made_old(np.array([[[255, 0, 0], [255, 255, 255]]], np.uint8), ["orthochromatic"], 0, 0)[0]
+    assert red.tolist() == [0, 0, 0] and white.tolist() == [255, 255, 255]
+
+
+def test_without_damage_a_photograph_stays_in_color() -> None:
+    image = np.asarray(colorful_image(0))
+    assert old_photos.made_old(image, [], 0, 0) is image
 
 
 def test_variants_run_in_turns() -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
@@ -48,6 +49,15 @@ def test_every_option_is_heeded(run) -> None:
     options = ["--strength", 0.5, "--working-size", 64, "--fit", "stretch", "--ensemble", "flip", "--device", "cpu"]
     result = run("image", "photo.png", "-o", "out", *options, "--batch-size", 2, "--precision", "bf16", "--overwrite")
     assert result.exit_code == 0, result.output
+
+
+def test_a_toned_print_is_told_and_its_tint_can_be_kept(run) -> None:
+    grey = np.asarray(colorful_image(0).convert("L"))
+    Image.fromarray((grey[..., None] * [1, 0.92, 0.7]).astype(np.uint8)).save("old.png")
+    assert "old.png: a toned print: its tint is removed" in run("image", "old.png", "-o", "out").stderr
+    assert "toned" not in run("image", "old.png", "-o", "kept", "--tint", "keep").stderr
+    with Image.open("out/old.png") as removed, Image.open("kept/old.png") as kept:
+        assert np.asarray(removed.convert("L")).mean() > np.asarray(kept.convert("L")).mean() + 3
 
 
 def test_a_bad_file_is_told_and_the_status_is_1(run) -> None:

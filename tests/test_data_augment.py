@@ -5,12 +5,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from scipy.ndimage import gaussian_filter, map_coordinates
-from scipy.stats import kstest
+from scipy.stats import chisquare, kstest
 from skimage.color import lab2rgb, rgb2lab
 from skimage.exposure import adjust_gamma
 
 from colorize.data import Batch, ColorizationDataModule
 from colorize.data.augment import Augment, Drawn
+from colorize.data.damage import fade, jpeg, scratch
 from colorize.data.feed import DevicePixels, LabCache, StreamedPixels
 from colorize.data.module import EpochSampler
 from colorize.errors import UserError
@@ -18,8 +19,12 @@ from colorize.lab import grey_to_l, rgb_to_l_ab
 from tests.conftest import colorful_image
 
 CPU = torch.device("cpu")
-ALL = {"crop": 0.6, "grey_weights": 20, "L_blur": 1.5, "L_gamma": 1.5, "L_noise": 5}
-SIDE, TOP, LEFT, RED, GREEN, BLUE, SIGMA, GAMMA, NOISE = range(9)  # columns of what is drawn
+FIRST = {"crop": 0.6, "grey_weights": 20, "L_blur": 1.5, "L_gamma": 1.5, "L_noise": 5}
+ALL = FIRST | {"orthochromatic": 0.4, "L_fade": 30, "L_scratches": 2, "L_jpeg": 40}
+# Columns of what is drawn; then the corners' shares of the fading, quality, and marks
+SIDE, TOP, LEFT, RED, GREEN, BLUE, SIGMA, GAMMA, NOISE, FILM, BLACK, WHITE = range(12)
+CORNERS, QUALITY, MARKS = slice(12, 16), 16, slice(17, None)
+X, Y, LENGTH, SLANT, WIDTH, TONE = range(6)  # columns of a mark
 
 
 @pytest.fixture
@@ -90,6 +95,44 @@ def test_noise_is_gaussian_of_the_drawn_width_in_units_of_l() -> None:
     assert torch.equal(again, noisy) and not torch.equal(other, noisy)
 
 
+def test_orthochromatic_film_sees_green_and_blue_alone(images) -> None:
+    L, ab, drawn = changed(images, orthochromatic=0.7)
+    assert torch.equal(ab, images[1]) and drawn[:, FILM].tolist() == [1, 1, 0]
+    for number in range(3):
+        lab = np.concatenate([(images[0][number] + 1) * 50, images[1][number] * 110]).transpose(1, 2, 0)
+        grey = lab2rgb(lab)[..., 1:] @ drawn[number, GREEN : BLUE + 1]
+        expected = rgb2lab(np.repeat(grey[..., None], 3, axis=-1))[..., 0] if drawn[number, FILM] else lab[..., 0]
+        np.testing.assert_allclose((L[number, 0] + 1) * 50, expected, atol=0.01)
+
+
+def test_an_image_has_weights_of_either_kind() -> None:
+    plain, mixed = (
+        Augment(**how).draw(5000, 0, 0).double().numpy()
+        for how in ({"grey_weights": 20}, {"grey_weights": 20, "orthochromatic": 0.4})
+    )
+    film = mixed[:, FILM] == 1
+    assert film.mean() == pytest.approx(0.4, abs=0.03)
+    np.testing.assert_array_equal(mixed[~film], plain[~film])
+    red, green, blue = mixed[film, RED : BLUE + 1].T
+    np.testing.assert_allclose(green + blue, 1, atol=1e-6)
+    assert not red.any() and kstest(green / (0.587 / 0.701), "uniform").pvalue > 0.001
+
+
+def test_age_comes_after_the_picture_was_taken_and_before_it_was_scanned(images) -> None:
+    together, ab, drawn = changed(images, **ALL)
+    values = torch.from_numpy(drawn).float()
+    L, _, _ = changed(images, **{key: ALL[key] for key in (*FIRST, "orthochromatic")})
+    L = scratch(fade(L, values[:, BLACK], values[:, WHITE], values[:, CORNERS]), values[:, MARKS].unflatten(1, (-1, 6)))
+    assert torch.equal(together, jpeg(L, values[:, QUALITY])) and not torch.equal(ab, images[1])
+
+
+def test_nothing_is_read_from_the_device() -> None:
+    augment = Augment(**ALL | {"L_noise": None})  # whose generator must be on a device
+    shapes = torch.empty(3, 1, 24, 32, device="meta"), torch.empty(3, 2, 24, 32, device="meta")  # without numbers
+    L, ab = augment(*shapes, Drawn(augment.draw(3, 0, 0).to("meta"), 0))
+    assert (L.shape, ab.shape) == (shapes[0].shape, shapes[1].shape)
+
+
 def test_lightness_stays_in_its_range(images) -> None:
     L, ab, _ = changed(images, **ALL | {"L_noise": 100})
     assert (L.shape, ab.shape) == (images[0].shape, images[1].shape)
@@ -106,17 +149,48 @@ def test_what_is_drawn_has_the_distribution_that_is_documented() -> None:
         "sigma": values[SIGMA] / 1.5,
         "gamma": (np.log(values[GAMMA]) / np.log(1.5) + 1) / 2,
         "noise": values[NOISE] / 5,
+        "black": values[BLACK] / 30,
+        "white": values[WHITE] / 15,
+        **{f"corner {number}": 2 * share - 1 for number, share in enumerate(values[CORNERS])},
     }
     assert {name: p for name, column in uniform.items() if (p := kstest(column, "uniform").pvalue) < 0.001} == {}
-    weights, mean = values[RED : BLUE + 1], np.array([0.299, 0.587, 0.114])
+    quality = np.bincount(values[QUALITY].astype(int), minlength=101)
+    assert chisquare(quality[40:]).pvalue > 0.001 and not quality[:40].any() and len(quality) == 101
+    weights, mean = values[RED : BLUE + 1, values[FILM] == 0], np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(weights.sum(0), 1, atol=1e-6)
     np.testing.assert_allclose(weights.mean(1), mean, atol=0.006)
     np.testing.assert_allclose(weights.std(1), np.sqrt(mean * (1 - mean) / 21), rtol=0.05)  # Dirichlet's
 
 
+def test_marks_have_the_distribution_that_is_documented() -> None:
+    marks = Augment(L_scratches=2).draw(5000, seed=0, epoch=0)[:, MARKS].unflatten(1, (-1, 6)).double().numpy()
+    assert marks.shape == (5000, 10, 6)
+    counts = [np.bincount((kind[..., TONE] != 0).sum(1)) for kind in (marks[:, :2], marks[:, 2:])]
+    assert [len(count) for count in counts] == [3, 9] and min(chisquare(count).pvalue for count in counts) > 0.001
+    scratches, specks = (kind[kind[..., TONE] != 0].T for kind in (marks[:, :2], marks[:, 2:]))
+    uniform = {
+        "columns": scratches[X],
+        "rows": specks[Y],
+        "lengths": scratches[LENGTH],
+        "leaning": scratches[SLANT] * 5 + 0.5,
+        "width of scratches": (scratches[WIDTH] - 0.5) / 1.5,
+        "width of specks": (specks[WIDTH] - 1) / 3,
+        "opaqueness": (np.abs(specks[TONE]) - 0.3) / 0.7,
+    }
+    assert {name: p for name, column in uniform.items() if (p := kstest(column, "uniform").pvalue) < 0.001} == {}
+    assert not specks[LENGTH].any() and not specks[SLANT].any()
+    assert (scratches[TONE] > 0).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_runs_without_the_later_changes_go_on_with_the_draws_that_they_had() -> None:
+    first = [0.6719, 0.1178, 0.2552, 0.3486, 0.6056, 0.0458, 1.1845, 0.9538, 4.6502]
+    assert Augment(**FIRST).draw(2, 3, 4)[0, : NOISE + 1].tolist() == pytest.approx(first, abs=1e-4)
+
+
 def test_one_change_is_drawn_whichever_others_are_on() -> None:
-    both, alone = Augment(**ALL).draw(9, 3, 4), Augment(L_gamma=1.5).draw(9, 3, 4)
-    assert torch.equal(both[:, GAMMA], alone[:, GAMMA])
+    both = Augment(**ALL).draw(9, 3, 4)
+    for key, columns in (("L_gamma", GAMMA), ("L_fade", slice(BLACK, 16)), ("L_jpeg", QUALITY), ("L_scratches", MARKS)):
+        assert torch.equal(both[:, columns], Augment(**{key: ALL[key]}).draw(9, 3, 4)[:, columns])
 
 
 def sampler(**changes) -> EpochSampler:
@@ -169,7 +243,7 @@ def batch_of(data: ColorizationDataModule, kind: type) -> Batch:
 
 
 def test_every_feed_gives_the_same_changed_batch(make_data) -> None:
-    data = make_data(**ALL)
+    data = make_data(**ALL | {"L_jpeg": None})  # which would make large differences of small ones, near half a step
     streamed, kept, cached = (batch_of(data, kind) for kind in (StreamedPixels, DevicePixels, LabCache))
     assert torch.equal(streamed.L, kept.L) and torch.equal(streamed.ab, kept.ab)
     torch.testing.assert_close(cached.L, streamed.L, atol=2e-3, rtol=0)
@@ -207,6 +281,10 @@ def test_every_data_set_has_the_same_keys_and_all_are_off(make_config, name) -> 
         ("L_noise", 0, "above 0"),
         ("L_blur", "soft", "above 0"),
         ("grey_weights", True, "above 0"),
+        ("orthochromatic", 1.5, "above 0 and at most 1"),
+        ("L_fade", 70, "above 0 and at most 60"),
+        ("L_scratches", 2.5, "a whole number of at least 1"),
+        ("L_jpeg", 101, "a whole number from 1 to 100"),
     ],
 )
 def test_a_value_that_will_not_do_is_named(key, value, least) -> None:

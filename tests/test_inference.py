@@ -202,6 +202,7 @@ def test_bf16_differs_by_rounding_only(checkpoint, colorizer) -> None:
         ({"working_size": 3}, "working_size=3 is out of range; use 16 to 4096"),
         ({"fit": "crop"}, "fit=crop is unknown; use one of pad, stretch"),
         ({"ensemble": "all"}, "ensemble=all is unknown; use one of none, flip"),
+        ({"tint": "sepia"}, "tint=sepia is unknown; use one of auto, keep, remove"),
     ],
 )
 def test_an_option_out_of_range_is_named(colorizer, options, message) -> None:

@@ -86,7 +86,9 @@ def test_resume_after_sigterm_in_validation_is_exact(make_config, tmp_path, unin
 
 
 def test_resume_with_augmented_images_is_exact(make_config, tmp_path) -> None:
-    augment = [f"data.augment.{key}" for key in ("crop=0.6", "grey_weights=20", "L_blur=1", "L_gamma=1.5", "L_noise=5")]
+    first = ("crop=0.6", "grey_weights=20", "L_blur=1", "L_gamma=1.5", "L_noise=5")
+    later = ("orthochromatic=0.3", "L_fade=30", "L_scratches=2", "L_jpeg=40")
+    augment = [f"data.augment.{key}" for key in (*first, *later)]
     train(make_config("max_epochs=2", *augment, run="whole"))
     failing = f"+callbacks.failing={{_target_: {__name__}.FailsAt, batch: 8}}"
     with pytest.raises(RuntimeError, match="some failure"):

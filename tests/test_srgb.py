@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.color import lab2rgb, rgb2lab
 
-from colorize.srgb import join, lightness
+from colorize.srgb import join, lab, lightness
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -25,6 +25,10 @@ def test_lightness_matches_skimage(pixels) -> None:
 )
 def test_lightness_of_grey_matches_skimage(pixels) -> None:
     assert np.abs(lightness(pixels) - rgb2lab(np.repeat(GREYS[..., None], 3, 2))[..., 0]).max() < 1e-3
+
+
+def test_lab_matches_skimage() -> None:
+    assert np.abs(lab(RGB) - np.moveaxis(rgb2lab(RGB), -1, 0)).max() < 0.01
 
 
 def test_join_undoes_skimage() -> None:

@@ -3,9 +3,10 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -48,6 +49,13 @@ def image(
     settings: Settings,
     inputs: Inputs,
     out: Out,
+    tint: Annotated[
+        Literal["auto", "keep", "remove"],
+        typer.Option(
+            help="Of toned prints: auto removes the tint where color follows from lightness, as in sepia; keep removes "
+            "none; remove takes all for toned prints, such as blue ones."
+        ),
+    ] = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Colour photographs, of any size, mode and format.
@@ -63,7 +71,7 @@ def image(
         jobs, complaints = collect(inputs, out)
         for complaint in complaints:
             say(complaint)
-        tally = _color(jobs, out, settings, overwrite)
+        tally = _color(jobs, out, settings, overwrite, tint)
         if complaints or tally.failed:
             raise typer.Exit(1)
 
@@ -235,13 +243,14 @@ def info(
             typer.echo(json.dumps(settings, indent=2))
 
 
-def _color(jobs: Sequence["Job"], out: Path, settings: Settings, overwrite: bool) -> "Tally":
+def _color(jobs: Sequence["Job"], out: Path, settings: Settings, overwrite: bool, tint: str = "auto") -> "Tally":
     """Colour photographs with a bar, and sum up in one line."""
     from colorize.batch import Batch
 
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is no folder")
     colorizer, options = settings.load()
+    options = replace(options, tint=tint)
     start = time.perf_counter()
     with bar("photographs") as advance:
         done = count(1)

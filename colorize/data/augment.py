@@ -1,4 +1,4 @@
-"""Changes of training images: random crops, and lightness as other cameras, films and scanners would have it."""
+"""Changes of training images: random crops, and lightness as other films, age and scanners would have it."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -9,21 +9,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from colorize.data.damage import fade, jpeg, scratch
 from colorize.errors import UserError
 from colorize.lab import grey_to_l, l_ab_to_rgb
 from colorize.seeds import seed_for
 from colorize.srgb import L_SCALE
 
 REC601 = (0.299, 0.587, 0.114)  # of R, G and B in luma
+# Green's share in what film blind to red sees: 0 on plates sensitive to blue alone, 25% to 30% by daylight and 50% to
+# 60% by lamps (Great Soviet Encyclopedia, "Orthochromatic Materials"), at most Rec. 601's, behind a yellow filter
+MOST_GREEN = REC601[1] / (REC601[1] + REC601[2])
+WHITE_FADES = 0.5  # as much as black: silver loses its density of 2 or more, paper yellows by 0.1 to 0.2
+LEAST_FADED = 0.5  # share of the fading at a corner
+SPECKS = 4  # of dust, to a scratch
+LEAN = 0.1  # most columns a row that a scratch leans: 6 degrees
 BLUR_REACH = 3  # standard deviations; 0.3% of a Gaussian lie beyond
+SINGLE, MARK = 17, 6  # columns of `Drawn` that are not of marks, and of a mark
 
 
 class Drawn(NamedTuple):
     """What was drawn for the images of a batch.
 
     Attributes:
-        values: ``(B, 9)`` float32: side, top and left of the crop over the image's; weights of R, G and B; standard
-            deviation of the blur; gamma; standard deviation of the noise.
+        values: ``(B, 17 + 6 * K)`` float32: side, top and left of the crop over the image's; weights of R, G and B;
+            standard deviation of the blur; gamma; standard deviation of the noise; 1 where the film is orthochromatic;
+            black, white and four corners of the fading; quality of the JPEG; and K marks as `scratch` takes them.
         noise_seed: of the noise itself.
     """
 
@@ -45,6 +55,14 @@ class Augment:
         L_blur: largest standard deviation in pixels, above 0, of a Gaussian blur; they are uniform from 0 on.
         L_gamma: largest exponent of lightness in [0, 1], at least 1; its logarithm is uniform, from that of 1/L_gamma.
         L_noise: largest standard deviation in units of L*, above 0, of Gaussian noise; they are uniform from 0 on.
+        orthochromatic: share of the images, above 0 and at most 1, that film which is blind to red has seen: L is the
+            lightness of a weighted sum of G and B alone, whose weights ``grey_weights`` then has no say in. Green's is
+            uniform from 0 to that of Rec. 601.
+        L_fade: most L*, above 0 and at most 60, that black gains, uniform from 0 on; white loses up to half as much,
+            drawn by itself. Each corner has a uniform share of both, at least half.
+        L_scratches: most scratches, a whole number of at least 1, uniform from 0 on, and specks up to four times as
+            many; black or white, opaque by 30% to 100%, scratches 0.5 to 2 pixels wide, specks 1 to 4.
+        L_jpeg: lowest quality of JPEG, a whole number from 1 to 100; uniform up to 100.
     Raises:
         UserError: if a value will not do.
     """
@@ -54,11 +72,19 @@ class Augment:
     L_blur: float | None = None
     L_gamma: float | None = None
     L_noise: float | None = None
+    orthochromatic: float | None = None
+    L_fade: float | None = None
+    L_scratches: int | None = None
+    L_jpeg: int | None = None
 
     def __post_init__(self) -> None:
         fits = {
             "crop": ("above 0 and at most 1", lambda value: 0 < value <= 1),
             "L_gamma": ("at least 1", lambda value: value >= 1),
+            "orthochromatic": ("above 0 and at most 1", lambda value: 0 < value <= 1),
+            "L_fade": ("above 0 and at most 60", lambda value: 0 < value <= 60),
+            "L_scratches": ("a whole number of at least 1", lambda value: value >= 1 and value == int(value)),
+            "L_jpeg": ("a whole number from 1 to 100", lambda value: 1 <= value <= 100 and value == int(value)),
         }
         for name, value in asdict(self).items():
             what, fit = fits.get(name, ("above 0", lambda value: value > 0))
@@ -73,7 +99,7 @@ class Augment:
         """Draw for each position of an epoch, each kind by itself, so that one does not depend on which others are on.
 
         Returns:
-            ``(count, 9)`` float32, as `Drawn` says.
+            ``(count, 17 + 6 * K)`` float32, as `Drawn` says.
         """
 
         def generator(kind: str) -> np.random.Generator:
@@ -85,8 +111,29 @@ class Augment:
         sigma = (self.L_blur or 0) * generator("blur").random(count)
         gamma = (self.L_gamma or 1) ** generator("gamma").uniform(-1, 1, count)
         noise = (self.L_noise or 0) * generator("noise").random(count)
+        chosen, green = generator("orthochromatic").random((2, count))
+        film = chosen < (self.orthochromatic or 0)
+        weights[film] = np.stack([0 * green, MOST_GREEN * green, 1 - MOST_GREEN * green], axis=1)[film]
+        black, white, *corners = generator("fade").random((6, count))
+        black, white = ((self.L_fade or 0) * most * share for most, share in ((1, black), (WHITE_FADES, white)))
+        corners = [LEAST_FADED + (1 - LEAST_FADED) * corner for corner in corners]
+        quality = generator("jpeg").integers(int(self.L_jpeg or 100), 101, count)
         columns = [side, (1 - side) * top, (1 - side) * left, *weights.T, sigma, gamma, noise]
-        return torch.from_numpy(np.stack(columns, axis=1)).float()
+        columns += [film, black, white, *corners, quality]
+        marks = self._marks(count, generator("scratches"))
+        return torch.from_numpy(np.column_stack([*columns, marks])).float()
+
+    def _marks(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Draw scratches, then specks, ``(count, 6 * K)``; those that an image does not have are not opaque."""
+        most = int(self.L_scratches or 0)
+        kinds = []
+        for number, length, slant, thinnest, widest in ((most, 1, LEAN, 0.5, 2), (SPECKS * most, 0, 0, 1, 4)):
+            x, y, long, lean, wide, opaque = generator.random((MARK, count, number))
+            there = np.arange(number) < generator.integers(0, number + 1, (count, 1))
+            tone = (0.3 + 0.7 * opaque) * generator.choice([-1, 1], (count, number)) * there
+            wide = thinnest + (widest - thinnest) * wide
+            kinds.append(np.stack([x, y, length * long, slant * (2 * lean - 1), wide, tone], axis=2))
+        return np.concatenate(kinds, axis=1).reshape(count, -1)
 
     def __call__(self, L: Tensor, ab: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
         """Change a batch, on its device and without waiting for it.
@@ -98,12 +145,15 @@ class Augment:
         Returns:
             L and ab of the same shapes and ranges.
         """
-        side, top, left, *weights, sigma, gamma, noise = drawn.values.unbind(1)  # (B,) each
+        single, marks = drawn.values[:, :SINGLE], drawn.values[:, SINGLE:]
+        side, top, left, *weights, sigma, gamma, noise, film, black, white = single[:, :12].unbind(1)  # (B,) each
+        corners, quality = single[:, 12:16], single[:, 16]
         if self.crop is not None:
             L, ab = crop(torch.cat([L, ab], dim=1), side, top, left).split([1, 2], dim=1)
-        if self.grey_weights is not None:
+        if self.grey_weights is not None or self.orthochromatic is not None:
             channels = l_ab_to_rgb(L, ab).split(1, dim=1)
-            L = grey_to_l(sum(_each(weight) * channel for weight, channel in zip(weights, channels, strict=True)))
+            grey = grey_to_l(sum(_each(weight) * channel for weight, channel in zip(weights, channels, strict=True)))
+            L = grey if self.grey_weights is not None else torch.where(_each(film) > 0, grey, L)
         if self.L_blur is not None:
             L = blur(L, sigma, math.ceil(BLUR_REACH * self.L_blur))
         if self.L_gamma is not None:
@@ -112,6 +162,12 @@ class Augment:
             generator = torch.Generator(L.device).manual_seed(drawn.noise_seed)
             normal = torch.randn(L.shape, generator=generator, device=L.device)
             L = (L + _each(noise / L_SCALE) * normal).clamp(-1, 1)
+        if self.L_fade is not None:
+            L = fade(L, black, white, corners)
+        if self.L_scratches is not None:
+            L = scratch(L, marks.unflatten(1, (-1, MARK)))
+        if self.L_jpeg is not None:
+            L = jpeg(L, quality)
         return L, ab
 
 
