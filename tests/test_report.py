@@ -58,7 +58,7 @@ def test_the_factor_that_mattered_most_is_named_with_its_share(html) -> None:
     total = cells + 12 * 1
     text = text_of(html)
     assert (
-        f"mattered most is gan_mode: {mode / total:.0%} of the variance of val/l1; no factor explains {12 / total:.1%}"
+        f"mattered most is gan_mode: {mode / total:.0%} of the variance of val/l1; {12 / total:.1%} is unexplained"
         in text
     )
     assert f"gan_mode × lr {(cells - mode - lr) / total:.1%}" in text
@@ -109,9 +109,9 @@ def test_single_runs_do_not_tell_what_is_chance(tmp_path) -> None:
 def test_what_mattered_most_is_the_largest_share_that_passes_at_five_percent_for_all_terms_together() -> None:
     a, b, both = Share(("a",), 0.4, 8, 0.02), Share(("b",), 0.2, 1, 0.01), Share(("a", "b"), 0.1, 8, 0.9)
     told = _mattered(Decomposition((a, b, both), 0.3, True), "val/l1")
-    assert told == "What mattered most is b: 20% of the variance of val/l1; no factor explains 30%."  # 0.02 x 3 > 0.05
+    assert told == "What mattered most is b: 20% of the variance of val/l1; 30% is unexplained."  # 0.02 x 3 > 0.05
     told = _mattered(Decomposition((a, both), 0.5, True), "val/l1")
-    assert told == "What mattered most is a: 40% of the variance of val/l1; no factor explains 50%."
+    assert told == "What mattered most is a: 40% of the variance of val/l1; 50% is unexplained."
     told = _mattered(Decomposition((a, both, both), 0.4, True), "val/l1")
     assert told == NO_DIFFERENCE + " (smallest p 0.02 of 3 terms)."
 

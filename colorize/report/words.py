@@ -138,7 +138,7 @@ def _mattered(decomposition: Decomposition, metric: str) -> str:
     if not found:
         p = f"smallest p {min(share.p for share in shares):.2g}" + f" of {len(shares)} terms" * (len(shares) > 1)
         return f"No setting made a difference to {metric} that these runs can tell from chance ({p})."
-    rest = f"; no factor explains {percent(decomposition.residual)}" if decomposition.residual > 0 else ""
+    rest = f"; {percent(decomposition.residual)} is unexplained" if decomposition.residual > 0 else ""
     return f"What mattered most is {term(found[0])}: {percent(found[0].share)} of the variance of {metric}{rest}."
 
 
