@@ -96,6 +96,7 @@ def workplace(tmp_path, monkeypatch, checkpoint) -> Path:
         "a.jpg",
         "b.png",
         "scans/1.png",
+        "cyanotypes/1.png",
         "more/deep/2.tif",
         "data/coco/train2017/1.jpg",
     ):
