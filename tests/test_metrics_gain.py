@@ -9,7 +9,7 @@ from skimage.util import img_as_ubyte
 
 from colorize.experiment import train
 from colorize.lab import rgb_to_l_ab
-from colorize.metrics.gain import gain_sums, l1_at_cf
+from colorize.metrics.gain import calibrated_gain, gain_sums, l1_at_cf
 
 PREDICTIONS = {  # of ab, from the true one
     "weak": lambda ab: 0.4 * ab + 0.1 * ab.flip(-1),
@@ -48,6 +48,15 @@ def test_it_is_what_a_search_of_the_gain_finds(predict) -> None:
     assert found == pytest.approx(np.abs(gain * predicted - ab).mean(), rel=0.01)
 
 
+@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB:UserWarning")
+@pytest.mark.parametrize("predict", PREDICTIONS.values(), ids=PREDICTIONS)
+def test_the_calibrated_gain_brings_nine_tenths_of_the_truths_colorfulness(predict) -> None:
+    L, ab = photographs(4)
+    gain = calibrated_gain(gain_sums(L, predict(ab), ab)).item()
+    L, predicted, ab = (x.double().numpy() for x in (L, predict(ab), ab))
+    assert colorfulness(L, gain * predicted) == pytest.approx(0.9 * colorfulness(L, ab), rel=0.01)
+
+
 def test_the_truth_has_none() -> None:
     L, ab = photographs(2)
     assert l1_at_cf(gain_sums(L, ab, ab)).item() == 0
@@ -58,7 +67,8 @@ def test_where_no_gain_reaches_the_truths_colorfulness_it_is_no_number(share) ->
     """Grey; a hundredth, too weak for a gain of 8; nine times as much, too strong for one of 1/4."""
     L, ab = photographs(2)
     truth = ab if share < 1 else ab / share
-    assert l1_at_cf(gain_sums(L, share * truth, truth)).isnan()
+    sums = gain_sums(L, share * truth, truth)
+    assert l1_at_cf(sums).isnan() and calibrated_gain(sums).isnan()
 
 
 def test_large_images_are_looked_at_on_32x32_pixels() -> None:

@@ -1,4 +1,4 @@
-"""L1 at the truth's colorfulness: what is left of the error when a gain in chroma can buy nothing."""
+"""One gain of chroma for a whole set: L1 at the truth's colorfulness, where it buys nothing, and a calibrated default."""
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ GAINS = tuple(2 ** (step / 16) for step in range(-32, 49))  # 1/4 to 8; L1 is me
 RARER = 4  # colorfulness, which takes longer and is nearly linear in the gain, at every fourth
 COLORED = GAINS[::RARER]
 SUMS = 2 + len(COLORED) + len(GAINS)
+CALIBRATED = 0.9  # share of the truth's colorfulness; the last tenth costs most L1: wrong hues become vivid, too
 
 
 @torch.no_grad()
@@ -43,13 +44,31 @@ def l1_at_cf(sums: Tensor) -> Tensor:
     Returns:
         scalar; NaN if no gain from 1/4 to 8 reaches the truth's colorfulness, as of a grey output.
     """
-    target, colors, errors = (sums[1:] / sums[0]).split([1, len(COLORED), len(GAINS)])
-    gains = sums.new_tensor(GAINS)
+    gain = _gain(sums, 1.0)
+    errors, gains = (sums[1:] / sums[0])[1 + len(COLORED) :], sums.new_tensor(GAINS)
+    high = torch.searchsorted(gains, gain).clamp(1, len(GAINS) - 1)
+    weight = (gain - gains[high - 1]) / (gains[high] - gains[high - 1])
+    return torch.lerp(errors[high - 1], errors[high], weight).squeeze()
+
+
+def calibrated_gain(sums: Tensor) -> Tensor:
+    """Give the gain of chroma that brings the mean colorfulness of a set to ``CALIBRATED`` of the truth's.
+
+    Args:
+        sums: of `gain_sums`, added up over batches.
+    Returns:
+        scalar; NaN if no gain from 1/4 to 8 does.
+    """
+    return _gain(sums, CALIBRATED).squeeze()
+
+
+def _gain(sums: Tensor, share: float) -> Tensor:
+    """Return ``(1,)``: the gain that brings mean colorfulness to a share of the truth's, or NaN."""
+    target, colors = (sums[1 : 2 + len(COLORED)] / sums[0]).split([1, len(COLORED)])
+    target = share * target
+    gains = sums.new_tensor(COLORED)
     below = (colors < target).cumprod(0).sum()
     reached = (below > 0) & (below < len(COLORED))
     high = below.clamp(1, len(COLORED) - 1)
     weight = (target - colors[high - 1]) / (colors[high] - colors[high - 1])
-    gain = torch.lerp(gains[::RARER][high - 1], gains[::RARER][high], weight)
-    high = torch.searchsorted(gains, gain).clamp(1, len(GAINS) - 1)
-    weight = (gain - gains[high - 1]) / (gains[high] - gains[high - 1])
-    return torch.where(reached, torch.lerp(errors[high - 1], errors[high], weight), torch.nan).squeeze()
+    return torch.where(reached, torch.lerp(gains[high - 1], gains[high], weight), torch.nan)

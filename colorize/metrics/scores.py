@@ -7,7 +7,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from colorize.lab import l_ab_to_rgb, to_uint8
 from colorize.metrics.color import delta_e, l1, out_of_gamut_share
-from colorize.metrics.gain import SUMS, gain_sums, l1_at_cf
+from colorize.metrics.gain import SUMS, calibrated_gain, gain_sums, l1_at_cf
 from colorize.metrics.image import colorfulness, colorfulness_abs, psnr, ssim
 
 PER_IMAGE = (
@@ -105,7 +105,7 @@ def bootstrap(
 class ImageScores(Metric):
     """Gathers ``score_images`` over batches and devices.
 
-    ``compute`` gives the values of ``summarise`` and ``l1_at_cf``.
+    ``compute`` gives the values of ``summarise``, ``l1_at_cf`` and ``calibrated_gain``.
     """
 
     full_state_update = False
@@ -125,7 +125,8 @@ class ImageScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Sum up all images: scalars by name."""
-        return summarise(self.per_image()) | {"l1_at_cf": l1_at_cf(self.at_gains)}
+        at_gains = {"l1_at_cf": l1_at_cf(self.at_gains), "calibrated_gain": calibrated_gain(self.at_gains)}
+        return summarise(self.per_image()) | at_gains
 
     def per_image(self) -> dict[str, Tensor]:
         """Give the scores of this process's images, ``(N,)`` by name, in the order they came."""
