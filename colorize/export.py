@@ -2,6 +2,8 @@
 
 import json
 import warnings
+from dataclasses import replace
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import nn
 from colorize.checkpoint import CARD, CONFIG, ONNX, SUMS, WEIGHTS, Model, load_generator, read_model, sha256
 from colorize.errors import UserError, missing_extra
 from colorize.files import replacing_folder
+from colorize.metrics.gain import CALIBRATED
 from colorize.networks import build_generator
 
 PARITY = 1e-3  # largest difference of normalised ab that an export may have: 0.11 Lab units
@@ -20,7 +23,9 @@ PARITY = 1e-3  # largest difference of normalised ab that an export may have: 0.
 SHAPES = [(1, 1, 1), (3, 1, 1), (1, 2, 1), (2, 1, 2), (1, 3, 2)]
 
 
-def export(checkpoint: str | Path, folder: Path, onnx: bool = False, half: bool = False) -> list[tuple[str, float]]:
+def export(
+    checkpoint: str | Path, folder: Path, onnx: bool = False, half: bool = False, calibrate: bool = False
+) -> list[tuple[str, float]]:
     """Write a folder that `colorize.inference.Colorizer.from_pretrained` loads and the hub shows.
 
     Args:
@@ -28,6 +33,7 @@ def export(checkpoint: str | Path, folder: Path, onnx: bool = False, half: bool 
         folder: that is to be made; it appears when all of it is written.
         onnx: also write ``model.onnx``, with any batch, height and width.
         half: write matrices and kernels in float16, for half the size; they are read as float32.
+        calibrate: have it color with the gain of chroma that its validation found, see `calibrated_gain`.
     Returns:
         For ONNX, the shape and the largest difference from PyTorch, of each shape compared.
     Raises:
@@ -37,6 +43,8 @@ def export(checkpoint: str | Path, folder: Path, onnx: bool = False, half: bool 
     if folder.exists():
         raise UserError(f"{folder} exists already; name a new folder with --out")
     generator, model = load_generator(checkpoint)
+    if calibrate:
+        model = replace(model, about=model.about | {"gain": _calibrated(checkpoint, model)})
     parity = []
     with replacing_folder(folder) as temporary:
         weights = {name: value.contiguous() for name, value in generator.state_dict().items()}
@@ -53,6 +61,15 @@ def export(checkpoint: str | Path, folder: Path, onnx: bool = False, half: bool 
         listed = [file for file in (WEIGHTS, CONFIG, CARD, ONNX) if (temporary / file).exists()]
         (temporary / SUMS).write_text("".join(f"{sha256(temporary / file)}  {file}\n" for file in listed))
     return parity
+
+
+def _calibrated(checkpoint: str | Path, model: Model) -> float:
+    gain = model.about.get("metrics", {}).get("val/calibrated_gain", nan)
+    if not isfinite(gain):
+        raise UserError(
+            f"--calibrate: the validation of {checkpoint} found no gain; leave it out, or train with this version"
+        )
+    return gain
 
 
 def _write_onnx(generator: nn.Module, model: Model, path: Path) -> None:
@@ -145,6 +162,12 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         "|---|---|",
         *(f"| {key} | {value:.4g} |" for key, value in sorted(model.about.get("metrics", {}).items())),
     ]
+    if "gain" in model.about:
+        lines += [
+            "",
+            f"Vividness: its chroma is multiplied by {model.about['gain']:.3g}, the one gain that brought the mean "
+            f"colorfulness of the validation images to {CALIBRATED:.0%} of the truth's. `--strength` multiplies that.",
+        ]
     if parity:
         worst = max(difference for _, difference in parity)
         lines += [
@@ -168,6 +191,7 @@ def training_facts(model: Model) -> dict[str, Any]:
         "epochs": model.about.get("epochs"),
         "batches": model.about.get("batches"),
         "weights": model.about.get("weights"),
+        "gain": model.about.get("gain"),
         **{key: config.get(key) for key in ("batch_size", "gan_mode", "lr", "betas", "lambda_L1", "seed")},
         "colorize version": provenance.get("version"),
         "commit": provenance.get("commit"),

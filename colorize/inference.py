@@ -27,7 +27,7 @@ class Options:
     """How pictures are coloured.
 
     Attributes:
-        strength: factor of the chroma, 0 to 1.5.
+        strength: factor of the model's chroma, with its own gain if it was exported with one; 0 to 1.5.
         working_size: pixels of the longer side that the network sees; None is the size it was trained at.
         fit: ``pad`` keeps the picture's shape; ``stretch`` makes it square, as training did.
         ensemble: ``flip`` takes the mean with the mirrored picture's colours; ``none`` does not.
@@ -141,7 +141,7 @@ class Colorizer:
                 L = smalls[index]
                 top, left = ((full - own) // 2 for full, own in zip(shape, L.shape, strict=True))
                 ab = ab[:, top : top + L.shape[0], left : left + L.shape[1]]
-                found[index] = Chroma(L, ab * np.float32(options.strength * AB_SCALE))
+                found[index] = Chroma(L, ab * np.float32(options.strength * self.predictor.gain * AB_SCALE))
         return [found[index] for index in range(len(sources))]
 
     def _predict(self, L: np.ndarray) -> np.ndarray:

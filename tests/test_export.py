@@ -62,6 +62,28 @@ def test_half_the_size_is_read_as_float32_and_colors_alike(checkpoint, exported,
     assert np.abs(np.subtract(*pixels, dtype=int)).max() <= 1
 
 
+def test_a_calibrated_model_multiplies_its_chroma(checkpoint, tmp_path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["metrics"]["val/calibrated_gain"] = 1.2
+    torch.save(content, tmp_path / "x.ckpt")
+    export(tmp_path / "x.ckpt", tmp_path / "model", onnx=True, calibrate=True)
+    stronger = Colorizer.from_checkpoint(checkpoint, "cpu").colorize(PICTURE, strength=1.2)
+    for path in (tmp_path / "model", tmp_path / "model/model.onnx"):
+        colored = Colorizer.from_checkpoint(path, "cpu").colorize(PICTURE)
+        assert np.abs(np.subtract(colored, stronger, dtype=int)).max() <= 1
+    assert "its chroma is multiplied by 1.2," in (tmp_path / "model/README.md").read_text()
+
+
+@pytest.mark.parametrize("gain", [None, float("nan")])
+def test_without_a_gain_from_validation_nothing_is_calibrated(checkpoint, tmp_path, gain) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["metrics"] |= {} if gain is None else {"val/calibrated_gain": gain}
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match=r"--calibrate: the validation of .*x.ckpt found no gain"):
+        export(tmp_path / "x.ckpt", tmp_path / "model", calibrate=True)
+    assert not (tmp_path / "model").exists()
+
+
 def test_channels_last_weights_are_exported(tmp_path) -> None:
     settings = {"name": "unet", "n_down": 3, "num_filters": 2}
     network = Unet(3, 2).to(memory_format=torch.channels_last)

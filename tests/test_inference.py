@@ -20,7 +20,7 @@ from tests.conftest import colorful_image
 class Stub:
     """Predicts from lightness by a formula; fails like a device whose memory holds ``most`` pixels."""
 
-    image_size, factor = 32, 32
+    image_size, factor, gain = 32, 32, 1.0
 
     def __init__(self, most: int | None = None) -> None:
         self.most, self.shapes = most, []

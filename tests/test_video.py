@@ -20,7 +20,7 @@ av = pytest.importorskip("av")
 class Constant:
     """Paints everything in one colour, given as normalised ab."""
 
-    image_size, factor = 32, 8
+    image_size, factor, gain = 32, 8, 1.0
 
     def __init__(self, a: float = 0.1, b: float = 0.1) -> None:
         self.ab, self.seen = (a, b), []

@@ -147,12 +147,16 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.", show_default=False)],
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write model.onnx, and compare it with PyTorch.")] = False,
     half: Annotated[bool, typer.Option("--half", help="Write the weights in float16: half the size.")] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="As vivid as to reach 90% of the truth's colorfulness in validation."),
+    ] = False,
 ) -> None:
     """Make of a checkpoint what others load: weights as safetensors, config, model card, checksums, and ONNX."""
     with mistakes_in_one_line():
         from colorize.export import export as write
 
-        for shape, difference in write(checkpoint, out, onnx, half):
+        for shape, difference in write(checkpoint, out, onnx, half, calibrate):
             typer.echo(f"model.onnx at {shape}: differs from PyTorch by at most {difference:.2g}")
         typer.echo(str(out))
 

@@ -67,7 +67,9 @@ class Settings:
     """What the commands that colour have in common."""
 
     checkpoint: Checkpoint = None
-    strength: Annotated[float, typer.Option(help="How much colour, 0 to 1.5; 1 is what the network says.")] = 1.0
+    strength: Annotated[
+        float, typer.Option(help="How much colour, 0 to 1.5; 1 is the model's own, see `colorize info`.")
+    ] = 1.0
     working_size: Annotated[
         int | None,
         typer.Option(

@@ -1,4 +1,4 @@
-"""One gain of chroma for a whole set: L1 at the truth's colorfulness, where it buys nothing, and a calibrated default."""
+"""One gain of chroma for a whole set: L1 at the truth's colorfulness, and how vivid a model is by default."""
 
 import torch
 from torch import Tensor

@@ -16,10 +16,12 @@ class Predictor(Protocol):
     Attributes:
         image_size: pixels a side that it was trained at.
         factor: sides must be multiples of it.
+        gain: factor of the chroma that the model asks for; 1 unless it was exported with a calibrated one.
     """
 
     image_size: int
     factor: int
+    gain: float
 
     def __call__(self, L: np.ndarray) -> np.ndarray:
         """Map normalised L ``(B, 1, h, w)`` float32 to normalised ab ``(B, 2, h, w)`` float32, both in [-1, 1].

@@ -32,7 +32,8 @@ class OnnxPredictor:
             self.image_size, self.factor = int(metadata["image_size"]), int(metadata["factor"])
             self.generator: dict[str, Any] = json.loads(metadata["generator"])  # what it is an export of
             self.about: dict[str, Any] = json.loads(metadata["about"])
-        except (KeyError, ValueError):
+            self.gain = float(self.about.get("gain", 1.0))
+        except (KeyError, ValueError, TypeError):
             raise UserError(f"checkpoint {path} is an ONNX model of something else") from None
         self.session = session
         self.takes_hints = "hints" in (found.name for found in session.get_inputs())

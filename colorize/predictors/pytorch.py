@@ -23,6 +23,7 @@ class TorchPredictor:
         image_size: pixels a side that it was trained at.
         device: where it runs.
         dtype: what it multiplies in.
+        gain: see `Predictor`.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class TorchPredictor:
         image_size: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        gain: float = 1.0,
     ) -> None:
         self.device = torch.device(device)
         self.generator = generator.to(self.device)
         self.image_size = image_size
         self.factor = generator.factor
         self.dtype = dtype
+        self.gain = gain
 
     @classmethod
     def load(cls, checkpoint: str | Path, device: str, precision: str) -> "TorchPredictor":
@@ -47,7 +50,7 @@ class TorchPredictor:
         """
         chosen = choose_device(device)
         generator, model = load_generator(checkpoint)
-        return cls(generator, model.image_size, chosen, DTYPES[precision])
+        return cls(generator, model.image_size, chosen, DTYPES[precision], model.about.get("gain", 1.0))
 
     @torch.inference_mode()
     def __call__(self, L: np.ndarray) -> np.ndarray:
