@@ -15,7 +15,6 @@ from torch import nn
 from colorize.checkpoint import CARD, CONFIG, ONNX, SUMS, WEIGHTS, Model, load_generator, read_model, sha256
 from colorize.errors import UserError, missing_extra
 from colorize.files import replacing_folder
-from colorize.metrics.gain import CALIBRATED
 from colorize.networks import build_generator
 
 PARITY = 1e-3  # largest difference of normalised ab that an export may have: 0.11 Lab units
@@ -67,7 +66,8 @@ def _calibrated(checkpoint: str | Path, model: Model) -> float:
     gain = model.about.get("metrics", {}).get("val/calibrated_gain", nan)
     if not isfinite(gain):
         raise UserError(
-            f"--calibrate: the validation of {checkpoint} found no gain; leave it out, or train with this version"
+            f"--calibrate: the validation of {checkpoint} found no gain: it is nearly grey, or of an older version; "
+            "leave --calibrate out"
         )
     return gain
 
@@ -163,6 +163,8 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         *(f"| {key} | {value:.4g} |" for key, value in sorted(model.about.get("metrics", {}).items())),
     ]
     if "gain" in model.about:
+        from colorize.metrics.gain import CALIBRATED  # torchmetrics takes a second to import, which `info` need not
+
         lines += [
             "",
             f"Vividness: its chroma is multiplied by {model.about['gain']:.3g}, the one gain that brought the mean "

@@ -11,7 +11,9 @@ GAINS = tuple(2 ** (step / 16) for step in range(-32, 49))  # 1/4 to 8; L1 is me
 RARER = 4  # colorfulness, which takes longer and is nearly linear in the gain, at every fourth
 COLORED = GAINS[::RARER]
 SUMS = 2 + len(COLORED) + len(GAINS)
-CALIBRATED = 0.9  # share of the truth's colorfulness; the last tenth costs most L1: wrong hues become vivid, too
+CALIBRATED = (
+    0.9  # share of the truth's colorfulness; a choice, below 1 because a gain makes wrong hues as vivid as right ones
+)
 
 
 @torch.no_grad()
