@@ -20,7 +20,7 @@ from colorize.cli.shared import (
     say,
     with_settings,
 )
-from colorize.errors import UserError
+from colorize.errors import UserError, printable
 
 if TYPE_CHECKING:  # imported where they are used, so that --help answers at once
     from colorize.batch import Tally
@@ -240,9 +240,11 @@ def info(
             return
         settings = found.pop("config")
         for name, value in found.items():
-            if isinstance(value, dict):
-                value = "".join(f"\n  {key:24} {number:.4g}" for key, number in sorted(value.items())) or "none"
-            typer.echo(f"{name:24} {value}")
+            rows = sorted(value.items()) if isinstance(value, dict) else []
+            value = "" if rows else "none" if value == {} else value
+            typer.echo(printable(f"{name:24} {value}".rstrip()))
+            for key, number in rows:
+                typer.echo(printable(f"  {key:24} {number:.4g}"))
         if config:
             typer.echo(json.dumps(settings, indent=2))
 

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from colorize.errors import UserError
+
 HEAD = 32  # channels of an attention head in transformer blocks
 
 
@@ -35,11 +37,15 @@ class Attend(nn.Module):
 
     Args:
         width: channels of both; a multiple of ``HEAD``, or one head.
+    Raises:
+        UserError: if heads cannot share them evenly.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.heads = max(1, width // HEAD)
+        if width % self.heads:
+            raise UserError(f"attention over {width} channels: use a multiple of {HEAD}, or fewer than {2 * HEAD}")
         self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
 
