@@ -28,6 +28,7 @@ TABLES = {
     "watch": 1,
     "generators": 1,
     "old_photos": 1,
+    "mutated_models": 1,
 }
 
 

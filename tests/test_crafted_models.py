@@ -1,5 +1,6 @@
 """A model's file is data that anyone may have written: it loads, or one line says why not; never a traceback."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from colorize.errors import UserError
 from colorize.export import describe, export
 from colorize.networks import build_generator
 from colorize.predictors import load_predictor
+from colorize.training.checkpoints import AtomicCheckpointIO
 
 L = np.linspace(-1, 1, 32 * 32, dtype=np.float32).reshape(1, 1, 32, 32)
 GONE = object()
@@ -302,6 +304,37 @@ def test_a_flipped_bit_of_a_checkpoints_weights_is_one_line(checkpoint, tmp_path
         assert "damaged" in refused(flipped(checkpoint, tmp_path / "x.ckpt", at))
         with pytest.raises(UserError, match="damaged"):
             read_checkpoint(tmp_path / "x.ckpt")  # what a run would go on from
+
+
+def digest_by_hand(weights: dict[str, torch.Tensor]) -> str:
+    parts = []
+    for name, value in sorted((name, value.numpy()) for name, value in weights.items()):
+        parts += [f"{name} torch.{value.dtype} {value.shape}\n".encode(), value.tobytes()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def test_training_writes_the_digest_of_the_weights(checkpoint, tmp_path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    AtomicCheckpointIO().save_checkpoint(content, tmp_path / "x.ckpt")
+    assert read_checkpoint(tmp_path / "x.ckpt")["weights_sha256"] == digest_by_hand(content["state_dict"])
+
+
+def test_weights_that_are_not_those_of_their_digest_are_one_line(checkpoint, tmp_path) -> None:
+    """The archive's own sums are right: it has been written anew."""
+    AtomicCheckpointIO().save_checkpoint(torch.load(checkpoint, weights_only=True), tmp_path / "x.ckpt")
+    content = torch.load(tmp_path / "x.ckpt", weights_only=True)
+    content["state_dict"]["generator.model.3.bias"][0] += 2**-20
+    torch.save(content, tmp_path / "x.ckpt")
+    assert "its weights are not those that were written" in refused(tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match="damaged"):
+        read_checkpoint(tmp_path / "x.ckpt")  # what a run would go on from
+
+
+def test_a_digest_does_not_unfold_what_claims_to_be_huge(checkpoint, tmp_path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content |= {"weights_sha256": "0" * 64, "state_dict": {"generator.x": torch.zeros(1).expand(2**50)}}
+    torch.save(content, tmp_path / "x.ckpt")
+    assert "claim to be larger" in refused(tmp_path / "x.ckpt")
 
 
 def test_a_checkpoint_whose_parts_are_packed_is_one_line(checkpoint, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """Prediction by an ONNX export in onnxruntime: nothing here imports torch."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from colorize.errors import UserError, first_line, missing_extra
 from colorize.machine import cores
 
 FLOAT = "tensor(float)"
+OUT_OF_MEMORY = re.compile(r"allocate memory|bad.?alloc", re.IGNORECASE)
 CLAIMS = ("image_size", "factor", "generator", "about")
 INPUTS, HINTS = {"L": (FLOAT, 4)}, {"hints": (FLOAT, 4)}
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
@@ -61,7 +63,7 @@ class OnnxPredictor:
         try:
             ab = self.session.run(["ab"], given)[0]
         except Exception as error:  # onnxruntime's own types share no other base
-            if "alloc" in str(error):
+            if OUT_OF_MEMORY.search(str(error)):
                 raise MemoryError(str(error)) from None
             raise UserError(f"checkpoint {self.path} cannot predict ({first_line(error)})") from None
         if ab.shape != (len(L), 2, *L.shape[2:]):
