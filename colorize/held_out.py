@@ -22,6 +22,7 @@ ANY_SPLIT = {
     "augment",
     "store_dir",
     "download",
+    "verify",
 }  # keys of data that do not choose images
 
 
