@@ -140,6 +140,8 @@ def build_store(
 
 def _build(source: Source, selection: Selection, folder: Path, size: int) -> None:
     """Fill every slot, replacing what cannot be used, until all are filled or none is left to try."""
+    if selection.too_many and any(c.url and not c.path.exists() for c in selection.slots):
+        raise selection.too_few(tried=False)  # not after a download that cannot suffice
     pixels = folder / "pixels.u8"
     with pixels.open("wb") as file:
         reserve(file.fileno(), len(selection.slots) * 3 * size * size)
@@ -162,7 +164,7 @@ def _build(source: Source, selection: Selection, folder: Path, size: int) -> Non
                     usable[outcome.row] = outcome
             pending = [slot for slot in sorted(reasons) if selection.reject(slot, reasons[slot])]
             unavailable |= source.fetch([selection.slots[slot] for slot in pending])
-    selection.share_out()
+    selection.settle()
     _write_index(selection, usable, folder, size)
 
 
