@@ -29,6 +29,7 @@ TABLES = {
     "generators": 1,
     "old_photos": 1,
     "mutated_models": 1,
+    "page_load": 2,
 }
 
 

@@ -172,12 +172,19 @@ def demo(
     device: Device = "auto",
     max_megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 25,
     max_megapixels: Annotated[int, typer.Option(min=1, help="Largest picture.")] = 50,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that it is also reached by, as behind a proxy; may be repeated.", show_default=False),
+    ] = None,
 ) -> None:
-    """Serve a web page that colours photographs; what is uploaded is not kept."""
+    """Serve a web page that colours photographs; what is uploaded is kept for minutes, at most an hour.
+
+    Requests by other names, and of other pages, are refused.
+    """
     with mistakes_in_one_line():
         from colorize.demo import serve
 
-        serve(checkpoint or [newest_checkpoint()], host, port, device, max_megabytes, max_megapixels)
+        serve(checkpoint or [newest_checkpoint()], host, port, device, max_megabytes, max_megapixels, name or ())
 
 
 @app.command()
