@@ -120,6 +120,14 @@ class Served:
         (path,) = json.loads(self.upload(content).body)
         return self.color_file({"path": path, "meta": {"_type": "gradio.FileData"}}, session=session)
 
+    @contextmanager
+    def opened(self, session: str):
+        """Have the page open in a browser: what its session holds is kept until it is left."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request("GET", f"/gradio_api/heartbeat/{session}")
+            with connection.getresponse():
+                yield
+
     def learn(self) -> None:
         """Find out what the page's own function and checkpoint are called."""
         config = json.loads(self.ask("GET", "/config").body)

@@ -1,5 +1,6 @@
 """The folder of what the page is given and makes: who holds which file, how long, and how much there may be."""
 
+import os
 import shutil
 import tempfile
 import threading
@@ -120,14 +121,13 @@ class Uploads:
 
     def _files(self) -> list[tuple[Path, int, float]]:
         """List all files with their bytes and their seconds since they were written or named."""
-        found = []
-        for top in self.folder.iterdir():
-            for path in top.rglob("*") if top.is_dir() else [top]:
-                if top.name not in KEPT:
-                    with suppress(OSError):  # gone meanwhile
-                        status = path.lstat()
-                        if not path.is_dir():
-                            found.append((path, status.st_size, _age(path)))
+        found, now = [], time.time()
+        for folder, folders, names in os.walk(self.folder):
+            folders[:] = [name for name in folders if name not in KEPT]
+            for path in (Path(folder, name) for name in names if name != LOCK):
+                with suppress(OSError):  # gone meanwhile
+                    status = path.lstat()
+                    found.append((path, status.st_size, now - status.st_ctime))
         return found
 
     def _look(self, every: float) -> None:
