@@ -73,7 +73,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
         raise UserError(f"checkpoint {path} is a checkpoint of something else: it has no weights by name")
+    try:
+        check_claims(settings["generator"], settings.get("image_size"), _about(checkpoint))
+    except ValueError as error:
+        raise UserError(f"checkpoint {path} will not do: {error}") from None
     return checkpoint
+
+
+def _about(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    epoch = checkpoint.get("epoch", -1)
+    return {
+        "epochs": epoch + 1 if isinstance(epoch, int) else epoch,
+        "batches": checkpoint.get("batches"),
+        "metrics": checkpoint.get("metrics", {}),
+        "provenance": checkpoint["hyper_parameters"].get("provenance") or {},
+    }
 
 
 def digest_of(weights: Mapping[str, Tensor]) -> str:
@@ -118,25 +132,18 @@ def read_model(name: str | Path) -> Model:
     checkpoint = read_checkpoint(path)
     settings, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
     mean = _under("generator_ema.", state)
-    epoch = checkpoint.get("epoch", -1)
-    about = {
-        "epochs": epoch + 1 if isinstance(epoch, int) else epoch,
-        "batches": checkpoint.get("batches"),
-        "metrics": checkpoint.get("metrics", {}),
-        "provenance": settings.get("provenance") or {},
-        "weights": "mean over training (EMA)" if mean else "raw",
-    }
-    return _checked(path, settings["generator"], settings.get("image_size"), about, mean or _under("generator.", state))
+    about = _about(checkpoint) | {"weights": "mean over training (EMA)" if mean else "raw"}
+    weights = _checked(mean or _under("generator.", state), path)
+    return Model(settings["generator"], settings["image_size"], about, weights, path)
 
 
 def _under(prefix: str, weights: Mapping[str, Any]) -> dict[str, Any]:
     return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
 
-def _checked(file: Path, generator: Any, image_size: Any, about: Any, weights: Mapping[str, Any]) -> Model:
-    """Return a model whose parts are what they should be; nothing is allocated before that is known."""
+def _checked(weights: Mapping[str, Any], file: Path) -> dict[str, Tensor]:
+    """Return weights in float32; nothing is allocated before it is known that they are weights, and no larger."""
     try:
-        check_claims(generator, image_size, about)
         _check_tensors(weights, file.stat().st_size)
         weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
         for name, value in weights.items():
@@ -144,7 +151,7 @@ def _checked(file: Path, generator: Any, image_size: Any, about: Any, weights: M
                 raise ValueError(f"{told(name)} holds numbers that are not finite")
     except (ValueError, OSError) as error:
         raise UserError(f"checkpoint {file} will not do: {first_line(error)}") from None
-    return Model(generator, image_size, about, weights, file)
+    return weights
 
 
 def _check_tensors(weights: Mapping[str, Any], size: int) -> None:
@@ -228,11 +235,16 @@ def _read_folder(files: dict[str, Path], name: Path) -> Model:
         raise UserError(f"checkpoint {name} is damaged or a model of something else: {error}") from None
     if not isinstance(config, dict) or "generator" not in config:
         raise UserError(f"checkpoint {name} is a model of something else: {CONFIG} names no generator")
+    generator, image_size, about = (config.get(key) for key in ("generator", "image_size", "about"))
+    try:
+        check_claims(generator, image_size, about)
+    except ValueError as error:
+        raise UserError(f"checkpoint {name} will not do: {error}") from None
     try:
         weights = load_file(files[WEIGHTS])
     except Exception as error:  # a crafted header can have the reader raise any type
         raise UserError(f"checkpoint {name}: {WEIGHTS} is damaged ({first_line(error)})") from None
-    return _checked(files[WEIGHTS], config["generator"], config.get("image_size"), config.get("about"), weights)
+    return Model(generator, image_size, about, _checked(weights, files[WEIGHTS]), files[WEIGHTS])
 
 
 def _fetched(name: str) -> dict[str, Path]:

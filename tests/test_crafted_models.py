@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from colorize.checkpoint import load_generator, read_checkpoint, read_model
 from colorize.cli import app
 from colorize.errors import UserError
+from colorize.evaluation import _predictors
 from colorize.export import describe, export
 from colorize.networks import build_generator
 from colorize.predictors import load_predictor
@@ -439,6 +440,12 @@ def test_info_prints_no_escape_sequence_of_a_model(checkpoint, tmp_path) -> None
         assert printed.isascii() or "\u202e" not in printed
         assert not [c for c in printed if not c.isprintable() and c != "\n"]
         assert "x1b[2Jphotos" in printed or "u001b[2Jphotos" in printed
+
+
+def test_a_checkpoint_that_is_not_of_training_is_not_scored(checkpoint) -> None:
+    """It colors: a generator is all that is needed for that."""
+    with pytest.raises(UserError, match=r"x\.ckpt is not as training writes it"):
+        _predictors(str(checkpoint), torch.device("cpu"))
 
 
 def test_older_checkpoints_say_less_and_load(checkpoint, tmp_path) -> None:
