@@ -4,7 +4,7 @@ import json
 import signal
 import socket
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from secrets import token_hex
 
@@ -17,7 +17,7 @@ from colorize.errors import UserError
 from tests.page_client import form, png, served, until
 
 SOON = "uploads.EVERY, uploads.PARTIAL, uploads.UNHELD, uploads.HELD = 0.2, 1, 2, 6; guard.HEAD_SECONDS = 2; "
-SOON += "guard.BODY_SECONDS = 2; uploads.Uploads.__init__.__defaults__ = (0.2,)"
+SOON += "guard.BODY_SECONDS, guard.WHOLE_SECONDS = 2, 3; uploads.Uploads.__init__.__defaults__ = (0.2,)"
 FILE = {"meta": {"_type": "gradio.FileData"}}
 
 slow = pytest.mark.slow
@@ -229,6 +229,23 @@ def test_a_request_whose_rest_does_not_come_is_answered(page) -> None:
         head = f"POST /gradio_api/queue/join HTTP/1.1\r\nHost: {authority(page)}\r\nContent-Type: application/json\r\n"
         connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
         assert b" 408 " in connection.recv(1000)
+
+
+@slow
+def test_a_request_that_comes_by_drops_is_answered(page) -> None:
+    with closing(socket.create_connection(("127.0.0.1", page.port), timeout=20)) as connection:
+        head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {authority(page)}\r\n"
+        head += "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000\r\n\r\n"
+        connection.sendall(head.encode())
+        connection.sendall(b'--b\r\nContent-Disposition: form-data; name="files"; filename="x.png"\r\n\r\n')
+        connection.settimeout(0.5)
+        started = time.monotonic()
+        while time.monotonic() < started + 8:
+            connection.sendall(b"-")
+            with suppress(TimeoutError):
+                assert b" 408 " in connection.recv(1000)
+                return
+    pytest.fail("it is still waiting")
 
 
 @slow

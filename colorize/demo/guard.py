@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from typing import Any
@@ -22,6 +23,7 @@ POSTS = tuple(
 MAX_JSON = 1 << 18  # bytes of a request that is no upload
 OF_FORM = 1 << 14  # bytes of an upload beside its file
 BODY_SECONDS = 30  # between two parts of a request
+WHOLE_SECONDS = 300  # until all of it is here
 HEAD_SECONDS = 10  # until the head of a request is here
 LOCAL = ("localhost", "127.0.0.1", "::1")
 ANYWHERE = ("0.0.0.0", "::", "")
@@ -131,14 +133,16 @@ class _Exchange:
         self.over = False  # answered by `refuse`, or gone: what the application says goes nowhere
         self._started = self._whole = False
         self._bytes = self._parts = 0
+        self._until = time.monotonic() + WHOLE_SECONDS
         self._tail = b""
 
     async def receive(self) -> Message:
         if self.over:
             return {"type": "http.disconnect"}
+        left = self._until - time.monotonic()
         try:
             # Once all is here, the application waits for the other side to leave, however long that takes
-            message = await asyncio.wait_for(self._receive(), None if self._whole else BODY_SECONDS)
+            message = await asyncio.wait_for(self._receive(), None if self._whole else min(BODY_SECONDS, left))
         except TimeoutError:
             return await self._end(408, "The rest of the request did not come")
         body = message.get("body", b"")

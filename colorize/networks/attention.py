@@ -27,8 +27,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to the same shape."""
-        query, key, value = (f(x).flatten(2).mT for f in (self.query, self.key, self.value))  # (B, H*W, C or C/8)
-        gathered = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (B, H*W, C)
+        # (B, 1, H*W, C or C/8): one head, because ONNX has no attention without heads
+        query, key, value = (f(x).flatten(2).mT[:, None] for f in (self.query, self.key, self.value))
+        gathered = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (B, 1, H*W, C)
         return x + self.gamma * gathered.mT.reshape(x.shape)
 
 
