@@ -25,8 +25,8 @@ import torch
 from PIL import Image
 
 from benchmarks import harness
+from benchmarks.page_client import Served, form, served, until
 from colorize.networks import build_generator
-from tests.page_client import Served, form, served, until
 
 SIDES = (320, 240)
 BUSY, FULL = 503, 507

@@ -11,10 +11,10 @@ from secrets import token_hex
 import pytest
 from PIL import Image
 
+from benchmarks.page_client import form, png, served, until
 from colorize.demo.guard import Hosts
 from colorize.demo.uploads import Uploads
 from colorize.errors import UserError
-from tests.page_client import form, png, served, until
 
 SOON = "uploads.EVERY, uploads.PARTIAL, uploads.UNHELD, uploads.HELD = 0.2, 1, 2, 6; guard.HEAD_SECONDS = 2; "
 SOON += "guard.BODY_SECONDS, guard.WHOLE_SECONDS = 2, 3; uploads.Uploads.__init__.__defaults__ = (0.2,)"
