@@ -1,22 +1,26 @@
 """Read trained models, of training, exported, or on the hub: plain data only, and one line for what will not do."""
 
 import hashlib
-import json
 import pickle
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from colorize.errors import UserError
+from colorize.claims import check_claims, read_json, told
+from colorize.digests import SUMS, check_sums
+from colorize.errors import UserError, first_line
 from colorize.networks import build_generator
 
-WEIGHTS, CONFIG, CARD, SUMS, ONNX = "model.safetensors", "config.json", "README.md", "SHA256SUMS", "model.onnx"
+WEIGHTS, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64)  # the last: batch norm's counter
+DIGEST = "weights_sha256"  # key of a checkpoint, see `digest_of`; those before 2026-11-27 have none
+NAMED = 3  # tensors that an error names
 
 
 @dataclass(frozen=True)
@@ -42,28 +46,77 @@ class Model:
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a training checkpoint on the CPU; the file's weights are mapped, not copied.
 
+    Each part of the archive is compared with the CRC-32 that torch writes beside it, and the weights with the digest
+    that training adds: one flipped bit is noticed. For the U-Net of 54 million parameters with its optimizers, 686 MB,
+    that takes 0.24 s and 0.13 s.
+
     Raises:
         UserError: if the file is missing, damaged, holds more than plain data, or is no checkpoint of this project.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"checkpoint {path} is no file; name one such as RUN/checkpoints/best.ckpt")
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"checkpoint {path} is damaged or no checkpoint: it is no archive as torch writes them")
     try:
+        _check_archive(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if isinstance(checkpoint, dict) and DIGEST in checkpoint:
+            _check_tensors(checkpoint["state_dict"], path.stat().st_size)
+            if checkpoint[DIGEST] != digest_of(checkpoint["state_dict"]):
+                raise ValueError("its weights are not those that were written")
     except pickle.UnpicklingError:
         raise UserError(f"checkpoint {path} is foreign: it holds more than plain data and is not loaded") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = f"{error}".splitlines()[0][:120]
-        raise UserError(f"checkpoint {path} is damaged or no checkpoint ({reason})") from None
-    if not isinstance(checkpoint, dict) or "generator" not in checkpoint.get("hyper_parameters", {}):
+    except Exception as error:  # a crafted pickle can have the reader raise any type
+        raise UserError(f"checkpoint {path} is damaged or no checkpoint ({first_line(error)})") from None
+    settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
+    if not isinstance(settings, dict) or not isinstance(settings.get("generator"), dict):
         raise UserError(f"checkpoint {path} is a checkpoint of something else: it names no generator")
+    weights = checkpoint.get("state_dict")
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
+        raise UserError(f"checkpoint {path} is a checkpoint of something else: it has no weights by name")
+    try:
+        check_claims(settings["generator"], settings.get("image_size"), _about(checkpoint))
+    except ValueError as error:
+        raise UserError(f"checkpoint {path} will not do: {error}") from None
     return checkpoint
+
+
+def _about(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    epoch = checkpoint.get("epoch", -1)
+    return {
+        "epochs": epoch + 1 if isinstance(epoch, int) else epoch,
+        "batches": checkpoint.get("batches"),
+        "metrics": checkpoint.get("metrics", {}),
+        "provenance": checkpoint["hyper_parameters"].get("provenance") or {},
+    }
+
+
+def digest_of(weights: Mapping[str, Tensor]) -> str:
+    """Return the sha256 of weights by their names, types, shapes and bytes; the order does not count."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_archive(path: Path) -> None:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no archive as torch writes them")
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError("its parts are larger than itself")  # torch packs none; they could fill the memory
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} is not what was written")
 
 
 def read_model(name: str | Path) -> Model:
     """Read a trained generator: the running mean of its weights, where training kept one.
+
+    All that the file says is checked here, once for all who use it and before memory is taken for it: types, ranges,
+    sizes, and that the weights are numbers and finite. They are of any precision.
 
     Args:
         name: a training checkpoint; a folder that ``colorize export`` made; or the ``owner/name`` of such a folder on
@@ -77,72 +130,121 @@ def read_model(name: str | Path) -> Model:
     if not path.exists() and not path.suffix and len(path.parts) == 2:
         return _read_folder(_fetched(str(name)), path)
     checkpoint = read_checkpoint(path)
-    settings = checkpoint["hyper_parameters"]
-    mean = _under("generator_ema.", checkpoint)
-    return Model(
-        settings["generator"],
-        settings["image_size"],
-        {
-            "epochs": checkpoint.get("epoch", -1) + 1,
-            "batches": checkpoint.get("batches"),
-            "metrics": checkpoint.get("metrics", {}),
-            "provenance": settings.get("provenance") or {},
-            "weights": "mean over training (EMA)" if mean else "raw",
-        },
-        mean or _under("generator.", checkpoint),
-        path,
-    )
+    settings, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+    mean = _under("generator_ema.", state)
+    about = _about(checkpoint) | {"weights": "mean over training (EMA)" if mean else "raw"}
+    weights = _checked(mean or _under("generator.", state), path)
+    return Model(settings["generator"], settings["image_size"], about, weights, path)
 
 
-def _under(prefix: str, checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    found = {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)}
-    return _float32(found)
+def _under(prefix: str, weights: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
 
-def _float32(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+def _checked(weights: Mapping[str, Any], file: Path) -> dict[str, Tensor]:
+    """Return weights in float32; nothing is allocated before it is known that they are weights, and no larger."""
+    try:
+        _check_tensors(weights, file.stat().st_size)
+        weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+        for name, value in weights.items():
+            if value.numel() and not all(bound.isfinite() for bound in value.aminmax()):
+                raise ValueError(f"{told(name)} holds numbers that are not finite")
+    except (ValueError, OSError) as error:
+        raise UserError(f"checkpoint {file} will not do: {first_line(error)}") from None
+    return weights
+
+
+def _check_tensors(weights: Mapping[str, Any], size: int) -> None:
+    """Check that weights are plain tensors of numbers, no larger together than their file is, in bytes."""
+    for name, value in weights.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.device.type != "cpu":
+            raise ValueError(f"{told(name)} is no tensor of numbers")
+        if value.dtype not in DTYPES:
+            raise ValueError(f"{told(name)} is of the type {value.dtype}")
+    if sum(value.numel() * value.itemsize for value in weights.values()) > size:  # by strides of 0, or one for many
+        raise ValueError("its weights claim to be larger than the file")
+
+
+def blueprint(generator: dict[str, Any]) -> nn.Module:
+    """Build a generator on the device ``meta``: with shapes, without memory or random numbers for weights.
+
+    Args:
+        generator: as `Model` has it; checked by `check_claims`.
+    Raises:
+        UserError: if there is no such generator, or it does not map lightness to chroma.
+    """
+    try:
+        with torch.device("meta"), torch.no_grad():  # no memory and no random numbers for weights that are replaced
+            network = build_generator(**generator).eval()
+            side = network.factor
+            ab = network(torch.empty(1, 1, side, side))
+    except (UserError, ImportError):
+        raise
+    except Exception as error:  # whatever such arguments make of a network
+        raise UserError(f"its generator cannot be built ({first_line(error)})") from None
+    if ab.shape != (1, 2, side, side):
+        raise UserError("its generator does not map lightness to chroma")
+    return network
 
 
 def load_generator(name: str | Path) -> tuple[nn.Module, Model]:
     """Build a trained generator in evaluation mode, on the CPU.
 
     Raises:
-        UserError: as `read_model`, or if the weights do not fit the network.
+        UserError: as `read_model` and `blueprint`, or if the weights do not fit the network.
     """
     model = read_model(name)
     try:
-        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced
-            generator = build_generator(**model.generator)
-        generator.load_state_dict(model.weights, assign=True)
-    except (RuntimeError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"checkpoint {name}: its generator cannot be built ({reason})") from None
-    return generator.eval(), model
+        generator = blueprint(model.generator)
+        _check_fit(generator.state_dict(), model.weights)
+    except ValueError as error:
+        raise UserError(f"checkpoint {name} will not do: {first_line(error)}") from None
+    generator.load_state_dict(model.weights, assign=True)
+    return generator, model
 
 
-def sha256(path: Path) -> str:
-    """Return the hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _check_fit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    wrong = [f"{name} is missing" for name in own if name not in weights]
+    wrong += [f"{told(name)} is not of it" for name in weights if name not in own]
+    for name in sorted(own.keys() & weights.keys()):
+        (expected, kind), (found, other) = ((value[name].shape, value[name].dtype) for value in (own, weights))
+        if expected != found:
+            wrong.append(f"{name} is {_shape(found)}, not {_shape(expected)}")
+        elif kind != other:
+            wrong.append(f"{name} is of the type {other}")
+    if wrong:
+        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        raise ValueError(f"its weights do not fit its generator: {', '.join(wrong[:NAMED])}{more}")
+
+
+def _shape(shape: torch.Size) -> str:
+    return "x".join(map(str, shape)) or "one number"
 
 
 def _read_folder(files: dict[str, Path], name: Path) -> Model:
     for file in (CONFIG, WEIGHTS):
         if not files[file].is_file():
             raise UserError(f"checkpoint {name} is no exported model: it has no {file}")
-    if files[SUMS].is_file():  # a flipped byte would load without a word
-        expected = dict(reversed(line.split(maxsplit=1)) for line in files[SUMS].read_text().splitlines() if line)
-        for file in (CONFIG, WEIGHTS):
-            if expected.get(file) != sha256(files[file]):
-                raise UserError(f"checkpoint {name} is damaged: the sha256 of {file} is not the one in {SUMS}")
     try:
-        config = json.loads(files[CONFIG].read_text())
-        weights = _float32(load_file(files[WEIGHTS]))
-        return Model(config["generator"], config["image_size"], config["about"], weights, files[WEIGHTS])
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"checkpoint {name} is a model of something else: {CONFIG} names no generator") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"checkpoint {name}: {WEIGHTS} is damaged ({error})") from None
+        if files[SUMS].exists() or files[SUMS].is_symlink():  # a flipped byte would load without a word
+            check_sums(files[SUMS], [files[CONFIG], files[WEIGHTS]])
+        config = read_json(files[CONFIG])
+    except OSError as error:
+        raise UserError(f"checkpoint {name} cannot be read: {error.strerror}: {error.filename}") from None
+    except ValueError as error:
+        raise UserError(f"checkpoint {name} is damaged or a model of something else: {error}") from None
+    if not isinstance(config, dict) or "generator" not in config:
+        raise UserError(f"checkpoint {name} is a model of something else: {CONFIG} names no generator")
+    generator, image_size, about = (config.get(key) for key in ("generator", "image_size", "about"))
+    try:
+        check_claims(generator, image_size, about)
+    except ValueError as error:
+        raise UserError(f"checkpoint {name} will not do: {error}") from None
+    try:
+        weights = load_file(files[WEIGHTS])
+    except Exception as error:  # a crafted header can have the reader raise any type
+        raise UserError(f"checkpoint {name}: {WEIGHTS} is damaged ({first_line(error)})") from None
+    return Model(generator, image_size, about, _checked(weights, files[WEIGHTS]), files[WEIGHTS])
 
 
 def _fetched(name: str) -> dict[str, Path]:
@@ -153,5 +255,6 @@ def _fetched(name: str) -> dict[str, Path]:
     try:
         return {file: Path(hf_hub_download(name, file)) for file in (CONFIG, WEIGHTS, SUMS)}
     except (OSError, ValueError) as error:  # no such folder there, a file that it lacks, no network, no such name
-        reason = str(error).strip().splitlines()[0][:160]
-        raise UserError(f"checkpoint {name} is neither here nor on the Hugging Face hub ({reason})") from None
+        raise UserError(
+            f"checkpoint {name} is neither here nor on the Hugging Face hub ({first_line(error)})"
+        ) from None

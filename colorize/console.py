@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from colorize.errors import UserError, missing_extra
+from colorize.errors import UserError, missing_extra, printable
 
 USER_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
@@ -52,7 +52,7 @@ def leave(error: Exception) -> NoReturn:
 def in_one_line(error: BaseException) -> str | None:
     """Return the line that the user should see, or ``None`` for an error of ours."""
     if isinstance(error, UserError):
-        return str(error)
+        return printable(str(error))
     if isinstance(error, OSError) and error.errno in USER_ERRNOS:
         return f"{error.strerror}: {error.filename or 'while writing'}"
     if isinstance(error, HydraException | OmegaConfBaseException):

@@ -1,4 +1,4 @@
-"""The one exception that is shown to the user as a line instead of a traceback, and its line for a missing extra."""
+"""The one exception that is shown to the user as a line instead of a traceback, and what such lines are made of."""
 
 
 class UserError(ValueError):
@@ -13,3 +13,13 @@ def missing_extra(need: str, extra: str) -> str:
         extra: a key of ``[project.optional-dependencies]`` in ``pyproject.toml``.
     """
     return f"{need}: pip install -e '.[{extra}]' in the project's folder; make setup installs all extras into .venv"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what a library says, or its type where it says nothing; 200 characters at most."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+
+
+def printable(text: str) -> str:
+    """Return a text with all that would steer a terminal, such as line feeds and escape sequences, spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

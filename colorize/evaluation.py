@@ -14,7 +14,7 @@ from torch import Tensor
 
 from colorize.checkpoint import read_checkpoint
 from colorize.data import Batch, ColorizationDataModule
-from colorize.errors import UserError
+from colorize.errors import UserError, first_line
 from colorize.files import replacing
 from colorize.grids import colorization_columns, picture_grid
 from colorize.held_out import Checkpoints, data_options, hold_out
@@ -84,7 +84,10 @@ def _no_judge(checkpoints: Checkpoints) -> str | None:
 
 def _predictors(path: str, device: torch.device) -> dict[str, Predictor]:
     """Load a checkpoint; return its generator and, where that is the mean of the raw one's weights, the raw one too."""
-    module = ColorizationModule.load_from_checkpoint(path, device, weights_only=True).eval()
+    try:
+        module = ColorizationModule.load_from_checkpoint(path, device, weights_only=True).eval()
+    except (TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise UserError(f"checkpoint {path} is not as training writes it ({first_line(error)})") from None
     names = {SCORED: path, RAW: f"{path} (raw)"}
     return {
         names[prefix]: partial(module.predict_and_judge, generator=generator)

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from colorize.checkpoint import CARD, CONFIG, ONNX, SUMS, WEIGHTS, Model, load_generator, read_model, sha256
+from colorize.checkpoint import CARD, CONFIG, ONNX, WEIGHTS, Model, blueprint, load_generator
+from colorize.digests import SUMS, sha256
 from colorize.errors import UserError, missing_extra
 from colorize.files import replacing_folder
-from colorize.networks import build_generator
 
 PARITY = 1e-3  # largest difference of normalised ab that an export may have: 0.11 Lab units
 # Batch, height and width, in units of the size that it was trained at
@@ -215,11 +215,12 @@ def describe(checkpoint: str) -> dict[str, Any]:
 
         predictor = OnnxPredictor(path, "cpu")
         model, kind = Model(predictor.generator, predictor.image_size, predictor.about, {}), "ONNX export"
+        generator = blueprint(model.generator)
     else:
-        model = read_model(checkpoint)
+        generator, model = load_generator(checkpoint)
         kind = "training checkpoint" if path.is_file() else "exported folder" if path.is_dir() else "on the hub"
     file = path / WEIGHTS if path.is_dir() else path
-    parameters = sum(value.numel() for name, value in build_generator(**model.generator).named_parameters())
+    parameters = sum(value.numel() for value in generator.parameters())
     return {
         "checkpoint": checkpoint,
         "kind": kind,

@@ -22,6 +22,7 @@ ANY_SPLIT = {
     "augment",
     "store_dir",
     "download",
+    "verify",
 }  # keys of data that do not choose images
 
 
@@ -89,7 +90,8 @@ def hold_out(store: ImageStore, options: dict[str, Any], checkpoints: Checkpoint
 
 def _trained_on(checkpoint: dict[str, Any], store_dirs: set[Path]) -> tuple[set[str] | None, str]:
     """Return the pictures of a checkpoint's training, or ``None`` and why they are not known."""
-    digest = checkpoint.get(ColorizationDataModule.__qualname__, {}).get("trained_on")
+    kept = checkpoint.get(ColorizationDataModule.__qualname__)
+    digest = kept.get("trained_on") if isinstance(kept, dict) else None
     if digest is None:
         return None, "the checkpoint does not say"
     where = ", ".join(sorted(map(str, store_dirs)))

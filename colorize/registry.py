@@ -1,12 +1,22 @@
 """Name to class, with one helpful error when the name or an argument does not exist."""
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
+from colorize.claims import told
 from colorize.errors import UserError
 
-NUMBERS = {int: int, float: (int, float)}  # annotation to what may be given for it
+# Annotation to what may be given for it, and what it is called; of other annotations nothing is known
+KINDS = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "true or false"),
+    str: ((str, Path), "a text"),
+    NoneType: ((NoneType,), "null"),
+}
 
 
 class Registry:
@@ -49,7 +59,26 @@ class Registry:
         except TypeError as error:
             raise UserError(f"{self.kind} {name!r}: {error}; it takes {', '.join(parameters)}") from None
         for key, value in kwargs.items():
-            wanted = NUMBERS.get(parameters[key].annotation) if key in parameters else None
-            if wanted and not isinstance(value, wanted):
-                raise UserError(f"{self.kind} {name!r}: {key} must be a number; got {value!r}")
+            if key in parameters and not _fits(value, parameters[key].annotation):
+                wanted = _called(parameters[key].annotation)
+                raise UserError(f"{self.kind} {name!r}: {key} must be {wanted}; got {told(value)}")
         return entry(**kwargs)
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    if isinstance(annotation, UnionType):
+        return any(_fits(value, part) for part in get_args(annotation))
+    if get_origin(annotation) is Sequence:
+        (each,) = get_args(annotation)
+        return isinstance(value, list | tuple) and all(_fits(part, each) for part in value)
+    if annotation not in KINDS:
+        return True
+    return isinstance(value, KINDS[annotation][0]) and (annotation is bool or not isinstance(value, bool))  # it is int
+
+
+def _called(annotation: Any) -> str:
+    if isinstance(annotation, UnionType):
+        return " or ".join(_called(part) for part in get_args(annotation))
+    if get_origin(annotation) is Sequence:
+        return f"a list, each of it {_called(get_args(annotation)[0])}"
+    return KINDS[annotation][1] if annotation in KINDS else annotation.__name__

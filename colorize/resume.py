@@ -23,6 +23,7 @@ PLACE = ("ckpt_path", "run_dir")  # where a run comes from and goes to, not what
 ANY_DATA = {
     "root",
     "store_dir",
+    "verify",
     "download",
     "flip",
     "augment",

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from colorize.checkpoint import WEIGHTS, Model, read_checkpoint, read_model, sha256
-from colorize.errors import UserError
+from colorize.checkpoint import WEIGHTS, Model, read_checkpoint, read_model
+from colorize.digests import sha256
+from colorize.errors import UserError, printable
 from colorize.training import ColorizationModule
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def _init_from(module: ColorizationModule, name: str) -> dict[str, Any]:
     told += [f"{', '.join(left)} of the source {'is' if len(left) == 1 else 'are'} not used"] if left else []
     why = "" if whole else " (the source has none)" if not judge else " (that of the source does not fit)"
     told += ["the discriminator is taken" if whole else f"the discriminator starts fresh{why}"]
-    log.info("init_from=%s: %s", name, "; ".join(told))
+    log.info("init_from=%s: %s", name, printable("; ".join(told)))
     return {"name": name, "sha256": sha256(model.file), "fresh": fresh, "discriminator": whole}
 
 

@@ -11,6 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "colorize"
 FLOORS = {
     0: [
         "backbones",
+        "claims",
+        "digests",
         "errors",
         "files",
         "images",

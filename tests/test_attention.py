@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from colorize.errors import UserError
+from colorize.export import export
 from colorize.networks import build_generator
 from colorize.networks.attention import Attend, SelfAttention, TransformerBlock
 from colorize.networks.queries import ColorQueries, QueryLayer
@@ -21,6 +22,17 @@ def test_self_attention_is_sagans_equation() -> None:
     beta = torch.einsum("bci,bcj->bji", f, g).softmax(-1)  # how much place j attends to place i (SAGAN, eq. 1)
     o = torch.einsum("bci,bji->bcj", h, beta)
     torch.testing.assert_close(layer(x), x + 0.7 * o.view_as(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_unet_with_self_attention_is_exported_to_onnx(tmp_path) -> None:
+    settings = {"name": "unet", "n_down": 5, "num_filters": 4, "attention": [2]}
+    weights = {f"generator.{key}": value for key, value in build_generator(**settings).state_dict().items()}
+    weights["generator.model.1.model.3.model.7.gamma"] = torch.ones(1)  # else it is the identity
+    content = {"state_dict": weights, "hyper_parameters": {"generator": settings, "image_size": 32}}
+    torch.save(content, tmp_path / "x.ckpt")
+    parity = export(tmp_path / "x.ckpt", tmp_path / "model", onnx=True)
+    assert len(parity) == 5 and max(difference for _, difference in parity) < 1e-4
 
 
 def test_self_attention_starts_as_the_identity() -> None:

@@ -28,6 +28,8 @@ TABLES = {
     "watch": 1,
     "generators": 1,
     "old_photos": 1,
+    "mutated_models": 1,
+    "page_load": 2,
 }
 
 

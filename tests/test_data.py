@@ -116,13 +116,14 @@ def test_replacements_never_change_sides() -> None:
 
 def test_too_few_images_says_how_many() -> None:
     with pytest.raises(UserError, match=r"found 8 usable images.*needs 10.*num_train=6 data.num_val=2"):
-        Selection(candidates(8), 8, 2)
+        Selection(candidates(8), 8, 2).settle()
 
 
 def test_running_out_of_replacements_says_how_many_and_why() -> None:
     selection = Selection(candidates(4), 3, 1)
+    selection.reject(2, "truncated")
     with pytest.raises(UserError, match="found 3 usable images \\(1 skipped, the first: truncated"):
-        selection.reject(2, "truncated")
+        selection.settle()
 
 
 def test_store_holds_the_resized_images(folder, tmp_path) -> None:

@@ -93,7 +93,7 @@ def left(folder: Path) -> list[Path]:
 def files_of(page) -> set[Path]:
     """Return what lies in the page's folder beside its examples."""
     found = {Path(folder, name) for folder, _, names in os.walk(page.folder) for name in names}
-    return found - set(page.examples)
+    return found - set(page.examples) - {page.folder / ".lock"}
 
 
 def upload(tab, path: Path) -> None:
@@ -279,9 +279,10 @@ with socket.create_server(("127.0.0.1", 0)) as taken:
         except ValueError as error:
             print(type(error).__name__, error)
 page = serve([good], port=0, block=False)
-print(page.folder.is_dir(), os.environ["GRADIO_TEMP_DIR"] == str(page.folder))
+folder = page.uploads.folder
+print(folder.is_dir(), os.environ["GRADIO_TEMP_DIR"] == str(folder))
 page.close()
-print(page.folder.is_dir(), [name for name, _ in before.items() ^ os.environ.items() if "GRADIO" in name])
+print(folder.is_dir(), [name for name, _ in before.items() ^ os.environ.items() if "GRADIO" in name])
 """
 
 

@@ -303,7 +303,7 @@ def test_weights_that_are_no_numbers_are_not_saved(make_config, tmp_path) -> Non
         ("max_minutes=0", "max_minutes must be null or above 0; got 0"),
         ("max_minutes=x", "max_minutes must be null or above 0; got x"),
         ("max_minutes=1 clock=gpu", r"unknown clock 'gpu'; choose one of \['wall', 'cpu'\]"),
-        ("generator.n_down=abc", "generator 'unet': n_down must be a number; got 'abc'"),
+        ("generator.n_down=abc", "generator 'unet': n_down must be a whole number; got 'abc'"),
         ("data.num_val=abc", "data.num_val must be a whole number of at least 0; got abc"),
         ("image_size=100", "image is 100x100; this U-Net needs multiples of 64: use 128x128"),
         ("generator.name=foo", r"unknown generator 'foo'; choose one of \['encoder_unet', 'unet'\]"),

@@ -20,7 +20,7 @@ from colorize.cli.shared import (
     say,
     with_settings,
 )
-from colorize.errors import UserError
+from colorize.errors import UserError, printable
 
 if TYPE_CHECKING:  # imported where they are used, so that --help answers at once
     from colorize.batch import Tally
@@ -172,12 +172,19 @@ def demo(
     device: Device = "auto",
     max_megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 25,
     max_megapixels: Annotated[int, typer.Option(min=1, help="Largest picture.")] = 50,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that it is also reached by, as behind a proxy; may be repeated.", show_default=False),
+    ] = None,
 ) -> None:
-    """Serve a web page that colours photographs; what is uploaded is not kept."""
+    """Serve a web page that colours photographs; what is uploaded is kept for minutes, at most an hour.
+
+    Requests by other names, and of other pages, are refused.
+    """
     with mistakes_in_one_line():
         from colorize.demo import serve
 
-        serve(checkpoint or [newest_checkpoint()], host, port, device, max_megabytes, max_megapixels)
+        serve(checkpoint or [newest_checkpoint()], host, port, device, max_megabytes, max_megapixels, name or ())
 
 
 @app.command()
@@ -240,9 +247,11 @@ def info(
             return
         settings = found.pop("config")
         for name, value in found.items():
-            if isinstance(value, dict):
-                value = "".join(f"\n  {key:24} {number:.4g}" for key, number in sorted(value.items())) or "none"
-            typer.echo(f"{name:24} {value}")
+            rows = sorted(value.items()) if isinstance(value, dict) else []
+            value = "" if rows else "none" if value == {} else value
+            typer.echo(printable(f"{name:24} {value}".rstrip()))
+            for key, number in rows:
+                typer.echo(printable(f"  {key:24} {number:.4g}"))
         if config:
             typer.echo(json.dumps(settings, indent=2))
 

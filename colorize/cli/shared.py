@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from colorize.errors import UserError
+from colorize.errors import UserError, printable
 
 if TYPE_CHECKING:  # imported where they are used, so that --help answers at once
     from colorize.inference import Colorizer, Options
@@ -45,7 +45,7 @@ def mistakes_in_one_line() -> Iterator[None]:
 
 def say(line: str) -> None:
     """Write one line to stderr, whatever characters a file's name has."""
-    typer.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line), err=True)
+    typer.echo(printable(line), err=True)
 
 
 def newest_checkpoint() -> str:

@@ -16,6 +16,7 @@ from colorize.images import ImageError, is_near_grey, read_rgb
 from colorize.machine import cores
 
 NEAR_GREY = "near-grey: no colour to learn from"
+NO_FILE = "no such file, or none of bytes"
 SAME_PICTURE = "the same picture as"  # and the id of the one that is kept
 
 
@@ -53,6 +54,8 @@ def decode_images(jobs: list[Job]) -> list[Outcome]:
 
 
 def _decode(job: Job) -> Outcome:
+    if not job.image.is_file():  # to open a pipe would wait for ever
+        return Outcome(job.row, reason=NO_FILE)
     try:
         pixels = np.array(read_rgb(job.image))  # (H, W, 3)
     except ImageError as error:

@@ -5,11 +5,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate, mktime_tz, parsedate_tz
+from ipaddress import ip_address
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from threading import Event, Lock
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -204,6 +207,49 @@ def _explain(error: BaseException) -> DownloadError:
     return DownloadError(getattr(error, "strerror", None) or str(error), unreachable=unreachable)
 
 
+def is_web(url: object) -> bool:
+    """Tell whether something is a URL of http or https, with a host."""
+    with suppress(ValueError):
+        parts = urlsplit(url) if isinstance(url, str) else None
+        return bool(parts and parts.scheme in ("http", "https") and parts.hostname)
+    return False
+
+
+def may_lead(before: str, after: str) -> bool:
+    """Tell whether a redirect from one URL to another is followed.
+
+    Not away from the web, not from https to http, and not from elsewhere to this machine or its network.
+    """
+    if not is_web(after) or (urlsplit(before).scheme, urlsplit(after).scheme) == ("https", "http"):
+        return False
+    return _is_near(before) or not _is_near(after)
+
+
+def _is_near(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return not ip_address(host).is_global
+    return host == "localhost" or host.endswith(".localhost")
+
+
+class _Guarded:
+    """Has a pool follow only redirects that may be followed; it asks itself again for each."""
+
+    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> BaseHTTPResponse:
+        past = kw["retries"].history if isinstance(kw.get("retries"), Retry) else ()
+        if past and past[-1].redirect_location and not may_lead(past[-1].url, url):
+            raise DownloadError(f"redirected to {url[:120]}, which is not followed", permanent=True)
+        return super().urlopen(method, url, redirect, **kw)
+
+
+class _Pool(_Guarded, PoolManager):
+    pass
+
+
+class _ProxyPool(_Guarded, ProxyManager):
+    pass
+
+
 def _is_here(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0  # enough: a file gets its name only when whole
 
@@ -227,7 +273,7 @@ def _pool(url: str, size: int, timeout: float) -> PoolManager:
     settings = {"maxsize": size, "timeout": Timeout(connect=timeout / 2, read=timeout)}
     host, proxy = urlsplit(url).hostname or "", getproxies().get(urlsplit(url).scheme)
     if not proxy or host in ("localhost", "127.0.0.1") or proxy_bypass(host):
-        return PoolManager(**settings)
+        return _Pool(**settings)
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     login = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
-    return ProxyManager(proxy, proxy_headers=make_headers(proxy_basic_auth=login or None), **settings)
+    return _ProxyPool(proxy, proxy_headers=make_headers(proxy_basic_auth=login or None), **settings)

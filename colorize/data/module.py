@@ -103,6 +103,7 @@ class ColorizationDataModule(LightningDataModule):
         store_dir: folder that keeps the image stores.
         val_images: images that are scored after each epoch, the first of the validation set; ``None`` takes a
             sixteenth of the training images. Validation outside of training scores all.
+        verify: compare all of an image store that is here with its digests; else a part of it.
         resident: keep the images where training runs (see `choose_feed`).
         compile: let torch.compile fuse mirroring and Lab conversion.
         **source: arguments of the data set, such as ``root``.
@@ -122,6 +123,7 @@ class ColorizationDataModule(LightningDataModule):
         flip: bool = True,
         store_dir: str = "data/stores",
         val_images: int | None = None,
+        verify: bool = False,
         resident: bool | str = False,
         compile: bool = False,
         augment: dict[str, float | None] | None = None,
@@ -143,6 +145,7 @@ class ColorizationDataModule(LightningDataModule):
         self.augment = Augment(**augment or {})
         self.store_dir = Path(store_dir)
         self.val_images = val_images
+        self.verify = verify
         self.resident = resident
         self.store: ImageStore | None = None
         self._folder: Path | None = None
@@ -191,6 +194,7 @@ class ColorizationDataModule(LightningDataModule):
             num_val=self.num_val,
             image_size=self.image_size,
             split_seed=self.split_seed,
+            verify=self.verify,
         )
 
     def train_dataloader(self) -> DataLoader:

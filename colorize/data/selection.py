@@ -26,9 +26,9 @@ class Selection:
         order: candidates in seeded order.
         num_train: training images; ``None`` takes all that are left, and then an image that fails is not replaced.
         num_val: validation images; ``None`` takes a fifth of all; where ``num_train`` is ``None`` too, of the usable
-            ones (see `share_out`).
-    Raises:
-        UserError: if there are fewer candidates than asked for.
+            ones (see `settle`).
+    Attributes:
+        too_many: more images are asked for than there are candidates.
     """
 
     def __init__(self, order: Sequence[Candidate], num_train: int | None, num_val: int | None) -> None:
@@ -38,9 +38,8 @@ class Selection:
         self._by_share = num_train is None and num_val is None
         self.rejected: list[tuple[Candidate, str]] = []
         self._total = len(order)
-        wanted = self.num_val + self.num_train
-        if wanted > len(order) or self.num_train < 0:
-            raise self._too_few()
+        wanted = self.num_val + max(0, self.num_train)
+        self.too_many = wanted > len(order) or self.num_train < 0
         self.slots: list[Candidate | None] = list(order[:wanted])
         self._spare = deque(order[wanted:])
 
@@ -49,35 +48,37 @@ class Selection:
         return slot < self.num_val
 
     def reject(self, slot: int, reason: str) -> Candidate | None:
-        """Record why a slot's image cannot be used; return its replacement, or ``None``: the slot stays empty.
-
-        Raises:
-            UserError: if numbers were asked for and no candidate is left.
-        """
+        """Record why a slot's image cannot be used; return its replacement, or ``None``: the slot stays empty."""
         self.rejected.append((self.slots[slot], reason))
         replacement = None
         if self._spare:
             replacement = self._spare.pop() if self.is_val(slot) else self._spare.popleft()
-        elif self._fixed:
-            raise self._too_few()
         self.slots[slot] = replacement
         return replacement
 
-    def share_out(self) -> None:
+    def settle(self) -> None:
         """Where no numbers were asked for, give validation the first fifth of the images that were not rejected.
 
         Else a folder that holds every picture five times would keep two thirds of its pictures for validation.
+
+        Raises:
+            UserError: if fewer images are usable than asked for; all have been tried by now: it names their number.
         """
+        if self.too_many or (self._fixed and None in self.slots):
+            raise self.too_few()
         kept = [slot for slot, candidate in enumerate(self.slots) if candidate is not None]
         if self._by_share and kept:
             self.num_val = kept[round(len(kept) * VAL_SHARE)]
 
-    def _too_few(self) -> UserError:
+    def too_few(self, tried: bool = True) -> UserError:
+        """Return the line that says how many images there are, and numbers that would do where all were ``tried``."""
         usable = self._total - len(self.rejected)
+        asked = f"data.num_train={self.num_train} data.num_val={self.num_val} needs {self.num_train + self.num_val}"
+        if not tried:
+            return UserError(f"found {usable} images, none of which is looked at yet; {asked}")
         skipped = f" ({len(self.rejected)} skipped, the first: {self.rejected[0][1]})" if self.rejected else ""
         num_val = round(usable * VAL_SHARE)
         return UserError(
-            f"found {usable} usable images{skipped}; data.num_train={self.num_train} data.num_val={self.num_val} "
-            f"needs {self.num_train + self.num_val}: set for example data.num_train={usable - num_val} "
-            f"data.num_val={num_val}"
+            f"found {usable} usable images{skipped}; {asked}: "
+            f"set for example data.num_train={usable - num_val} data.num_val={num_val}"
         )

@@ -9,18 +9,20 @@ import sys
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from filelock import FileLock
 
-from colorize.data.download import download_file, download_images
+from colorize.claims import told
+from colorize.data.download import download_file, download_images, is_web
 from colorize.data.scenes import SCENES_VERSION, generate_scenes
-from colorize.errors import UserError
+from colorize.errors import UserError, first_line
 from colorize.files import replacing, replacing_folder
 from colorize.images import EXTENSIONS
 from colorize.registry import Registry
 
 SOURCES = Registry("data set")
+NO_URL = "no file, and no coco_url of http or https in the index"
 ANNOTATIONS_URL = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
 
 
@@ -61,7 +63,7 @@ class FolderSource:
         self.root = _existing(root)
         self.paths = sorted(
             Path(folder) / name
-            for folder, _, names in os.walk(self.root)
+            for folder, _, names in os.walk(self.root, onerror=_unreadable)
             for name in names
             if Path(name).suffix.lower() in EXTENSIONS
         )
@@ -72,7 +74,10 @@ class FolderSource:
         """Hash every file's path, size and time of change."""
         digest = hashlib.sha256(str(self.root.resolve()).encode())
         for path in self.paths:
-            status = path.stat()
+            try:
+                status = path.stat()
+            except OSError:  # such as a link to nothing: the store lists it as skipped
+                status = path.lstat()
             digest.update(f"{path}:{status.st_size}:{status.st_mtime_ns}".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
@@ -113,9 +118,9 @@ class CocoSource:
 
     def _find_index(self) -> Path | None:
         named = self.root / "annotations" / f"instances_{self.split}.json"
-        if named.exists():
+        if named.is_file():  # to open a pipe would wait for ever
             return named
-        found = [] if self.download else sorted(self.root.glob("annotations/*.json"))
+        found = [] if self.download else sorted(p for p in self.root.glob("annotations/*.json") if p.is_file())
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
             raise UserError(f"{named} does not exist; of {names} choose instances_X.json by data.split=X")
@@ -155,16 +160,19 @@ class CocoSource:
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
                 coco = COCO(str(self.index))
-            images = coco.loadImgs(coco.getImgIds())
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
-            raise UserError(f"{self.index} is no COCO instances file ({error})") from error
+            images = [(image["id"], image["file_name"], image.get("coco_url")) for image in coco.dataset["images"]]
+        except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError) as error:
+            raise UserError(f"{self.index} is no COCO instances file ({first_line(error)})") from error
         folders = [self.root / self.split, self.root / "images", self.root / "images" / self.split, self.root]
         here = {folder: {path.name for path in folder.iterdir()} if folder.is_dir() else set() for folder in folders}
         found = []
-        for image in images:
-            name = image["file_name"]
+        for number, name, url in images:
+            if not isinstance(name, str) or not isinstance(number, int | str):
+                raise UserError(f"{self.index} is no COCO instances file (an image has file_name {told(name)})")
             folder = next((folder for folder in folders if name in here[folder]), folders[0])
-            found.append(Candidate(image["id"], folder / name, image.get("coco_url")))
+            if name not in here[folder] and not _is_below(folder, name):
+                raise UserError(f"{self.index} names {told(name)}, which lies outside of {folder}: it is not used")
+            found.append(Candidate(number, folder / name, url))
         return found
 
     def fetch(self, candidates: Iterable[Candidate]) -> dict[Path, str]:
@@ -172,9 +180,11 @@ class CocoSource:
         missing = [candidate for candidate in candidates if not candidate.path.exists()]
         if not self.download:
             return {candidate.path: "no such file" for candidate in missing}
-        without = {c.path: "no file, and no coco_url in the index" for c in missing if not c.url}
+        without = {
+            c.path: "no file, and no coco_url of http or https in the index" for c in missing if not is_web(c.url)
+        }
         with FileLock(self.root / ".download.lock"):  # stores of several sizes may want the same files
-            failed = download_images([(c.url, c.path) for c in missing if c.url])
+            failed = download_images([(c.url, c.path) for c in missing if is_web(c.url)])
         passing = [path for path, failure in failed.items() if not failure.permanent]
         if passing:  # replacing these would make the split depend on the network's mood
             raise UserError(
@@ -230,3 +240,14 @@ def _existing(root: str) -> Path:
     if not path.is_dir():
         raise UserError(f"data.root={root} is no folder")
     return path
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
+
+
+def _is_below(folder: Path, name: str) -> bool:
+    """Tell whether a name of an index stays in its folder, through whatever links lie on the way to the file itself."""
+    if "\0" in name or Path(name).is_absolute() or Path(name).name in ("", "..") or ".." in Path(name).parts:
+        return False
+    return (folder / name).parent.resolve().is_relative_to(folder.resolve())

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from colorize.data.decode import NEAR_GREY, SAME_PICTURE, Job, Outcome, decode_images, reserve
 from colorize.data.selection import Selection, seeded_order
 from colorize.data.sources import Candidate, Source
+from colorize.data.sums import SUMS, damage_of, write_sums
 from colorize.errors import UserError
 from colorize.files import replacing_folder
 
@@ -28,7 +30,8 @@ class ImageStore:
     """A built store, opened read-only.
 
     A store is a folder: ``pixels.u8`` ``(rows, 3, size, size)`` uint8, ``index.json``, ``manifest.csv`` (id,
-    file, SHA-256 of the file and of its decoded pixels, split, row) and ``skipped.csv`` (id, file, reason).
+    file, SHA-256 of the file and of its decoded pixels, split, row), ``skipped.csv`` (id, file, reason) and
+    ``sums.json``, see `colorize.data.sums`.
 
     Args:
         folder: as `build_store` returned it.
@@ -68,7 +71,11 @@ def training_pictures(trained_on: str, store_dirs: Iterable[Path]) -> set[str] |
     """
     for store_dir in store_dirs:
         for index in store_dir.glob("[!.]*/index.json"):  # one that is still being built begins with a dot
-            if json.loads(index.read_text()).get("trained_on") == trained_on:
+            try:
+                found = json.loads(index.read_text()).get("trained_on") == trained_on
+            except (OSError, ValueError, AttributeError, RecursionError):
+                continue  # damaged; another may have the same images
+            if found:
                 return {row["picture"] for row in _manifest(index.parent) if row["split"] == "train"}
     return None
 
@@ -86,10 +93,12 @@ def build_store(
     num_val: int | None,
     image_size: int,
     split_seed: int = 0,
+    verify: bool = False,
 ) -> Path:
     """Find the store of a data set, or build it, and return its folder.
 
-    Only one process builds; others that want the same store wait for it. It appears whole, by a rename.
+    Only one process builds; others that want the same store wait for it. It appears whole, by a rename. One that is
+    not what was written is built anew.
 
     A picture is in it once: of files with equal decoded pixels the first one of the order is kept, validation before
     training, and the others count as unusable.
@@ -101,6 +110,7 @@ def build_store(
         num_val: validation images; ``None`` takes a fifth.
         image_size: pixels a side; images are stretched to it, bicubic with antialiasing.
         split_seed: of the order that splits.
+        verify: compare all of a store that is here with its digests; else a part, see `colorize.data.sums.damage_of`.
     Raises:
         UserError: if there are too few usable images.
         OSError: if ``store_dir`` cannot be written or has no space left.
@@ -108,19 +118,30 @@ def build_store(
     settings = [FORMAT, num_train, num_val, image_size, split_seed, type(source).__name__, source.fingerprint()]
     name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
     folder = store_dir / name
-    if (folder / "index.json").exists():
+    if folder.exists() and (folder / SUMS).exists() and not damage_of(folder, verify):
         return folder
     store_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(store_dir / f"{name}.lock"):
-        if not folder.exists():
-            with replacing_folder(folder) as temporary:
-                selection = Selection(seeded_order(source.candidates(), split_seed), num_train, num_val)
-                _build(source, selection, temporary, image_size)
+        damage = damage_of(folder, verify) if folder.exists() else None  # another process may have built it meanwhile
+        if damage:
+            log.warning("image store %s is damaged (%s): built anew", folder, damage)
+        elif folder.exists():
+            if not (folder / SUMS).exists():
+                log.info("image store %s has no sums yet: taken as it is", folder)
+                write_sums(folder)
+            return folder
+        with replacing_folder(folder) as temporary:
+            selection = Selection(seeded_order(source.candidates(), split_seed), num_train, num_val)
+            _build(source, selection, temporary, image_size)
+            write_sums(temporary)
+            shutil.rmtree(folder, ignore_errors=True)  # not before: what is left of it may be of use
     return folder
 
 
 def _build(source: Source, selection: Selection, folder: Path, size: int) -> None:
     """Fill every slot, replacing what cannot be used, until all are filled or none is left to try."""
+    if selection.too_many and any(c.url and not c.path.exists() for c in selection.slots):
+        raise selection.too_few(tried=False)  # not after a download that cannot suffice
     pixels = folder / "pixels.u8"
     with pixels.open("wb") as file:
         reserve(file.fileno(), len(selection.slots) * 3 * size * size)
@@ -143,7 +164,7 @@ def _build(source: Source, selection: Selection, folder: Path, size: int) -> Non
                     usable[outcome.row] = outcome
             pending = [slot for slot in sorted(reasons) if selection.reject(slot, reasons[slot])]
             unavailable |= source.fetch([selection.slots[slot] for slot in pending])
-    selection.share_out()
+    selection.settle()
     _write_index(selection, usable, folder, size)
 
 

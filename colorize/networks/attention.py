@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from colorize.errors import UserError
+
 HEAD = 32  # channels of an attention head in transformer blocks
 
 
@@ -25,8 +27,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to the same shape."""
-        query, key, value = (f(x).flatten(2).mT for f in (self.query, self.key, self.value))  # (B, H*W, C or C/8)
-        gathered = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (B, H*W, C)
+        # (B, 1, H*W, C or C/8): one head, because ONNX has no attention without heads
+        query, key, value = (f(x).flatten(2).mT[:, None] for f in (self.query, self.key, self.value))
+        gathered = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (B, 1, H*W, C)
         return x + self.gamma * gathered.mT.reshape(x.shape)
 
 
@@ -35,11 +38,15 @@ class Attend(nn.Module):
 
     Args:
         width: channels of both; a multiple of ``HEAD``, or one head.
+    Raises:
+        UserError: if heads cannot share them evenly.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.heads = max(1, width // HEAD)
+        if width % self.heads:
+            raise UserError(f"attention over {width} channels: use a multiple of {HEAD}, or fewer than {2 * HEAD}")
         self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
 

@@ -14,6 +14,7 @@ from colorize.networks.guided import enlarged
 from colorize.networks.queries import ColorQueries
 
 HEADS = ("ab", "bins")
+MOST = {"attention": 64, "query_layers": 64}  # blocks and layers; of all else, channels and queries, 4,096
 
 
 class Up(nn.Module):
@@ -103,6 +104,8 @@ class EncoderUnet(nn.Module):
     ) -> None:
         super().__init__()
         _check(widths, attention, queries, query_strides, heads, temperature)
+        _check_amounts(width=[width], widths=widths, attention=attention, queries=[queries], query_width=[query_width])
+        _check_amounts(query_layers=[query_layers])
         self.factor = DEEPEST
         self.encoder_weights = encoder_weights
         self.encoder = Encoder(encoder, frozen)
@@ -225,3 +228,10 @@ def _check(
         raise UserError(f"generator.heads must be [ab], [bins], [ab, bins] or [bins, ab]; got {list(heads)}")
     if not temperature > 0:
         raise UserError(f"generator.temperature must be above 0; got {temperature}")
+
+
+def _check_amounts(**given: Sequence[int]) -> None:
+    for name, values in given.items():
+        least, most = int("width" in name), MOST.get(name, 4096)
+        if not all(least <= value <= most for value in values):
+            raise UserError(f"generator.{name} must be from {least} to {most}; got {list(values)}")

@@ -11,6 +11,8 @@ from colorize.networks.init import init_weights
 from colorize.networks.spectral import with_spectral_norm
 
 MAX_WIDTH = 8  # channels double per level up to 8 * num_filters
+MAX_DOWN = 12  # levels: 2^12 pixels are the longest side that is colored at
+MAX_FILTERS = 1024  # 14 billion parameters
 DROPOUT_FROM_LEVEL = 4  # levels that keep the full width, the innermost excepted, use dropout
 
 
@@ -59,7 +61,7 @@ class Unet(nn.Module):
             DeOldify has one (Antic 2019).
         attention_spectral_norm: divide attention's weights by their largest singular value (Zhang et al. 2019).
     Raises:
-        UserError: if ``n_down`` is below 2, ``num_filters`` below 1, or there is no such level.
+        UserError: if ``n_down`` is not in 2 to 12, ``num_filters`` not in 1 to 1024, or there is no such level.
     """
 
     def __init__(
@@ -72,8 +74,11 @@ class Unet(nn.Module):
         attention_spectral_norm: bool = True,
     ) -> None:
         super().__init__()
-        if n_down < 2 or num_filters < 1:
-            raise UserError(f"generator.n_down={n_down} num_filters={num_filters}: use n_down >= 2, num_filters >= 1")
+        if not (2 <= n_down <= MAX_DOWN and 1 <= num_filters <= MAX_FILTERS):
+            raise UserError(
+                f"generator.n_down={n_down} num_filters={num_filters}: use n_down from 2 to {MAX_DOWN}, "
+                f"num_filters from 1 to {MAX_FILTERS}"
+            )
         if not set(attention) <= set(range(1, n_down)):
             raise UserError(f"generator.attention must be levels from 1 to {n_down - 1}; got {list(attention)}")
         self.factor = 2**n_down

@@ -1,14 +1,20 @@
 """Prediction by an ONNX export in onnxruntime: nothing here imports torch."""
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from colorize.errors import UserError, missing_extra
+from colorize.claims import MAX_SIDE, check_claims, check_whole, from_json
+from colorize.digests import SUMS, check_sums
+from colorize.errors import UserError, first_line, missing_extra
 from colorize.machine import cores
 
+FLOAT = "tensor(float)"
+OUT_OF_MEMORY = re.compile(r"allocate memory|bad.?alloc", re.IGNORECASE)
+CLAIMS = ("image_size", "factor", "generator", "about")
+INPUTS, HINTS = {"L": (FLOAT, 4)}, {"hints": (FLOAT, 4)}
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 
 
@@ -27,16 +33,27 @@ class OnnxPredictor:
         if precision != "32":
             raise UserError(f"precision={precision} is not for {path.name}, which holds its own; leave it out")
         session = open_session(path, device)
-        metadata = session.get_modelmeta().custom_metadata_map
+        given = session.get_modelmeta().custom_metadata_map
         try:
-            self.image_size, self.factor = int(metadata["image_size"]), int(metadata["factor"])
-            self.generator: dict[str, Any] = json.loads(metadata["generator"])  # what it is an export of
-            self.about: dict[str, Any] = json.loads(metadata["about"])
-            self.gain = float(self.about.get("gain", 1.0))
-        except (KeyError, ValueError, TypeError):
-            raise UserError(f"checkpoint {path} is an ONNX model of something else") from None
+            said = {
+                name: from_json(name, given.get(name, "")) for name in ("image_size", "factor", "generator", "about")
+            }
+            check_claims(said["generator"], said["image_size"], said["about"])
+            check_whole("factor", said["factor"], 1, MAX_SIDE)
+        except ValueError as error:
+            raise UserError(f"checkpoint {path} is an ONNX model of something else: {error}") from None
+        inputs = {found.name: (found.type, len(found.shape)) for found in session.get_inputs()}
+        outputs = [(found.name, found.type) for found in session.get_outputs()]
+        if inputs not in (INPUTS, INPUTS | HINTS) or outputs != [("ab", FLOAT)]:
+            raise UserError(f"checkpoint {path} is an ONNX model of something else: it does not map L to ab")
+        self.path = path
+        self.image_size: int = said["image_size"]
+        self.factor: int = said["factor"]
+        self.generator: dict[str, Any] = said["generator"]  # what it is an export of
+        self.about: dict[str, Any] = said["about"]
+        self.gain = float(self.about.get("gain", 1.0))
         self.session = session
-        self.takes_hints = "hints" in (found.name for found in session.get_inputs())
+        self.takes_hints = "hints" in inputs
 
     def __call__(self, L: np.ndarray) -> np.ndarray:
         """Predict; see `Predictor`."""
@@ -44,11 +61,14 @@ class OnnxPredictor:
         if self.takes_hints:
             given["hints"] = np.zeros((len(L), 3, *L.shape[2:]), np.float32)  # none
         try:
-            return self.session.run(["ab"], given)[0]
+            ab = self.session.run(["ab"], given)[0]
         except Exception as error:  # onnxruntime's own types share no other base
-            if "alloc" in str(error):
+            if OUT_OF_MEMORY.search(str(error)):
                 raise MemoryError(str(error)) from None
-            raise
+            raise UserError(f"checkpoint {self.path} cannot predict ({first_line(error)})") from None
+        if ab.shape != (len(L), 2, *L.shape[2:]):
+            raise UserError(f"checkpoint {self.path} predicts {ab.shape} of {L.shape}, which is no chroma")
+        return ab
 
 
 def open_session(path: Path, device: str = "auto") -> Any:
@@ -59,6 +79,12 @@ def open_session(path: Path, device: str = "auto") -> Any:
     """
     if not path.is_file():
         raise UserError(f"checkpoint {path} is no file; colorize export --onnx makes one")
+    sums = path.with_name(SUMS)
+    try:
+        if sums.is_file():  # a flipped byte would load without a word
+            check_sums(sums, [path], listed=False)
+    except (ValueError, OSError) as error:
+        raise UserError(f"checkpoint {path} is damaged: {error}") from None
     try:
         import onnxruntime
     except ImportError:
@@ -73,4 +99,4 @@ def open_session(path: Path, device: str = "auto") -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own types share no other base
-        raise UserError(f"checkpoint {path} is damaged or no ONNX model ({str(error).splitlines()[0][:120]})") from None
+        raise UserError(f"checkpoint {path} is damaged or no ONNX model ({first_line(error)})") from None

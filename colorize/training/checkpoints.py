@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning_utilities.core.apply_func import apply_to_collection
 
+from colorize.checkpoint import DIGEST, digest_of
 from colorize.files import replacing
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -21,11 +22,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target and renames, so that a reader or a killed run never meets half a file."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path``.
+        """Write ``checkpoint`` to ``path``, with the digest of its weights, see `colorize.checkpoint.digest_of`.
 
         Raises:
             OSError: if there is no space, or the folder cannot be written.
         """
+        if "state_dict" in checkpoint:
+            checkpoint = {**checkpoint, DIGEST: digest_of(checkpoint["state_dict"])}
         with replacing(path) as temporary, temporary.open("wb", buffering=0) as file:
             kept = _KeepsError(file)
             try:

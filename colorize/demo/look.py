@@ -1,0 +1,44 @@
+"""How the page looks and what it says: words, styles, and what Gradio leaves out for keyboards and screen readers."""
+
+import html
+
+TITLE = "# colorize\nDrop a black-and-white photograph: it comes back in colour, as sharp and as large as it was."
+NOTHING = "No photograph yet: drop one, or take an example."
+WORKING_SIZES = [("as trained", 0), *((str(size), size) for size in (128, 256, 384, 512, 768, 1024))]
+FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none is fetched
+CSS = """
+.gradio-container { width: 100% }
+#examples .gallery { display: grid; grid-template-columns: repeat(3, 1fr) }
+#examples :is(span, .container, img) { display: block; width: 100%; height: auto; max-height: none; max-width: none }
+@media (max-width: 640px) { #examples .gallery { grid-template-columns: repeat(6, 1fr) } }
+#stage .empty { min-height: 420px }
+#line .html-container { padding: 0 }
+.wrong { color: var(--error-text-color) }
+#stage [role="slider"]:focus-visible .icon-wrap { outline: 3px solid var(--color-accent); outline-offset: 3px }
+"""
+ACCESS = """() => {  // what Gradio leaves out: names of pictures, and keys for the divider
+  const mend = () => {
+    for (const image of document.querySelectorAll("#examples img, #stage img"))
+      image.alt = image.src.split("/").pop().split(".")[0];
+    const handle = document.querySelector('#stage [data-testid="slider"]'), all = handle?.parentElement;
+    if (!handle || handle.onkeydown) return;
+    const tell = () => handle.ariaValueNow = Math.round(100 * handle.style.transform.match(/[0-9]+/) / all.clientWidth);
+    handle.onkeydown = event => {
+      const step = {ArrowLeft: -0.05, ArrowRight: 0.05}[event.key], {x, width} = handle.getBoundingClientRect();
+      if (step) event.preventDefault(); else return;
+      const at = {clientX: x + width / 2 + step * all.clientWidth, view: window, bubbles: true};
+      handle.dispatchEvent(new MouseEvent("mousedown", at));
+      window.dispatchEvent(new MouseEvent("mouseup", at));
+      setTimeout(tell);
+    };
+    Object.assign(handle, {tabIndex: 0, role: "slider", ariaLabel: "Before and after", onfocus: tell});
+    document.getElementById("stage").scrollIntoView({block: "nearest", behavior: "smooth"});
+  };
+  mend();
+  new MutationObserver(mend).observe(document.body, {childList: true, subtree: true});
+}"""
+
+
+def line(said: str, kind: str = "") -> str:
+    """Return a line of the page, as HTML; of the kind ``wrong``, it is red."""
+    return f'<p role="status" class="{kind}">{html.escape(said)}</p>'
