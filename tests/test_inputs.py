@@ -21,9 +21,9 @@ def tree(tmp_path, monkeypatch) -> Path:
 
 
 def found(*inputs: str) -> dict[str, str]:
-    jobs, complaints = collect(inputs, Path("out"))
-    assert not complaints
-    return {str(job.source): str(job.folder) for job in jobs}
+    found = collect(inputs, Path("out"))
+    assert not found.complaints
+    return {str(job.source): str(job.folder) for job in found.jobs}
 
 
 def complaints(*inputs: str) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -61,18 +61,19 @@ def image(
     """Colour photographs, of any size, mode and format.
 
     Each is written in its own format where that can hold colour, otherwise as PNG, with its EXIF, its colour profile
-    and its transparency. Folders keep their structure. A second call goes on where the first one stopped.
+    and its transparency. Folders keep their structure. A second call goes on where the first one stopped: what is there
+    already is known by the photograph's contents, the checkpoint and the options.
 
     A file that cannot be coloured is told in one line; the others go on, and the exit status is 1.
     """
     from colorize.inputs import collect
 
     with mistakes_in_one_line():
-        jobs, complaints = collect(inputs, out)
-        for complaint in complaints:
-            say(complaint)
-        tally = _color(jobs, out, settings, overwrite, tint)
-        if complaints or tally.failed:
+        found = collect(inputs, out)
+        for line in (*found.complaints, *found.skipped):
+            say(line)
+        tally = _color(found.jobs, out, settings, overwrite, tint)
+        if found.complaints or tally.failed:
             raise typer.Exit(1)
 
 
@@ -130,7 +131,7 @@ def video(
     with mistakes_in_one_line():
         if out.exists() and not overwrite:
             raise UserError(f"--out {out} exists already; name another, or --overwrite it")
-        colorizer, options = settings.load()
+        _, colorizer, options = settings.load()
         with bar("frames") as advance:
             done = colorize_video(source, out, colorizer, options, smoothing, advance)
         for note in done.notes:
@@ -250,15 +251,19 @@ def info(
 def _color(jobs: Sequence["Job"], out: Path, settings: Settings, overwrite: bool, tint: str = "auto") -> "Tally":
     """Colour photographs with a bar, and sum up in one line."""
     from colorize.batch import Batch
+    from colorize.manifest import digest_of_model, digest_of_settings
 
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is no folder")
-    colorizer, options = settings.load()
+    name, colorizer, options = settings.load()
     options = replace(options, tint=tint)
+    digest = digest_of_settings(
+        {**asdict(options), "precision": settings.precision, "checkpoint": digest_of_model(name)}
+    )
     start = time.perf_counter()
     with bar("photographs") as advance:
         done = count(1)
-        batch = Batch(colorizer, options, out, overwrite, say, lambda: advance(next(done), len(jobs)))
+        batch = Batch(colorizer, options, out, overwrite, say, lambda: advance(next(done), len(jobs)), digest)
         tally = batch.run(jobs)
     seconds, written = time.perf_counter() - start, len(tally.written)
     parts = [
