@@ -60,6 +60,7 @@ class Batch:
         say: is told, in one line each, what went wrong or is worth knowing.
         advance: is called once for each photograph, when it is done with.
         settings: digest of all that a result follows from beside the photograph, see `colorize.manifest`.
+        quality: see `colorize.photos.read_photo`.
     Raises:
         UserError: if the manifest cannot be used.
     """
@@ -73,9 +74,10 @@ class Batch:
         say: Callable[[str], None] = print,
         advance: Callable[[], None] = lambda: None,
         settings: str = "",
+        quality: int | None = None,
     ) -> None:
         self.colorizer, self.options, self.out, self.overwrite = colorizer, options, out, overwrite
-        self.say, self.advance, self.settings = say, advance, settings
+        self.say, self.advance, self.settings, self.quality = say, advance, settings, quality
         self.tally = Tally()
         self.manifest = Manifest(out)
         self._inputs: set[Path] = set()
@@ -135,7 +137,7 @@ class Batch:
         return False
 
     def _start_reading(self, group: list[Job]) -> list[tuple[Job, Future[_Member]]]:
-        return [(job, self._pool.submit(_read, job)) for job in group]
+        return [(job, self._pool.submit(_read, job, self.quality)) for job in group]
 
     def _read(self, group: list[tuple[Job, Future[_Member]]]) -> Iterator[_Member]:
         for job, reading in group:
@@ -254,6 +256,6 @@ class Batch:
         self.advance()
 
 
-def _read(job: Job) -> _Member:
-    photo = read_photo(job.source)
+def _read(job: Job, quality: int | None) -> _Member:
+    photo = read_photo(job.source, quality)
     return _Member(job, digest_of_file(job.source), photo)

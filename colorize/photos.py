@@ -11,15 +11,17 @@ from colorize.files import replacing
 from colorize.images import DEEP, frames_of, header, make_upright, to_uint16
 from colorize.metadata import add_directories, read_metadata, split_directories, with_less
 from colorize.profiles import INTENT, SRGB, Conversion, conversion
+from colorize.webp import save_webp
 
-QUALITY = 95  # of lossy formats, without chroma subsampling: the colours are what the file is for
-# Formats that hold 24-bit colour: the names that their files go by, the first for new names, and how they are saved
+# Formats that hold 24-bit colour: the names that their files go by, the first for new names, and how they are saved:
+# without chroma subsampling, as colours are what the file is for, and of a quality at which lightness is lost as by the
+# grey photograph's being saved once more at 95 (benchmarks/RESULTS.md)
 FORMATS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "PNG": ((".png", ".apng"), {"compress_level": 4}),  # two thirds of the time of 6, files 3% larger
-    "JPEG": ((".jpg", ".jpeg", ".jpe", ".jfif"), {"quality": QUALITY, "subsampling": 0}),
-    "WEBP": ((".webp",), {"quality": QUALITY}),
+    "JPEG": ((".jpg", ".jpeg", ".jpe", ".jfif"), {"quality": 96, "subsampling": 0}),
+    "WEBP": ((".webp",), {"quality": 98}),
     "TIFF": ((".tif", ".tiff"), {"compression": "tiff_adobe_deflate"}),
-    "AVIF": ((".avif",), {"quality": QUALITY, "subsampling": "4:4:4"}),
+    "AVIF": ((".avif",), {"quality": 95, "subsampling": "4:4:4"}),
     "JPEG2000": ((".jp2", ".j2k", ".jpx", ".jpf"), {}),
     "BMP": ((".bmp", ".dib"), {}),
     "PPM": ((".ppm", ".pnm"), {}),
@@ -85,9 +87,12 @@ class Photo:
         return colored
 
 
-def read_photo(path: Path | str) -> Photo:
+def read_photo(path: Path | str, quality: int | None = None) -> Photo:
     """Read a photograph.
 
+    Args:
+        path: of it.
+        quality: of the coloured version, if its format loses some: 1 to 100; None is the format's own in `FORMATS`.
     Raises:
         ImageError: as `colorize.images.opened`.
     """
@@ -100,6 +105,8 @@ def read_photo(path: Path | str) -> Photo:
         photo.format = _format(image, photo)
         metadata, lost = read_metadata(image, path, exif)
         photo.metadata = FORMATS[photo.format][1] | _own_settings(image, path) | metadata
+        if quality and "quality" in photo.metadata:
+            photo.metadata["quality"] = quality
         photo.notes += lost
         frames = 1 if image.format in ONE_PICTURE else frames_of(image, path)
         if frames != 1:
@@ -158,7 +165,11 @@ def _save(colored: Image.Image, target: Path, photo: Photo, metadata: dict[str, 
     if photo.format == "TIFF" and "exif" in metadata:
         tags, directories = split_directories(metadata["exif"])
         metadata = {key: metadata[key] for key in metadata if key != "exif"} | {"tiffinfo": tags}
-    colored.save(target, photo.format, icc_profile=photo.profile, **metadata)
+    settings = {"icc_profile": photo.profile, **metadata}
+    if photo.format == "WEBP" and not metadata["lossless"]:
+        save_webp(colored, target, settings)
+    else:
+        colored.save(target, photo.format, **settings)
     if directories:
         add_directories(target, directories)
 

@@ -27,6 +27,7 @@ FLOORS = {
         "srgb",
         "states",
         "upsampling",
+        "webp",
     ],
     1: ["networks", "metrics", "grids"],
     2: ["data", "losses", "export", "painting", "checkpoint", "inference", "predictors", "tint"],

@@ -20,7 +20,7 @@ TABLES = {
     "data_path": 2,
     "inference": 1,
     "edges": 1,
-    "lightness": 1,
+    "lightness": 2,
     "scaling": 2,
     "start": 1,
     "gpu_proof": 5,

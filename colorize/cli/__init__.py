@@ -40,6 +40,15 @@ ABOUT_CHECKPOINTS = (
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, globs.", show_default=False)]
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100,
+        help="Of JPEG, WebP and AVIF, 1 to 100; without it 96, 98 and 95.",
+        show_default=False,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Colour anew what is there already.")]
 
 
@@ -56,6 +65,7 @@ def image(
             "none; remove takes all for toned prints, such as blue ones."
         ),
     ] = "auto",
+    quality: Quality = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Colour photographs, of any size, mode and format.
@@ -72,7 +82,7 @@ def image(
         found = collect(inputs, out)
         for line in (*found.complaints, *found.skipped):
             say(line)
-        tally = _color(found.jobs, out, settings, overwrite, tint)
+        tally = _color(found.jobs, out, settings, overwrite, quality, tint)
         if found.complaints or tally.failed:
             raise typer.Exit(1)
 
@@ -94,6 +104,7 @@ def coco(
         int | None,
         typer.Option(min=1, help="As many, validation images of training first.", show_default=False),
     ] = None,
+    quality: Quality = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Colour the images of a COCO data set, and keep its annotations, so that detectors can be run on them."""
@@ -103,7 +114,7 @@ def coco(
         folder = CocoFolder(root, split, category or (), limit)
         for path, reason in folder.missing.items():
             say(f"{path}: {reason}")
-        tally = _color(folder.jobs(), out, settings, overwrite)
+        tally = _color(folder.jobs(), out, settings, overwrite, quality)
         typer.echo(f"annotations: {folder.write_annotations(out, tally.written | tally.there)}")
         if folder.missing or tally.failed:
             raise typer.Exit(1)
@@ -248,7 +259,9 @@ def info(
             typer.echo(json.dumps(settings, indent=2))
 
 
-def _color(jobs: Sequence["Job"], out: Path, settings: Settings, overwrite: bool, tint: str = "auto") -> "Tally":
+def _color(
+    jobs: Sequence["Job"], out: Path, settings: Settings, overwrite: bool, quality: int | None, tint: str = "auto"
+) -> "Tally":
     """Colour photographs with a bar, and sum up in one line."""
     from colorize.batch import Batch
     from colorize.manifest import digest_of_model, digest_of_settings
@@ -258,12 +271,12 @@ def _color(jobs: Sequence["Job"], out: Path, settings: Settings, overwrite: bool
     name, colorizer, options = settings.load()
     options = replace(options, tint=tint)
     digest = digest_of_settings(
-        {**asdict(options), "precision": settings.precision, "checkpoint": digest_of_model(name)}
+        {**asdict(options), "quality": quality, "precision": settings.precision, "checkpoint": digest_of_model(name)}
     )
     start = time.perf_counter()
     with bar("photographs") as advance:
         done = count(1)
-        batch = Batch(colorizer, options, out, overwrite, say, lambda: advance(next(done), len(jobs)), digest)
+        batch = Batch(colorizer, options, out, overwrite, say, lambda: advance(next(done), len(jobs)), digest, quality)
         tally = batch.run(jobs)
     seconds, written = time.perf_counter() - start, len(tally.written)
     parts = [
