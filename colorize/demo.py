@@ -20,7 +20,6 @@ from PIL import Image
 
 from colorize.data.scenes import draw_scene
 from colorize.errors import UserError, missing_extra
-from colorize.images import ImageError
 from colorize.inference import MAX_STRENGTH, Colorizer, Options
 from colorize.photos import Photo, name_for, photo_of, read_photo, write_photo
 
@@ -170,8 +169,8 @@ class Page:
                 _write_preview(photo, files[0])
                 _write_preview(photo_of(colored), files[1])
                 write_photo(photo, colored, target)
-            except (ImageError, OSError, ValueError) as error:
-                said = re.sub(rf"{re.escape(str(self.folder))}\S*/", "", str(error))  # the file's name alone
+            except Exception as error:  # whatever a photograph leads to is its line, not the page's end
+                said = re.sub(rf"{re.escape(str(self.folder))}\S*/", "", str(error) or type(error).__name__)  # its name
                 return None, _line(said, "wrong")
         width, height = photo.size
         facts = f"{path.name}: {width} × {height} pixels in {time.perf_counter() - started:.1f} s"

@@ -46,6 +46,7 @@ FLOORS = {
         "batch",
         "coco",
         "video",
+        "video_files",
         "demo",
     ],
     5: ["cli"],

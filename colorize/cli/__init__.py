@@ -136,6 +136,8 @@ def video(
 
     Colours are smoothed over time and start anew at a cut. The flicker, before and after smoothing, is told: the mean
     change of colour from frame to frame where the picture stands still, in units of CIE Lab.
+
+    Of a video that breaks off or is damaged, what is there is coloured, what is missing is told, and the status is 1.
     """
     from colorize.video import colorize_video
 
@@ -151,6 +153,8 @@ def video(
             f"{done.frames} frames in {done.scenes} scenes coloured into {out} in {done.seconds:.1f} s; "
             f"flicker {done.flicker:.3f}, without smoothing {done.flicker_unsmoothed:.3f}"
         )
+        if not done.whole:
+            raise typer.Exit(1)
 
 
 @app.command()
