@@ -118,7 +118,8 @@ def frames_of(image: Image.Image, path: Path | str) -> int:
 def readable() -> frozenset[str]:
     """Return the suffixes of all formats that Pillow reads."""
     known = Image.registered_extensions()
-    return frozenset(suffix for suffix, name in known.items() if name in Image.OPEN and name not in NO_PICTURES)
+    named = (suffix for suffix, name in known.items() if name in Image.OPEN and name not in NO_PICTURES)
+    return frozenset({".mpo", *named})  # which it knows by its contents alone
 
 
 def read_rgb(path: Path | str) -> Image.Image:
