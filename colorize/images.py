@@ -1,6 +1,7 @@
 """Read image files: any format and mode that Pillow knows, one error that names the file."""
 
 import ctypes
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ GREY_SPREAD = 10  # of 255: JPEG leaves a few levels of channel spread in an ima
 
 with suppress(AttributeError, OSError):  # where Pillow was built without libtiff, or is one file with it
     ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)  # it writes to stderr what Pillow raises as well
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # and so does Pillow where no one listens
 
 
 class ImageError(Exception):

@@ -258,3 +258,7 @@ def test_500_damaged_and_odd_files(run, tmp_path) -> None:
         with Image.open(target) as colored:
             colored.load()
             assert colored.mode in ("RGB", "RGBA"), source
+    first, said = tally, run.said
+    tally = run(root)  # only the failures
+    assert (tally.there, tally.written, tally.failed) == (first.written, {}, first.failed)
+    assert set(run.said) <= set(said)

@@ -225,11 +225,20 @@ def test_exif_that_cannot_be_written_is_told(run, tmp_path, monkeypatch) -> None
     assert run.said == [f"{tmp_path / 'x.png'}: its EXIF is damaged and is left out"]
 
 
-def test_libtiff_says_nothing_of_its_own(tmp_path) -> None:
+def scrambled(content: bytes) -> bytes:
+    return content[:60] + bytes(byte ^ 0x55 for byte in content[60:-400]) + content[-400:]
+
+
+def of_64_samples(content: bytes) -> bytes:
+    tag = (277).to_bytes(2, "little") + (3).to_bytes(2, "little") + (1).to_bytes(4, "little")
+    assert content.count(tag) == 1
+    return content.replace(tag + b"\3", tag + b"\x40")
+
+
+@pytest.mark.parametrize("damage", [scrambled, of_64_samples])
+def test_libraries_say_nothing_of_their_own(tmp_path, damage) -> None:
     colorful_image(0).save(tmp_path / "x.tif", compression="tiff_lzw")
-    content = bytearray((tmp_path / "x.tif").read_bytes())
-    content[60:] = bytes(byte ^ 0x55 for byte in content[60:-400]) + content[-400:]
-    (tmp_path / "x.tif").write_bytes(content)
+    (tmp_path / "x.tif").write_bytes(damage((tmp_path / "x.tif").read_bytes()))
     code = (
         "import sys\nfrom colorize.images import ImageError\nfrom colorize.photos import read_photo\n"
         "try:\n    read_photo(sys.argv[1])\nexcept ImageError as error:\n    print(error)"
