@@ -1,4 +1,4 @@
-"""What a photograph holds beside its pixels: EXIF, resolution, comment, as far as they can be read and written."""
+"""What a photograph holds beside its pixels: EXIF, XMP, resolution, comment, as far as they can be read and written."""
 
 import io
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 DAMAGED = "its EXIF is damaged and is left out"
 PARTLY = "part of its EXIF is damaged and is left out"
@@ -14,7 +14,7 @@ UNWRITABLE = "{} cannot be written and is left out"
 EXIF, GPS, INTEROP, ORIENTATION = (
     int(tag) for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop, ExifTags.Base.Orientation)
 )
-MAKER_NOTE = int(ExifTags.IFD.MakerNote)
+MAKER_NOTE, XMP = int(ExifTags.IFD.MakerNote), 700  # 700: of a TIFF
 DIRECTORIES = EXIF, GPS, INTEROP  # tags that are the place of further ones
 # Of a TIFF's own, whose others are about how its pixels lie
 TIFF_TAGS = [
@@ -38,6 +38,11 @@ def read_metadata(image: Image.Image, path: Path | str, exif: bytes | None) -> t
     with suppress(TypeError, ValueError):  # damaged ones are no numbers
         if len(dpi) == 2 and all(1 <= value < 65536 for value in dpi):
             kept["dpi"] = dpi
+    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if isinstance(xmp, str):  # as PNG holds it
+        xmp = xmp.encode(errors="replace")
+    if isinstance(xmp, bytes) and xmp:
+        kept["xmp"] = xmp
     content = _content(image)
     if content:
         kept["exif"] = content
@@ -123,7 +128,8 @@ def tags_of(file: BinaryIO) -> set[Tag] | None:
 def with_less(metadata: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Yield metadata, then with ever less of it, for a format that does not take all; and what was left out."""
     yield metadata, []
-    exif, names = metadata.get("exif"), {"exif": "its EXIF", "comment": "its comment", "dpi": "its resolution"}
+    names = {"exif": "its EXIF", "xmp": "its XMP", "comment": "its comment", "dpi": "its resolution"}
+    exif = metadata.get("exif")
     with suppress(Exception):
         if exif and (smaller := without_maker_note(exif)) != exif:
             yield metadata | {"exif": smaller}, [UNWRITABLE.format("the maker note of its EXIF")]
@@ -143,6 +149,20 @@ def without_maker_note(content: bytes) -> bytes:
         if directory in exif:
             exif[directory] = {tag: value for tag, value in exif.get_ifd(directory).items() if tag != MAKER_NOTE}
     return exif.tobytes()
+
+
+def in_place(metadata: dict[str, Any], format_: str) -> tuple[dict[str, Any], dict[int, dict[int, Any]]]:
+    """Return metadata as Pillow's ``save`` takes it for a format, and what `add_directories` is to add to a TIFF."""
+    kept, directories = dict(metadata), {}
+    if format_ == "TIFF":
+        tags, directories = split_directories(kept.pop("exif", b""))
+        if "xmp" in kept:
+            tags[XMP] = kept.pop("xmp")
+        kept["tiffinfo"] = tags
+    elif format_ == "PNG" and "xmp" in kept:
+        kept["pnginfo"] = PngImagePlugin.PngInfo()
+        kept["pnginfo"].add_itxt("XML:com.adobe.xmp", kept.pop("xmp").decode())
+    return kept, directories
 
 
 def split_directories(content: bytes) -> tuple[dict[int, Any], dict[int, dict[int, Any]]]:

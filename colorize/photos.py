@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from colorize.files import replacing
 from colorize.images import DEEP, frames_of, header, make_upright, to_uint16
-from colorize.metadata import add_directories, read_metadata, split_directories, with_less
+from colorize.metadata import add_directories, in_place, read_metadata, with_less
 from colorize.profiles import INTENT, SRGB, Conversion, conversion
 from colorize.webp import save_webp
 
@@ -161,10 +161,7 @@ def save_photo(photo: Photo, colored: Image.Image, target: Path) -> None:
 
 
 def _save(colored: Image.Image, target: Path, photo: Photo, metadata: dict[str, Any]) -> None:
-    directories = {}
-    if photo.format == "TIFF" and "exif" in metadata:
-        tags, directories = split_directories(metadata["exif"])
-        metadata = {key: metadata[key] for key in metadata if key != "exif"} | {"tiffinfo": tags}
+    metadata, directories = in_place(metadata, photo.format)
     settings = {"icc_profile": photo.profile, **metadata}
     if photo.format == "WEBP" and not metadata["lossless"]:
         save_webp(colored, target, settings)

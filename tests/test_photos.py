@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 from skimage.color import rgb2lab
 
 from colorize.data.scenes import draw_scene
@@ -136,6 +136,24 @@ def test_exif_and_resolution_stay_and_the_rotation_is_done(tmp_path, suffix) -> 
     assert written.size == (40, 48)
     if suffix != "webp":  # which has no place for it
         assert written.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
+def test_xmp_stays_without_the_rotation_that_is_done(tmp_path, suffix) -> None:
+    xmp = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="ü"/></x:xmpmeta>"""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    more = {"xmp": xmp.encode()}
+    if suffix == "png":
+        more = {"pnginfo": PngImagePlugin.PngInfo()}
+        more["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp)
+    elif suffix == "tif":
+        more, exif = {"tiffinfo": {700: xmp.encode(), 0x0112: 6}}, None
+    colorful_image(0, 48, 40).save(tmp_path / f"x.{suffix}", **more, **({"exif": exif} if exif else {}))
+    photo, written = through(tmp_path / f"x.{suffix}", tmp_path)
+    kept = written.info.get("xmp") or written.info["XML:com.adobe.xmp"].encode()
+    assert kept.decode() in (xmp.replace(' tiff:Orientation="6"', " "), xmp.replace('tiff:Orientation="6"', ""))
+    assert written.size == (40, 48) and photo.notes == []
 
 
 def test_damaged_exif_is_told_and_left_out(tmp_path) -> None:
