@@ -17,7 +17,7 @@ from colorize.inputs import collect
 class Formula:
     """Predicts from lightness, without weights; see `colorize.predictors.Predictor`."""
 
-    image_size, factor = 32, 32
+    image_size, factor, gain = 32, 32, 1.0
 
     def __call__(self, L: np.ndarray) -> np.ndarray:
         """Predict; see `Predictor`."""

@@ -70,12 +70,23 @@ def conversion(profile: bytes | None, mode: str) -> Conversion:
         return Conversion(taken, profile=profile)
     try:
         back = ImageCms.ImageCmsTransform(SRGB, given, "RGB", "RGB", INTENT)
-        lost = np.abs(lightness(np.asarray(there.apply(back.apply(seen)))) - L).max()
+        lost = max(_lost(colors, there, back) for colors in (seen, _muted(_colors("RGB"))))
     except Exception:  # such as that of a scanner
         lost = np.inf
     if lost > MOST_LOST or len(profile) > MOST_BYTES:
         return Conversion(taken, there, profile=SRGB.tobytes(), note=NO_WAY_BACK)
     return Conversion(taken, there, back, profile)
+
+
+def _lost(colors: Image.Image, there: ImageCms.ImageCmsTransform, back: ImageCms.ImageCmsTransform) -> float:
+    """Return the most that sRGB colours lose of their L* on the way to a profile and back to sRGB."""
+    returned = there.apply(back.apply(colors))
+    return float(np.abs(lightness(np.asarray(returned)) - lightness(np.asarray(colors))).max())
+
+
+def _muted(colors: Image.Image) -> Image.Image:
+    """Halve the saturation: of what photographs are coloured in, a profile of any real device shows about all."""
+    return Image.blend(colors.convert("L").convert("RGB"), colors, 0.5)
 
 
 def _colors(mode: str) -> Image.Image:

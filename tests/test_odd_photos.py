@@ -10,9 +10,11 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from skimage.color import rgb2lab
 
+from benchmarks.corpora import power_profile
 from colorize.errors import UserError
 from colorize.inference import Colorizer
 from colorize.photos import photo_of, read_photo, write_photo
+from colorize.profiles import conversion
 from tests.conftest import colorful_image
 from tests.test_batch import Run
 from tests.test_inference import Stub
@@ -126,6 +128,21 @@ def test_a_placeholder_of_a_way_back_is_not_used(run, tmp_path) -> None:
         seen = ImageCms.profileToProfile(given, io.BytesIO(profile), ImageCms.createProfile("sRGB"), 1)
         difference = rgb2lab(np.asarray(colored))[..., 0] - rgb2lab(np.asarray(seen))[..., 0]
     assert np.abs(difference).max() < 0.5
+
+
+def test_a_profile_that_cannot_show_greys_is_not_written_with(run, tmp_path) -> None:
+    green = b"".join(round(value * 65536).to_bytes(4, "big") for value in (0.3851, 0.7169, 0.0971))
+    dark = b"".join(round(value * 65536).to_bytes(4, "big") for value in (0.0963, 0.1792, 0.0243))
+    assert gamma_profile().count(green) == 1
+    profile = gamma_profile().replace(green, dark)  # a flipped bit or two: its white is pink
+    colorful_image(0).save(tmp_path / "x.png", icc_profile=profile)
+    run(tmp_path / "x.png")
+    assert run.said == [f"{tmp_path / 'x.png'}: its ICC profile has no way back; written in sRGB"]
+
+
+@pytest.mark.parametrize("power", [1.0, 1.8, 2.2])
+def test_a_profile_of_a_monitor_has_a_way_back(power) -> None:
+    assert conversion(power_profile(power), "RGB").back
 
 
 def test_a_profile_that_only_calls_itself_srgb_is_heeded() -> None:
