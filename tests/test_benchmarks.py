@@ -22,6 +22,7 @@ TABLES = {
     "inference": 1,
     "edges": 1,
     "lightness": 2,
+    "many_files": 1,
     "scaling": 2,
     "start": 1,
     "gpu_proof": 5,
