@@ -1,20 +1,20 @@
-"""Colour many photographs: one is read and one written while another is coloured; one that fails holds up no other."""
+"""Colour many photographs: some are read and written while others are coloured; one that fails holds up no other."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from colorize.errors import UserError
-from colorize.images import ImageError, pixels_of
+from colorize.files import replacing
+from colorize.images import pixels_of
 from colorize.inference import Colorizer, Options
 from colorize.inputs import Job
-from colorize.machine import cores
-from colorize.photos import FORMATS, Photo, name_for, read_photo, write_photo
+from colorize.machine import cores, network_threads, network_threads_kept
+from colorize.manifest import Entry, Manifest, digest_of_file
+from colorize.painting import Chroma, Source
+from colorize.photos import FORMATS, Photo, name_for, read_photo, save_photo
 
-Member = tuple[Job, Path, Photo]  # with the path of its coloured version
 GROUP_PIXELS = 32_000_000  # of photographs that are in memory at once; a larger one is alone
 
 
@@ -37,16 +37,32 @@ class Tally:
     limited: int = 0
 
 
+@dataclass
+class _Member:
+    """A photograph on its way: each step fills in what it finds."""
+
+    job: Job
+    digest: str  # of its file
+    photo: Photo
+    target: Path = Path()
+    source: Source | None = None
+    chroma: Chroma | None = None
+
+
 class Batch:
-    """Colours photographs into a folder.
+    """Colours photographs into a folder, whose manifest says what is there already.
 
     Args:
         colorizer: that colours them.
         options: how.
         out: the folder; nothing is written elsewhere.
-        overwrite: colour anew what is there already. An input is never overwritten.
+        overwrite: colour anew what is there already, whoever made it. An input is never overwritten.
         say: is told, in one line each, what went wrong or is worth knowing.
         advance: is called once for each photograph, when it is done with.
+        settings: digest of all that a result follows from beside the photograph, see `colorize.manifest`.
+        quality: see `colorize.photos.read_photo`.
+    Raises:
+        UserError: if the manifest cannot be used.
     """
 
     def __init__(
@@ -57,30 +73,32 @@ class Batch:
         overwrite: bool = False,
         say: Callable[[str], None] = print,
         advance: Callable[[], None] = lambda: None,
+        settings: str = "",
+        quality: int | None = None,
     ) -> None:
         self.colorizer, self.options, self.out, self.overwrite = colorizer, options, out, overwrite
-        self.say, self.advance = say, advance
+        self.say, self.advance, self.settings, self.quality = say, advance, settings, quality
         self.tally = Tally()
+        self.manifest = Manifest(out)
         self._inputs: set[Path] = set()
         self._claimed: set[Path] = set()
+        self._folders: dict[Path, Path] = {}  # resolved
 
     def run(self, jobs: Sequence[Job]) -> Tally:
         """Colour them all; those that fail are told and counted."""
-        self._inputs = {job.source.resolve() for job in jobs}
+        self._inputs = {self._resolved(job.source) for job in jobs}
         groups = self._groups(jobs)
-        with ThreadPoolExecutor(cores()) as pool:
-            reading = self._start_reading(pool, next(groups, []))
-            writing: list[tuple[Job, Path, Future[None]]] = []
+        # One more than there are cores: some wait for the disk
+        with self.manifest, network_threads_kept(), ThreadPoolExecutor(cores() + 1) as self._pool:
+            reading = self._start_reading(next(groups, []))
+            painting: list[tuple[_Member, Future[int]]] = []
             while reading:
-                coming = self._start_reading(pool, next(groups, []))
-                colored = self._colored(list(self._read(reading)))
-                started = [
-                    (job, target, pool.submit(write_photo, photo, image, target))
-                    for job, target, photo, image in colored
-                ]
-                self._finish(writing)
-                reading, writing = coming, started
-            self._finish(writing)
+                coming = self._start_reading(next(groups, []))
+                predicted = self._predicted(list(self._read(reading)))
+                self._finish(painting)
+                painting = [(member, self._pool.submit(self._painted, member)) for member in predicted]
+                reading = coming
+            self._finish(painting)
         return self.tally
 
     def _groups(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
@@ -99,66 +117,145 @@ class Batch:
             yield group
 
     def _is_there(self, job: Job) -> bool:
-        named = self.out / job.folder / job.source.name
-        others = [named.with_name(named.name + endings[0]) for endings, _ in FORMATS.values()]
-        there = next((path for path in (named, *others) if path.exists()), None)
-        if there is None or self.overwrite or there.resolve() in self._inputs:
-            return False  # an input in its place is told when the format, and so the name, is known
-        self.tally.there[job.source] = there
-        self.advance()
-        return True
+        if self.overwrite:
+            return False
+        digest = ""
+        for ending in ("", *(endings[0] for endings, _ in FORMATS.values())):
+            target = self.out / job.folder / (job.source.name + ending)
+            entry = self.manifest.get(self._name(target))
+            if entry is None or entry.settings != self.settings or not target.is_file():
+                continue
+            try:
+                digest = digest or digest_of_file(job.source)
+            except OSError:  # reading it tells
+                return False
+            if entry.input == digest and target not in self._claimed:
+                self._claimed.add(target)
+                self.tally.there[job.source] = target
+                self.advance()
+                return True
+        return False
 
-    def _start_reading(self, pool: ThreadPoolExecutor, group: list[Job]) -> list[tuple[Job, Future[Photo]]]:
-        return [(job, pool.submit(read_photo, job.source)) for job in group]
+    def _start_reading(self, group: list[Job]) -> list[tuple[Job, Future[_Member]]]:
+        return [(job, self._pool.submit(_read, job, self.quality)) for job in group]
 
-    def _read(self, group: list[tuple[Job, Future[Photo]]]) -> Iterator[Member]:
+    def _read(self, group: list[tuple[Job, Future[_Member]]]) -> Iterator[_Member]:
         for job, reading in group:
             try:
-                photo = reading.result()
-                yield job, self._target(job, photo), photo
-            except (ImageError, UserError, MemoryError) as error:
+                member = reading.result()
+                member.target = self._target(member)
+                yield member
+            except Exception as error:  # each format's decoder raises types of its own
                 self._fail(job, error)
 
-    def _target(self, job: Job, photo: Photo) -> Path:
-        target = self.out / job.folder / name_for(job.source, photo)
-        if target.resolve() in self._inputs:
+    def _target(self, member: _Member) -> Path:
+        job = member.job
+        folder = self.out / job.folder
+        target = folder / name_for(job.source, member.photo)
+        resolved = self._resolved(folder)
+        if self._resolved(target) in self._inputs:
             raise UserError(f"{target} is an input, which is never overwritten; choose another --out")
-        if not target.parent.resolve().is_relative_to(self.out.resolve()):
-            raise UserError(f"{target.parent} is a link that leads out of {self.out}; nothing is written there")
+        if not resolved.is_relative_to(self._resolved(self.out)):
+            raise UserError(f"{folder} is a link that leads out of {self.out}; nothing is written there")
         if target in self._claimed:
             raise UserError(f"another input is written to {target}; colour them apart")
+        if not self.overwrite and target.exists():
+            self._check_replaced(target, member)
         self._claimed.add(target)
         return target
 
-    def _colored(self, members: list[Member]) -> Iterator[tuple[Job, Path, Photo, Image.Image]]:
-        colored = self.colorizer.colorize_photos([photo for _, _, photo in members], self.options)
-        for index, (job, target, photo) in enumerate(members):
-            try:
-                image, limited = next(colored)
-            except (UserError, MemoryError) as error:
-                if len(members) > 1:  # for want of memory: the others may do alone
-                    for member in members[index:]:
-                        yield from self._colored([member])
-                else:
-                    self._fail(job, error)
-                return
-            for note in photo.notes:
-                self.say(f"{job.source}: {note}")
-            self.tally.pixels += image.width * image.height
-            self.tally.limited += limited
-            yield job, target, photo, image
+    def _check_replaced(self, target: Path, member: _Member) -> None:
+        """Refuse to replace what is not a result of this photograph, or is no longer."""
+        name = self._name(target)
+        entry = self.manifest.get(name)
+        if name not in self.manifest:
+            raise UserError(f"{target} is there, but of no run; choose another --out, or --overwrite replaces it")
+        if entry and entry.input != member.digest and entry.source != str(self._resolved(member.job.source)):
+            raise UserError(f"{target} is of {entry.source}; choose another --out, or --overwrite replaces it")
+        if entry and target.stat().st_size != entry.size:
+            raise UserError(f"{target} was changed by others; choose another --out, or --overwrite replaces it")
 
-    def _finish(self, writing: list[tuple[Job, Path, Future[None]]]) -> None:
-        for job, target, written in writing:
+    def _name(self, target: Path) -> str:
+        return target.relative_to(self.out).as_posix()
+
+    def _resolved(self, path: Path) -> Path:
+        """Resolve a path; its folder only once, for the sake of folders of many files."""
+        if path.is_symlink() or path.is_dir():
+            return path.resolve()
+        folder = path.parent
+        if folder not in self._folders:
+            self._folders[folder] = folder.resolve()
+        return self._folders[folder] / path.name
+
+    def _predicted(self, members: list[_Member]) -> list[_Member]:
+        """Predict the chroma of all; of a group that fails, of each alone."""
+        parts = self._parts(members) if members else []
+        threads = max(1, cores() // max(1, len(parts)))
+        predicting = [(part, self._pool.submit(self._predict, part, threads)) for part in parts]
+        done = []
+        for part, future in predicting:
             try:
-                written.result()
-                self.tally.written[job.source] = target
-                self.advance()
+                future.result()
+                done += part
+            except Exception as error:  # whatever one photograph leads to
+                if len(members) > 1:
+                    done += [member for one in part for member in self._predicted([one])]
+                else:
+                    self._fail(part[0].job, error)
+        return done
+
+    def _parts(self, members: list[_Member]) -> list[list[_Member]]:
+        """Share a group among the cores: threads within one prediction wait for each other, most of all small ones."""
+        size = -(-len(members) // (cores() if self.colorizer.on_cpu else 1))
+        return [members[start : start + size] for start in range(0, len(members), size)]
+
+    def _predict(self, members: list[_Member], threads: int) -> None:
+        network_threads(threads)
+        photos = [member.photo for member in members]
+        for member, (source, chroma) in zip(members, self.colorizer.look_at(photos, self.options), strict=True):
+            member.source, member.chroma = source, chroma
+
+    def _painted(self, member: _Member) -> int:
+        """Paint one and write it; return how many pixels lost chroma."""
+        image, limited = self.colorizer.painted(member.photo, member.source, member.chroma)
+        with replacing(member.target) as temporary:
+            save_photo(member.photo, image, temporary)
+            size = temporary.stat().st_size
+            name = self._name(member.target)
+            self.manifest.begin(name)
+        source = str(self._resolved(member.job.source))
+        self.manifest.add(Entry(name, size, member.digest, self.settings, source))
+        return limited
+
+    def _finish(self, painting: list[tuple[_Member, Future[int]]]) -> None:
+        failed: list[tuple[_Member, Exception]] = []
+        for member, painted in painting:
+            try:
+                self._done(member, painted.result())
             except Exception as error:  # each format's encoder raises types of its own
-                self._fail(job, error)
+                failed.append((member, error))
+        for member, error in failed:
+            if len(painting) > 1 and isinstance(error, MemoryError):  # alone it may do
+                self._finish([(member, self._pool.submit(self._painted, member))])
+            else:
+                self._fail(member.job, error)
+
+    def _done(self, member: _Member, limited: int) -> None:
+        for note in member.photo.notes:
+            self.say(f"{member.job.source}: {note}")
+        width, height = member.photo.size
+        self.tally.pixels += width * height
+        self.tally.limited += limited
+        self.tally.written[member.job.source] = member.target
+        self.advance()
 
     def _fail(self, job: Job, error: Exception) -> None:
         reason = "not enough memory" if isinstance(error, MemoryError) else str(error) or type(error).__name__
         self.say(f"{job.source}: {reason.removeprefix(f'{job.source}: ').splitlines()[0]}")
         self.tally.failed += 1
         self.advance()
+
+
+def _read(job: Job, quality: int | None) -> _Member:
+    photo = read_photo(job.source, quality)
+    return _Member(job, digest_of_file(job.source), photo)

@@ -1,8 +1,12 @@
 """Read image files: any format and mode that Pillow knows, one error that names the file."""
 
+import ctypes
+import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +16,71 @@ EXTENSIONS = {
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
     ".jpg", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
 }  # fmt: skip
+NO_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG"}  # that Pillow knows by name alone
+# Pictures that others read
+FOREIGN = {
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".djvu", ".dng", ".exr", ".hdr", ".heic", ".heif", ".hif", ".jxl", ".jxr",
+    ".kra", ".nef", ".nrw", ".orf", ".pdf", ".pef", ".raf", ".raw", ".rw2", ".sr2", ".srf", ".srw", ".svg", ".svgz",
+    ".x3f", ".xcf",
+}  # fmt: skip
 PROGRAMS = {"EPS"}  # Pillow would run them, in Ghostscript
 DEEP = ("I", "F")  # what the modes of more than 8 bits begin with
 MAX_PIXELS = 200_000_000  # a larger image is taken for a decompression bomb
 GREY_SPREAD = 10  # of 255: JPEG leaves a few levels of channel spread in an image that is grey
 
 
+with suppress(AttributeError, OSError):  # where Pillow was built without libtiff, or is one file with it
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)  # it writes to stderr what Pillow raises as well
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # and so does Pillow where no one listens
+
+
 class ImageError(Exception):
     """A file that cannot be read as an image; the message names the file and the reason."""
+
+
+class _Quiet:
+    """While it is entered, in whatever thread, nothing warns: `warnings.catch_warnings` is not for threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.depth = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.depth:
+                self.caught = warnings.catch_warnings()
+                self.caught.__enter__()
+                warnings.simplefilter("ignore")
+            self.depth += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self.lock:
+            self.depth -= 1
+            if not self.depth:
+                self.caught.__exit__(None, None, None)
+
+
+QUIET = _Quiet()  # Pillow warns of large images and odd metadata; `MAX_PIXELS` and `colorize.metadata` decide
+
+
+@contextmanager
+def header(path: Path | str) -> Iterator[Image.Image]:
+    """Open an image of which only the header is read yet.
+
+    Raises:
+        ImageError: if the file is missing, empty, not an image, or over ``MAX_PIXELS``; also for what the body raises.
+    """
+    try:
+        with QUIET, Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"{path}: {image.width}x{image.height} is over {MAX_PIXELS / 1e6:.0f} megapixels")
+            if image.format in PROGRAMS:
+                raise ImageError(f"{path}: {image.format} is a program, not pixels; convert it to PNG")
+            yield image
+    except ImageError:
+        raise
+    except Exception as error:  # each format's decoder raises types of its own
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
+        raise ImageError(f"{path}: {reason.splitlines()[0]}") from error
 
 
 @contextmanager
@@ -27,26 +88,40 @@ def opened(path: Path | str) -> Iterator[Image.Image]:
     """Open an image and decode its first frame, upright, in its own mode.
 
     Raises:
-        ImageError: if the file is missing, empty, truncated, not an image, or over ``MAX_PIXELS``; also for what the
-            body raises.
+        ImageError: as `header`, or if the file is truncated.
     """
+    with header(path) as image:
+        image.load()
+        make_upright(image)
+        yield image
+
+
+def make_upright(image: Image.Image) -> None:
+    """Turn an image as its EXIF asks for, as far as that can be understood."""
+    with suppress(Exception):  # damaged EXIF raises whatever its bytes lead to; the pixels are good
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def frames_of(image: Image.Image, path: Path | str) -> int:
+    """Return how many frames an image's file has; 0 if one after the first is damaged.
+
+    They are counted in the file opened once more: to count them moves an image on, and some lose their pixels by it.
+    """
+    if "n_frames" in vars(image) or not hasattr(type(image), "n_frames"):
+        return vars(image).get("n_frames", 1)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; MAX_PIXELS decides
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(f"{path}: {image.width}x{image.height} is over {MAX_PIXELS / 1e6:.0f} megapixels")
-                if image.format in PROGRAMS:
-                    raise ImageError(f"{path}: {image.format} is a program, not pixels; convert it to PNG")
-                image.load()
-                with suppress(Exception):  # damaged EXIF raises whatever its bytes lead to; the pixels are good
-                    ImageOps.exif_transpose(image, in_place=True)
-                yield image
-    except ImageError:
-        raise
-    except Exception as error:  # each format's decoder raises types of its own
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
-        raise ImageError(f"{path}: {reason.splitlines()[0]}") from error
+        with QUIET, Image.open(path) as again:
+            return again.n_frames
+    except Exception:  # each format's decoder raises types of its own
+        return 0
+
+
+@cache
+def readable() -> frozenset[str]:
+    """Return the suffixes of all formats that Pillow reads."""
+    known = Image.registered_extensions()
+    named = (suffix for suffix, name in known.items() if name in Image.OPEN and name not in NO_PICTURES)
+    return frozenset({".mpo", *named})  # which it knows by its contents alone
 
 
 def read_rgb(path: Path | str) -> Image.Image:
@@ -63,10 +138,8 @@ def read_rgb(path: Path | str) -> Image.Image:
 
 def pixels_of(path: Path | str) -> int:
     """Return how many pixels a file says that it has; 0 if that cannot be read."""
-    with suppress(Exception), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(path) as image:
-            return image.width * image.height
+    with suppress(Exception), QUIET, Image.open(path) as image:
+        return image.width * image.height
     return 0
 
 

@@ -66,6 +66,8 @@ class Colorizer:
             raise UserError(f"batch_size={batch_size} is out of range; use 1 or more")
         self.predictor = predictor
         self.batch_size = batch_size
+        device = getattr(predictor, "device", None)
+        self.on_cpu = device is None or device.type == "cpu"  # as far as it says; else it takes all of a batch at once
 
     @classmethod
     def from_checkpoint(
@@ -112,19 +114,27 @@ class Colorizer:
 
         Toned prints are noted as such.
         """
+        for photo, (source, chroma) in zip(photos, self.look_at(photos, options), strict=True):
+            yield self.painted(photo, source, chroma)
+
+    def look_at(self, photos: Sequence[Photo], options: Options) -> list[tuple[Source, Chroma]]:
+        """Return of each photograph the picture whose lightness is to be kept, and its predicted chroma."""
         sources = [untinted(photo, options.tint) for photo in photos]
-        for photo, source, chroma in zip(photos, sources, self.predict(sources, options), strict=True):
-            canvas = blank(photo.size)
-            limited = paint(source, chroma, canvas)
-            if source is not photo:
-                photo.notes.append(REMOVED)
-            yield photo.finished(canvas), limited
+        return list(zip(sources, self.predict(sources, options), strict=True))
+
+    def painted(self, photo: Photo, source: Source, chroma: Chroma) -> tuple[Image.Image, int]:
+        """Return a photograph in colour from what `look_at` found, and how many of its pixels lost chroma."""
+        canvas = blank(photo.size)
+        limited = paint(source, chroma, canvas)
+        if source is not photo:
+            photo.notes.append(REMOVED)
+        return photo.finished(canvas), limited
 
     def predict(self, sources: Sequence[Source], options: Options) -> list[Chroma]:
         """Predict the chroma of several pictures.
 
         Raises:
-            UserError: if memory does not suffice even for tiles.
+            UserError: if memory does not suffice even for tiles, or a prediction is not finite.
         """
         size = options.working_size or self.predictor.image_size
         smalls = [lightness(source.small(_working_size(source.size, size, options.fit))) for source in sources]
@@ -150,12 +160,15 @@ class Colorizer:
         if len(L) > size:
             return np.concatenate([self._predict(L[start : start + size]) for start in range(0, len(L), size)])
         try:
-            return self.predictor(L)
+            predicted = self.predictor(L)
         except MemoryError:
             if len(L) > 1:
                 self.batch_size = len(L) // 2
                 return self._predict(L)
-        return self._tiled(L)
+            return self._tiled(L)
+        if not np.isfinite(predicted).all():  # else it would be black
+            raise UserError("the network's prediction is not finite: the weights are damaged, or need --precision 32")
+        return predicted
 
     def _tiled(self, L: np.ndarray) -> np.ndarray:
         """Predict one picture in tiles of half its size, which overlap by half and fade into each other."""

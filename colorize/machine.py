@@ -2,6 +2,9 @@
 
 import ctypes
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of processor time, and of time
@@ -24,6 +27,23 @@ def memory_available() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
+
+
+def network_threads(count: int) -> None:
+    """Let PyTorch, if it is loaded, compute on so many threads what this thread asks of it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+
+
+@contextmanager
+def network_threads_kept() -> Iterator[None]:
+    """Give this thread, when the body ends, as many threads of PyTorch as it had."""
+    before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 0
+    try:
+        yield
+    finally:
+        if before:
+            network_threads(before)
 
 
 def keep_freed_memory() -> None:

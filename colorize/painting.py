@@ -103,9 +103,9 @@ def paint(source: Source, chroma: Chroma, canvas: Any) -> int:
         L = lightness(source.block(box))
         return box, *join(L, *upsampler.block(box, L), dtype)
 
-    total = 0
-    with ThreadPoolExecutor(cores()) as pool:
-        for box, pixels, limited in pool.map(work, _blocks(source.size)):
+    total, blocks = 0, list(_blocks(source.size))
+    with ThreadPoolExecutor(cores()) as pool:  # which starts its threads when it is given work
+        for box, pixels, limited in (pool.map if len(blocks) > 1 else map)(work, blocks):
             if isinstance(canvas, np.ndarray):
                 canvas[box[1] : box[3], box[0] : box[2]] = pixels
             else:

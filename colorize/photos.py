@@ -1,25 +1,27 @@
 """Photographs as they are coloured: read with all that a file holds beside its pixels, and written with it again."""
 
-import io
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 
 from colorize.files import replacing
-from colorize.images import DEEP, opened, to_uint16
+from colorize.images import DEEP, frames_of, header, make_upright, to_uint16
+from colorize.metadata import add_directories, in_place, read_metadata, with_less
+from colorize.profiles import INTENT, SRGB, Conversion, conversion
+from colorize.webp import save_webp
 
-QUALITY = 95  # of lossy formats, without chroma subsampling: the colours are what the file is for
-# Formats that hold 24-bit colour: the names that their files go by, the first for new names, and how they are saved
+# Formats that hold 24-bit colour: the names that their files go by, the first for new names, and how they are saved:
+# without chroma subsampling, as colours are what the file is for, and of a quality at which lightness is lost as by the
+# grey photograph's being saved once more at 95 (benchmarks/RESULTS.md)
 FORMATS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "PNG": ((".png", ".apng"), {"compress_level": 4}),  # two thirds of the time of 6, files 3% larger
-    "JPEG": ((".jpg", ".jpeg", ".jpe", ".jfif"), {"quality": QUALITY, "subsampling": 0}),
-    "WEBP": ((".webp",), {"quality": QUALITY}),
+    "JPEG": ((".jpg", ".jpeg", ".jpe", ".jfif"), {"quality": 96, "subsampling": 0}),
+    "WEBP": ((".webp",), {"quality": 98}),
     "TIFF": ((".tif", ".tiff"), {"compression": "tiff_adobe_deflate"}),
-    "AVIF": ((".avif",), {"quality": QUALITY, "subsampling": "4:4:4"}),
+    "AVIF": ((".avif",), {"quality": 95, "subsampling": "4:4:4"}),
     "JPEG2000": ((".jp2", ".j2k", ".jpx", ".jpf"), {}),
     "BMP": ((".bmp", ".dib"), {}),
     "PPM": ((".ppm", ".pnm"), {}),
@@ -27,12 +29,9 @@ FORMATS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 }
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA"}
 SIDE_LIMITS = {"JPEG": 65535, "WEBP": 16383, "AVIF": 16384}
-TIFF_TAGS = [
-    getattr(ExifTags.Base, name)
-    for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "HostComputer", "Copyright")
-]
+ONE_PICTURE = {"MPO", "PSD"}  # whose other frames are previews, or layers of the first
 LOSSLESS_TIFF = {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma"}
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
 
 
 @dataclass
@@ -44,7 +43,7 @@ class Photo:
         alpha: mode ``L``, or None.
         format: Pillow's name of the format that a coloured version is written in.
         profile: the ICC profile that it is written with; None is sRGB, unsaid.
-        managed: whether the coloured version is to be converted to that profile, which is not sRGB's.
+        back: from sRGB to that profile; None if it is sRGB's.
         metadata: what is written beside the pixels, as Pillow's ``save`` takes it.
         notes: what its owner should know, such as that only the first frame is coloured.
     """
@@ -53,7 +52,7 @@ class Photo:
     alpha: Image.Image | None = None
     format: str = "PNG"
     profile: bytes | None = None
-    managed: bool = False
+    back: ImageCms.ImageCmsTransform | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -79,8 +78,8 @@ class Photo:
 
     def finished(self, colored: Image.Image) -> Image.Image:
         """Give a coloured version, sRGB, the profile and the transparency of the photograph."""
-        if self.managed:
-            colored = _converted(colored, SRGB, ImageCms.ImageCmsProfile(io.BytesIO(self.profile)))
+        if self.back:
+            colored = self.back.apply(colored)
         if self.alpha is not None:
             colored.putalpha(self.alpha)
         if self.profile:
@@ -88,52 +87,88 @@ class Photo:
         return colored
 
 
-def read_photo(path: Path | str) -> Photo:
-    """Read a photograph of any size, mode and format that Pillow knows; only an animation's first frame.
+def read_photo(path: Path | str, quality: int | None = None) -> Photo:
+    """Read a photograph.
 
+    Args:
+        path: of it.
+        quality: of the coloured version, if its format loses some: 1 to 100; None is the format's own in `FORMATS`.
     Raises:
         ImageError: as `colorize.images.opened`.
     """
-    with opened(path) as image:
-        photo = photo_of(image)
+    with header(path) as image:
+        chosen = conversion(image.info.get("icc_profile"), image.mode)  # before the pixels, which cost most, are read
+        image.load()
+        exif = image.info.get("exif")
+        make_upright(image)
+        photo = _taken(image, chosen)
         photo.format = _format(image, photo)
-        photo.metadata = FORMATS[photo.format][1] | _own_settings(image, path) | _metadata(image, photo)
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # an MPO's others are previews
-            photo.notes.append(f"{image.n_frames} frames; the first is coloured")
+        metadata, lost = read_metadata(image, path, exif)
+        photo.metadata = FORMATS[photo.format][1] | _own_settings(image, path) | metadata
+        if quality and "quality" in photo.metadata:
+            photo.metadata["quality"] = quality
+        photo.notes += lost
+        frames = 1 if image.format in ONE_PICTURE else frames_of(image, path)
+        if frames != 1:
+            photo.notes.append(f"{frames or 'damaged further'} frames; the first is coloured")
         return photo
 
 
 def photo_of(image: Image.Image) -> Photo:
     """Take an image of any mode apart: its sRGB pixels, its transparency, its profile."""
-    profile = image.info.get("icc_profile")
-    space = profile[16:20] if profile else b""
-    managed = bool(profile) and not (space == b"RGB " and _is_srgb(profile))
+    return _taken(image, conversion(image.info.get("icc_profile"), image.mode))
+
+
+def _taken(image: Image.Image, chosen: Conversion) -> Photo:
     deep = image.mode.startswith(DEEP)
     transparent = image.has_transparency_data and not deep  # Pillow cannot tell which of 16-bit pixels are
-    photo = Photo(
-        Image.fromarray(to_uint16(image)) if deep and not managed else _eight_bits(image, space),
-        image.convert("RGBA").getchannel("A") if transparent else None,
-    )
-    if managed:
-        try:
-            given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            inks = space == b"CMYK" and image.mode == "CMYK"
-            photo.pixels = _converted(image if inks else photo.pixels, given, SRGB)
-            photo.managed = space == b"RGB "
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            photo.notes.append("its ICC profile does not fit it and is left out")
-            return photo
-    if space == b"RGB ":
-        photo.profile = profile
-    elif profile:  # a profile of grey or of inks cannot describe RGB
-        photo.profile = SRGB.tobytes()
-    return photo
+    if deep and not chosen.there:
+        pixels = Image.fromarray(to_uint16(image))
+    else:
+        pixels = image if image.mode == chosen.mode else _eight_bits(image, chosen.mode)
+        pixels = chosen.there.apply(pixels) if chosen.there else pixels
+    alpha = image.convert("RGBA").getchannel("A") if transparent else None
+    notes = [chosen.note] if chosen.note else []
+    return Photo(pixels, alpha, profile=chosen.profile, back=chosen.back, notes=notes)
 
 
 def write_photo(photo: Photo, colored: Image.Image, target: Path) -> None:
-    """Write a coloured version with the photograph's profile and metadata, whole or not at all."""
+    """Write a coloured version, whole or not at all; see `save_photo`."""
     with replacing(target) as temporary:
-        colored.save(temporary, photo.format, icc_profile=photo.profile, **photo.metadata)
+        save_photo(photo, colored, temporary)
+
+
+def save_photo(photo: Photo, colored: Image.Image, target: Path) -> None:
+    """Save a coloured version with the photograph's profile and metadata.
+
+    What its format does not take is left out, and noted.
+
+    Raises:
+        Exception: of whatever type the format's encoder raises.
+    """
+    first: Exception | None = None
+    for metadata, lost in with_less(photo.metadata):
+        try:
+            _save(colored, target, photo, metadata)
+        except Exception as error:  # each format's encoder raises types of its own
+            if isinstance(error, MemoryError) or getattr(error, "errno", None):  # of the machine, not of the encoder
+                raise
+            first = first or error
+        else:
+            photo.notes += lost
+            return
+    raise first
+
+
+def _save(colored: Image.Image, target: Path, photo: Photo, metadata: dict[str, Any]) -> None:
+    metadata, directories = in_place(metadata, photo.format)
+    settings = {"icc_profile": photo.profile, **metadata}
+    if photo.format == "WEBP" and not metadata["lossless"]:
+        save_webp(colored, target, settings)
+    else:
+        colored.save(target, photo.format, **settings)
+    if directories:
+        add_directories(target, directories)
 
 
 def name_for(path: Path, photo: Photo) -> str:
@@ -142,27 +177,14 @@ def name_for(path: Path, photo: Photo) -> str:
     return path.name if path.suffix.lower() in endings else path.name + endings[0]
 
 
-def _eight_bits(image: Image.Image, space: bytes) -> Image.Image:
+def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith(DEEP):
         image = Image.fromarray((to_uint16(image) // 257).astype(np.uint8))
     if image.mode == "LAB":
-        return _converted(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), SRGB)
+        return ImageCms.ImageCmsTransform(LAB, SRGB, "LAB", "RGB", INTENT).apply(image)
     if image.mode in ("RGBa", "PA", "La"):
         image = image.convert("LA" if image.mode == "La" else "RGBA")
-    mode = "L" if image.mode in ("1", "L", "LA") and space != b"RGB " else "RGB"
     return image if image.mode == mode else image.convert(mode)
-
-
-def _converted(image: Image.Image, given: ImageCms.ImageCmsProfile, wanted: ImageCms.ImageCmsProfile) -> Image.Image:
-    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC  # colours that both can show stay as they are
-    return ImageCms.profileToProfile(image, given, wanted, intent, outputMode="RGB")
-
-
-def _is_srgb(profile: bytes) -> bool:
-    try:
-        return "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
-    except (ImageCms.PyCMSError, OSError):
-        return False
 
 
 def _format(image: Image.Image, photo: Photo) -> str:
@@ -180,28 +202,3 @@ def _own_settings(image: Image.Image, path: Path | str) -> dict[str, Any]:
         with Path(path).open("rb") as file:
             return {"lossless": b"VP8L" in file.read(65536)}  # its chunk follows the metadata, if there are any
     return {}
-
-
-def _descriptive(exif: Image.Exif) -> Image.Exif:
-    kept = Image.Exif()
-    kept.update({tag: exif[tag] for tag in TIFF_TAGS if tag in exif})
-    kept.update({ifd: exif.get_ifd(ifd) for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) if exif.get_ifd(ifd)})
-    return kept
-
-
-def _metadata(image: Image.Image, photo: Photo) -> dict[str, Any]:
-    """Return EXIF, resolution and comment, as far as they can be understood."""
-    kept = {"comment": image.info["comment"]} if isinstance(image.info.get("comment"), bytes) else {}
-    dpi = image.info.get("dpi", ())
-    if len(dpi) == 2 and all(1 <= value < 65536 for value in dpi):
-        kept["dpi"] = dpi
-    exif = None
-    with suppress(Exception):  # damaged EXIF raises whatever its bytes lead to
-        exif = image.getexif()
-        if image.format == "TIFF":  # whose own layout is among its tags
-            exif = _descriptive(exif)
-        if exif:
-            kept["exif"] = exif.tobytes()
-    if not exif and image.info.get("exif"):
-        photo.notes.append("its EXIF is damaged and is left out")
-    return kept

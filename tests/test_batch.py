@@ -13,6 +13,7 @@ from skimage.color import rgb2lab
 from colorize.batch import Batch, Tally
 from colorize.inference import Colorizer, Options
 from colorize.inputs import collect
+from colorize.manifest import NAME
 from tests.conftest import colorful_image
 from tests.test_inference import Stub
 
@@ -26,11 +27,11 @@ class Run:
         self.advanced = 0
 
     def __call__(self, *inputs: Path, overwrite: bool = False, predictor: Stub | None = None) -> Tally:
-        jobs, complaints = collect(inputs, self.out)
-        self.said = list(complaints)
+        found = collect(inputs, self.out)
+        self.said = [*found.complaints, *found.skipped]
         self.advanced = 0
         colorizer = Colorizer(predictor or Stub(), batch_size=3)
-        return Batch(colorizer, Options(), self.out, overwrite, self.said.append, self._advance).run(jobs)
+        return Batch(colorizer, Options(), self.out, overwrite, self.said.append, self._advance).run(found.jobs)
 
     def _advance(self) -> None:
         self.advanced += 1
@@ -40,7 +41,7 @@ class Run:
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != NAME)
 
 
 @pytest.fixture
@@ -257,3 +258,7 @@ def test_500_damaged_and_odd_files(run, tmp_path) -> None:
         with Image.open(target) as colored:
             colored.load()
             assert colored.mode in ("RGB", "RGBA"), source
+    first, said = tally, run.said
+    tally = run(root)  # only the failures
+    assert (tally.there, tally.written, tally.failed) == (first.written, {}, first.failed)
+    assert set(run.said) <= set(said)

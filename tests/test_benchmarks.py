@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from skimage.color import rgb2lab
 
-from benchmarks import gpu_proof, gpu_results, harness, old_photos
+from benchmarks import corpora, gpu_proof, gpu_results, harness, mutated_photos, old_photos
 from colorize.data.scenes import draw_scene
 from tests.conftest import ROOT, colorful_image
 
@@ -20,7 +21,8 @@ TABLES = {
     "data_path": 2,
     "inference": 1,
     "edges": 1,
-    "lightness": 1,
+    "lightness": 2,
+    "many_files": 1,
     "scaling": 2,
     "start": 1,
     "gpu_proof": 5,
@@ -153,3 +155,45 @@ def test_the_exit_status_tells_whether_a_result_is_wrong(verdicts, monkeypatch, 
         assert "check 1" in capsys.readouterr().out.split("results that are not right")[1]
     else:
         gpu_proof.main()
+
+
+def test_a_campaign_of_damaged_photographs_loses_none(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["mutated_photos", "--count", "60", "--seed", "1"])
+    mutated_photos.main()  # else it ends with status 1
+    tables = json.loads((tmp_path / "mutated_photos.json").read_text())["tables"]
+    rows = tables["What became of damaged files, seed 1"]
+    assert [row["files"] for row in rows] == [60] * 3
+    assert all(
+        row["coloured"] + row["coloured, and told what is lost"] + row["refused in a line"] == 60 for row in rows
+    )
+
+
+def test_the_campaign_notices_what_is_lost(tmp_path) -> None:
+    exif, profile = corpora.exif()[0], corpora.power_profile(1.8)
+    for name, content in {
+        "exif": corpora.carrier("PNG", exif=exif),
+        "profile": corpora.carrier("PNG", icc_profile=profile),
+        "plain": corpora.carrier("PNG"),
+    }.items():
+        (tmp_path / f"{name}.png").write_bytes(content)
+    plain = tmp_path / "plain.png"
+    dark = tmp_path / "dark.png"
+    Image.open(plain).point(lambda level: level * 8 // 10).save(dark)
+    judged = {
+        (tmp_path / "exif.png", plain): "silent",  # its EXIF is gone
+        (tmp_path / "profile.png", plain): "silent",  # its profile is gone
+        (plain, dark): "silent",
+        (plain, None): "silent",
+        (plain, plain): "coloured",
+    }
+    assert {pair: mutated_photos.judge(*pair, []) for pair in judged} == judged
+    assert mutated_photos.judge(plain, None, ["no"]) == "refused in a line"
+    assert mutated_photos.judge(tmp_path / "exif.png", plain, ["its EXIF"]) == "coloured, and told what is lost"
+
+
+def test_damage_is_a_function_of_seed_kind_and_number(tmp_path) -> None:
+    for seed, folder in ((0, "a"), (0, "b"), (1, "c")):
+        mutated_photos.make(tmp_path / folder, "EXIF blocks", 8, seed)
+    a, b, c = ([path.read_bytes() for path in sorted((tmp_path / folder).iterdir())] for folder in "abc")
+    assert a == b and a != c

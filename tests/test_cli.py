@@ -45,6 +45,24 @@ def test_a_second_call_says_what_was_there(run) -> None:
     assert "none coloured" in result.stdout and "1 there already" in result.stdout
 
 
+@pytest.mark.parametrize(
+    "options", [["--strength", 0.5], ["--tint", "keep"], ["--precision", "bf16"], ["--checkpoint", "b"]]
+)
+def test_a_second_call_with_other_settings_colours_anew(run, checkpoint, options) -> None:
+    Path("b").write_bytes(checkpoint.read_bytes() + b" ")  # another file
+    run("image", "photo.png", "-o", "out")
+    assert "1 coloured" in run("image", "photo.png", "-o", "out", *options).stdout
+    assert "1 there already" in run("image", "photo.png", "-o", "out", *options).stdout
+
+
+def test_a_glob_over_the_results_colours_none_of_them(run) -> None:
+    for _ in range(2):
+        result = run("image", "**/*.png", "-o", "out")
+        assert result.exit_code == 0
+        assert [path.name for path in Path().rglob("*.png")] == ["photo.png", "photo.png"]
+    assert "out: skipped 1 that an earlier run coloured" in result.stderr
+
+
 def test_every_option_is_heeded(run) -> None:
     options = ["--strength", 0.5, "--working-size", 64, "--fit", "stretch", "--ensemble", "flip", "--device", "cpu"]
     result = run("image", "photo.png", "-o", "out", *options, "--batch-size", 2, "--precision", "bf16", "--overwrite")
@@ -117,7 +135,7 @@ def test_ctrl_c_leaves_whole_files(checkpoint, tmp_path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
-    written = list((tmp_path / "out").iterdir())
+    written = list((tmp_path / "out").glob("[!.]*"))
     assert process.returncode == 130 and said.strip() == "stopped; what is written is whole"
     assert 3 <= len(written) < 300
     for path in written:

@@ -21,9 +21,9 @@ def tree(tmp_path, monkeypatch) -> Path:
 
 
 def found(*inputs: str) -> dict[str, str]:
-    jobs, complaints = collect(inputs, Path("out"))
-    assert not complaints
-    return {str(job.source): str(job.folder) for job in jobs}
+    found = collect(inputs, Path("out"))
+    assert not found.complaints
+    return {str(job.source): str(job.folder) for job in found.jobs}
 
 
 def complaints(*inputs: str) -> list[str]:
@@ -107,3 +107,61 @@ def test_a_pipe_is_not_waited_for(tree) -> None:
     os.mkfifo("a/pipe.png")
     assert complaints("a") == ["a/pipe.png: no ordinary file"]
     assert complaints("a/pipe.png") == ["a/pipe.png: no ordinary file"]
+
+
+def skipped(*inputs: str, out: str = "out") -> list[str]:
+    return collect(inputs, Path(out))[2]
+
+
+@pytest.mark.parametrize("suffix", ["sgi", "dds", "im", "pcx", "ras", "qoi", "fits", "psd"])
+def test_every_format_that_pillow_reads_is_taken(tree, suffix) -> None:
+    Path(f"a/x.{suffix}").write_bytes(b"whatever")
+    assert f"a/x.{suffix}" in found("a") and f"a/x.{suffix}" in found("a/*.*")
+
+
+@pytest.mark.parametrize("given", ["a", "a/*", "a/**/*", "a/b/*.heic"])
+def test_a_photograph_that_pillow_does_not_read_is_a_complaint(tree, given) -> None:
+    Path("a/b/x.heic").write_bytes(b"whatever")
+    assert "a/b/x.heic: .heic is no format that Pillow reads; convert it, such as to PNG" in complaints(given)
+
+
+def test_what_is_no_picture_is_named_as_skipped(tree) -> None:
+    Path("a/b/README").touch()
+    Path("a/.hidden.png").touch()
+    Path("a/.git").mkdir()
+    assert skipped("a", "3.png") == ["a: skipped 1 .txt, 2 hidden, 1 without a suffix"]
+    assert skipped("a/b") == ["a/b: skipped 1 without a suffix"]
+
+
+@pytest.mark.parametrize("given", ["a/*.txt", "a/b*/*.png1", "a/**/*.txt"])
+def test_a_glob_of_which_nothing_is_usable_is_a_complaint(tree, given) -> None:
+    Path("a/b/x.png1").touch()
+    assert complaints(given) == [f"{given}: nothing that it matches is a picture"]
+
+
+def test_a_folder_that_a_deep_glob_matches_is_searched(tree) -> None:
+    assert found("**/b") == {"a/b/2.png": "a/b", "a/b/ü x.JPG": "a/b"}
+
+
+def test_results_are_not_inputs_of_the_next_run(tree) -> None:
+    for out in ("a/out", "a/other"):
+        Path(out).mkdir()
+        colorful_image(0).save(f"{out}/1.png")
+        Path(out, ".colorize.jsonl").write_text(
+            '{"file": "1.png", "size": 1, "input": "i", "settings": "s", "source": "/a/1.png"}\n'
+        )
+    colorful_image(0).save("a/other/mine.png")
+    for given in ("a", "a/**/*.png", "a/*"):
+        found = collect([given], Path("a/out"))
+        taken = {str(job.source) for job in found.jobs}
+        assert {path for path in taken if "o" in path} == {"a/other/mine.png"} and not found.complaints
+        assert "a/other: skipped 1 that an earlier run coloured" in found.skipped
+        assert any(line.startswith("a/out: skipped") for line in found.skipped)
+
+
+def test_results_that_are_asked_for_by_name_are_inputs(tree) -> None:
+    Path("out").mkdir()
+    colorful_image(0).save("out/1.png")
+    Path("out/.colorize.jsonl").write_text('{"file": "1.png"}\n')
+    for given in ("out", "out/*.png", "out/1.png"):
+        assert [str(job.source) for job in collect([given], Path("again")).jobs] == ["out/1.png"]

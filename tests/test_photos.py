@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
+from skimage.color import rgb2lab
 
+from colorize.data.scenes import draw_scene
 from colorize.images import ImageError
 from colorize.photos import Photo, name_for, photo_of, read_photo, write_photo
 from tests.conftest import colorful_image
@@ -136,6 +138,24 @@ def test_exif_and_resolution_stay_and_the_rotation_is_done(tmp_path, suffix) -> 
         assert written.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
+def test_xmp_stays_without_the_rotation_that_is_done(tmp_path, suffix) -> None:
+    xmp = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="ü"/></x:xmpmeta>"""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    more = {"xmp": xmp.encode()}
+    if suffix == "png":
+        more = {"pnginfo": PngImagePlugin.PngInfo()}
+        more["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp)
+    elif suffix == "tif":
+        more, exif = {"tiffinfo": {700: xmp.encode(), 0x0112: 6}}, None
+    colorful_image(0, 48, 40).save(tmp_path / f"x.{suffix}", **more, **({"exif": exif} if exif else {}))
+    photo, written = through(tmp_path / f"x.{suffix}", tmp_path)
+    kept = written.info.get("xmp") or written.info["XML:com.adobe.xmp"].encode()
+    assert kept.decode() in (xmp.replace(' tiff:Orientation="6"', " "), xmp.replace('tiff:Orientation="6"', ""))
+    assert written.size == (40, 48) and photo.notes == []
+
+
 def test_damaged_exif_is_told_and_left_out(tmp_path) -> None:
     colorful_image(0).save(tmp_path / "x.png", exif=b"Exif\0\0" + b"no TIFF header" * 3)
     photo, written = through(tmp_path / "x.png", tmp_path)
@@ -214,3 +234,52 @@ def test_a_program_is_not_run(tmp_path) -> None:
     (tmp_path / "x.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     with pytest.raises(ImageError, match="EPS is a program, not pixels"):
         read_photo(tmp_path / "x.eps")
+
+
+def saved_grey(picture: Image.Image, path: Path) -> np.ndarray:
+    """Return what a format does to L* of the grey picture by itself, at quality 95."""
+    picture.convert("L").save(path, quality=95)
+    with Image.open(path) as saved:
+        return np.abs(rgb2lab(np.asarray(saved.convert("RGB")))[..., 0] - lightness_of(picture.convert("L")))
+
+
+def lightness_of(image: Image.Image) -> np.ndarray:
+    return rgb2lab(np.asarray(image.convert("RGB")))[..., 0]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+def test_lightness_is_lost_as_by_the_format_on_the_grey_picture(tmp_path, suffix) -> None:
+    worst, own = [], []
+    for number in range(4):
+        picture = Image.fromarray(draw_scene(0, number, 256).rgb)  # with hard edges between strong colours
+        picture.convert("L").save(tmp_path / f"x.{suffix}", quality=95)
+        photo = read_photo(tmp_path / f"x.{suffix}")
+        write_photo(photo, picture, tmp_path / f"y.{suffix}")
+        with Image.open(tmp_path / f"y.{suffix}") as written:
+            own.append(np.abs(lightness_of(written) - lightness_of(picture)))
+        worst.append(saved_grey(picture, tmp_path / f"z.{suffix}"))
+    own, worst = np.stack(own), np.stack(worst)
+    assert own.max() <= 1.5 * worst.max() and np.quantile(own, 0.999) <= 1.2 * np.quantile(worst, 0.999)
+
+
+def test_the_quality_can_be_chosen(tmp_path) -> None:
+    picture = Image.fromarray(draw_scene(0, 0, 128).rgb)
+    sizes = {}
+    for suffix in ("jpg", "webp", "avif"):
+        picture.convert("L").save(tmp_path / f"x.{suffix}")
+        for quality in (30, None, 100):
+            photo = read_photo(tmp_path / f"x.{suffix}", quality)
+            write_photo(photo, picture, tmp_path / f"y.{suffix}")
+            sizes[quality] = (tmp_path / f"y.{suffix}").stat().st_size
+        assert sizes[30] < sizes[None] < sizes[100]
+
+
+def test_a_transparent_webp_keeps_its_colours_and_alpha(tmp_path) -> None:
+    picture = Image.fromarray(draw_scene(0, 0, 128).rgb).convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size).point(lambda value: 255 * (value > 100)))
+    picture.save(tmp_path / "x.webp", quality=95)
+    write_photo(read_photo(tmp_path / "x.webp"), picture, tmp_path / "y.webp")
+    with Image.open(tmp_path / "y.webp") as written:
+        assert np.array_equal(np.asarray(written)[..., 3], np.asarray(picture)[..., 3])
+        seen = np.asarray(picture)[..., 3] > 0
+        assert np.abs(lightness_of(written) - lightness_of(picture))[seen].mean() < 1

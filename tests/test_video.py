@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from skimage.color import rgb2lab
+from typer.testing import CliRunner
 
+from colorize.cli import app
 from colorize.errors import UserError, missing_extra
 from colorize.inference import Colorizer, Options
 from colorize.painting import Chroma
@@ -317,6 +319,27 @@ def test_a_video_that_breaks_off_is_coloured_up_to_there(tmp_path) -> None:
         assert 5 < result.frames < 25
         assert len(pictures_of(tmp_path / "y.mp4")) == result.frames
         assert f"it breaks off: of about 30 frames, {result.frames} are there and coloured" in result.notes
+
+
+@pytest.mark.parametrize("sound", [None, "aac"])
+@pytest.mark.parametrize("cut", [0.9, 0.95])
+@pytest.mark.parametrize(("name", "more"), [("x.mp4", {"movflags": "+faststart"}), ("x.mkv", {})])
+def test_a_video_that_lacks_its_last_frames_says_so(tmp_path, name, more, cut, sound) -> None:
+    source = record(tmp_path / name, greys(60), sound=sound, **more)
+    assert (whole := color(source, tmp_path / "y.mp4")).whole and not whole.notes
+    source.write_bytes(source.read_bytes()[: int(source.stat().st_size * cut)])
+    result = color(source, tmp_path / "y.mp4")
+    assert result.frames < 60 and not result.whole
+    assert result.notes[0] == f"it breaks off: of about 60 frames, {result.frames} are there and coloured"
+
+
+def test_the_status_of_a_video_that_lacks_frames_is_1(tmp_path, checkpoint) -> None:
+    source = record(tmp_path / "x.mkv", greys(60))
+    arguments = ["video", str(source), "-o", str(tmp_path / "y.mp4"), "--checkpoint", str(checkpoint), "--overwrite"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 9 // 10])
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1 and f"{source}: it breaks off: of about 60 frames, " in result.stderr
 
 
 def test_damage_in_the_middle_is_passed_over(tmp_path) -> None:

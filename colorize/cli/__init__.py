@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -40,6 +40,15 @@ ABOUT_CHECKPOINTS = (
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, globs.", show_default=False)]
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100,
+        help="Of JPEG, WebP and AVIF, 1 to 100; without it 96, 98 and 95.",
+        show_default=False,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Colour anew what is there already.")]
 
 
@@ -56,23 +65,25 @@ def image(
             "none; remove takes all for toned prints, such as blue ones."
         ),
     ] = "auto",
+    quality: Quality = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Colour photographs, of any size, mode and format.
 
     Each is written in its own format where that can hold colour, otherwise as PNG, with its EXIF, its colour profile
-    and its transparency. Folders keep their structure. A second call goes on where the first one stopped.
+    and its transparency. Folders keep their structure. A second call goes on where the first one stopped: what is there
+    already is known by the photograph's contents, the checkpoint and the options.
 
     A file that cannot be coloured is told in one line; the others go on, and the exit status is 1.
     """
     from colorize.inputs import collect
 
     with mistakes_in_one_line():
-        jobs, complaints = collect(inputs, out)
-        for complaint in complaints:
-            say(complaint)
-        tally = _color(jobs, out, settings, overwrite, tint)
-        if complaints or tally.failed:
+        found = collect(inputs, out)
+        for line in (*found.complaints, *found.skipped):
+            say(line)
+        tally = _color(found.jobs, out, settings, overwrite, quality, tint)
+        if found.complaints or tally.failed:
             raise typer.Exit(1)
 
 
@@ -93,6 +104,7 @@ def coco(
         int | None,
         typer.Option(min=1, help="As many, validation images of training first.", show_default=False),
     ] = None,
+    quality: Quality = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Colour the images of a COCO data set, and keep its annotations, so that detectors can be run on them."""
@@ -102,7 +114,7 @@ def coco(
         folder = CocoFolder(root, split, category or (), limit)
         for path, reason in folder.missing.items():
             say(f"{path}: {reason}")
-        tally = _color(folder.jobs(), out, settings, overwrite)
+        tally = _color(folder.jobs(), out, settings, overwrite, quality)
         typer.echo(f"annotations: {folder.write_annotations(out, tally.written | tally.there)}")
         if folder.missing or tally.failed:
             raise typer.Exit(1)
@@ -124,13 +136,15 @@ def video(
 
     Colours are smoothed over time and start anew at a cut. The flicker, before and after smoothing, is told: the mean
     change of colour from frame to frame where the picture stands still, in units of CIE Lab.
+
+    Of a video that breaks off or is damaged, what is there is coloured, what is missing is told, and the status is 1.
     """
     from colorize.video import colorize_video
 
     with mistakes_in_one_line():
         if out.exists() and not overwrite:
             raise UserError(f"--out {out} exists already; name another, or --overwrite it")
-        colorizer, options = settings.load()
+        _, colorizer, options = settings.load()
         with bar("frames") as advance:
             done = colorize_video(source, out, colorizer, options, smoothing, advance)
         for note in done.notes:
@@ -139,6 +153,8 @@ def video(
             f"{done.frames} frames in {done.scenes} scenes coloured into {out} in {done.seconds:.1f} s; "
             f"flicker {done.flicker:.3f}, without smoothing {done.flicker_unsmoothed:.3f}"
         )
+        if not done.whole:
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -256,18 +272,24 @@ def info(
             typer.echo(json.dumps(settings, indent=2))
 
 
-def _color(jobs: Sequence["Job"], out: Path, settings: Settings, overwrite: bool, tint: str = "auto") -> "Tally":
+def _color(
+    jobs: Sequence["Job"], out: Path, settings: Settings, overwrite: bool, quality: int | None, tint: str = "auto"
+) -> "Tally":
     """Colour photographs with a bar, and sum up in one line."""
     from colorize.batch import Batch
+    from colorize.manifest import digest_of_model, digest_of_settings
 
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is no folder")
-    colorizer, options = settings.load()
+    name, colorizer, options = settings.load()
     options = replace(options, tint=tint)
+    digest = digest_of_settings(
+        {**asdict(options), "quality": quality, "precision": settings.precision, "checkpoint": digest_of_model(name)}
+    )
     start = time.perf_counter()
     with bar("photographs") as advance:
         done = count(1)
-        batch = Batch(colorizer, options, out, overwrite, say, lambda: advance(next(done), len(jobs)))
+        batch = Batch(colorizer, options, out, overwrite, say, lambda: advance(next(done), len(jobs)), digest, quality)
         tally = batch.run(jobs)
     seconds, written = time.perf_counter() - start, len(tally.written)
     parts = [

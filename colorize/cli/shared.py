@@ -90,13 +90,13 @@ class Settings:
     batch_size: Annotated[int, typer.Option(help="Pictures that the network sees at once.")] = 8
     precision: Annotated[Literal["32", "bf16", "16"], typer.Option(help="What the network multiplies in.")] = "32"
 
-    def load(self) -> tuple["Colorizer", "Options"]:
-        """Load the checkpoint; what is wrong with the options is told before."""
+    def load(self) -> tuple[str, "Colorizer", "Options"]:
+        """Load the checkpoint, and return its name, too; what is wrong with the options is told before."""
         from colorize.inference import Colorizer, Options
 
         options = Options(self.strength, self.working_size, self.fit, self.ensemble)
         name = self.checkpoint or newest_checkpoint()
-        return Colorizer.from_checkpoint(name, self.device, self.precision, self.batch_size), options
+        return name, Colorizer.from_checkpoint(name, self.device, self.precision, self.batch_size), options
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -94,6 +94,7 @@ def open_session(path: Path, device: str = "auto") -> Any:
         raise UserError(f"device={device} is not here for ONNX; use one of auto, {', '.join(here)}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # files are read and written meanwhile
     options.log_severity_level = 4  # what goes wrong is told by an exception
     providers = [provider for name, provider in here.items() if device in ("auto", name)]
     try:

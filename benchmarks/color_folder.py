@@ -1,0 +1,37 @@
+"""Colour a folder as the command does, by a formula in place of a network, and print what came of it as JSON.
+
+python -m benchmarks.color_folder FOLDER OUT
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from colorize.batch import Batch
+from colorize.inference import Colorizer, Options
+from colorize.inputs import collect
+
+
+class Formula:
+    """Predicts from lightness, without weights; see `colorize.predictors.Predictor`."""
+
+    image_size, factor, gain = 32, 32, 1.0
+
+    def __call__(self, L: np.ndarray) -> np.ndarray:
+        """Predict; see `Predictor`."""
+        return np.concatenate([L / 4, -L / 8], axis=1)
+
+
+def main() -> None:
+    """Colour and print what was written and what was said."""
+    folder, out = map(Path, sys.argv[1:])
+    found = collect([folder], out)
+    said = [*found.complaints, *found.skipped]
+    tally = Batch(Colorizer(Formula()), Options(tint="keep"), out, say=said.append).run(found.jobs)
+    print(json.dumps({"written": {str(key): str(value) for key, value in tally.written.items()}, "said": said}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
