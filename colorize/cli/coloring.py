@@ -1,0 +1,162 @@
+"""Commands that color: photographs, data sets, videos."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from colorize.cli.shared import Settings, bar, mistakes_in_one_line, say, with_settings
+from colorize.errors import UserError
+
+if TYPE_CHECKING:  # imported where they are used, so that --help answers at once
+    from colorize.batch import Tally
+    from colorize.inputs import Job
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
+Inputs = Annotated[list[str], typer.Argument(help="Files, folders, globs.", show_default=False)]
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100,
+        help="Of JPEG, WebP and AVIF, 1 to 100; without it 96, 98 and 95.",
+        show_default=False,
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Colour anew what is there already.")]
+
+
+@with_settings
+def image(
+    settings: Settings,
+    inputs: Inputs,
+    out: Out,
+    tint: Annotated[
+        Literal["auto", "keep", "remove"],
+        typer.Option(
+            help="Of toned prints: auto removes the tint where color follows from lightness, as in sepia; keep removes "
+            "none; remove takes all for toned prints, such as blue ones."
+        ),
+    ] = "auto",
+    quality: Quality = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Colour photographs, of any size, mode and format.
+
+    Each is written in its own format where that can hold colour, otherwise as PNG, with its EXIF, its colour profile
+    and its transparency. Folders keep their structure. A second call goes on where the first one stopped: what is there
+    already is known by the photograph's contents, the checkpoint and the options.
+
+    A file that cannot be coloured is told in one line; the others go on, and the exit status is 1.
+    """
+    from colorize.inputs import collect
+
+    with mistakes_in_one_line():
+        found = collect(inputs, out)
+        for line in (*found.complaints, *found.skipped):
+            say(line)
+        tally = _color(found.jobs, out, settings, overwrite, quality, tint)
+        if found.complaints or tally.failed:
+            raise typer.Exit(1)
+
+
+@with_settings
+def coco(
+    settings: Settings,
+    out: Out,
+    root: Annotated[
+        str | None,
+        typer.Argument(help="COCO-layout folder; without it data/coco, fetched as needed.", show_default=False),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Part of COCO: train2017 or val2017.")] = "val2017",
+    category: Annotated[
+        list[str] | None, typer.Option(help="Only images with such a thing; may be repeated.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="As many, validation images of training first.", show_default=False),
+    ] = None,
+    quality: Quality = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Colour the images of a COCO data set, and keep its annotations, so that detectors can be run on them."""
+    from colorize.coco import CocoFolder
+
+    with mistakes_in_one_line():
+        folder = CocoFolder(root, split, category or (), limit)
+        for path, reason in folder.missing.items():
+            say(f"{path}: {reason}")
+        tally = _color(folder.jobs(), out, settings, overwrite, quality)
+        typer.echo(f"annotations: {folder.write_annotations(out, tally.written | tally.there)}")
+        if folder.missing or tally.failed:
+            raise typer.Exit(1)
+
+
+@with_settings
+def video(
+    settings: Settings,
+    source: Annotated[Path, typer.Argument(help="A video.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="The coloured video: .mp4, .m4v, .mov, .mkv or .webm.", show_default=False),
+    ],
+    smoothing: Annotated[float, typer.Option(help="How much colour stays from frame to frame, 0 to below 1.")] = 0.8,
+    overwrite: Overwrite = False,
+) -> None:
+    """Colour a video; its sound, size and timing are kept.
+
+    Colours are smoothed over time and start anew at a cut. The flicker, before and after smoothing, is told: the mean
+    change of colour from frame to frame where the picture stands still, in units of CIE Lab.
+
+    Of a video that breaks off or is damaged, what is there is coloured, what is missing is told, and the status is 1.
+    """
+    from colorize.video import colorize_video
+
+    with mistakes_in_one_line():
+        if out.exists() and not overwrite:
+            raise UserError(f"--out {out} exists already; name another, or --overwrite it")
+        _, colorizer, options = settings.load()
+        with bar("frames") as advance:
+            done = colorize_video(source, out, colorizer, options, smoothing, advance)
+        for note in done.notes:
+            say(f"{source}: {note}")
+        typer.echo(
+            f"{done.frames} frames in {done.scenes} scenes coloured into {out} in {done.seconds:.1f} s; "
+            f"flicker {done.flicker:.3f}, without smoothing {done.flicker_unsmoothed:.3f}"
+        )
+        if not done.whole:
+            raise typer.Exit(1)
+
+
+def _color(
+    jobs: Sequence["Job"], out: Path, settings: Settings, overwrite: bool, quality: int | None, tint: str = "auto"
+) -> "Tally":
+    """Colour photographs with a bar, and sum up in one line."""
+    from colorize.batch import Batch
+    from colorize.manifest import digest_of_model, digest_of_settings
+
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is no folder")
+    name, colorizer, options = settings.load()
+    options = replace(options, tint=tint)
+    digest = digest_of_settings(
+        {**asdict(options), "quality": quality, "precision": settings.precision, "checkpoint": digest_of_model(name)}
+    )
+    start = time.perf_counter()
+    with bar("photographs") as advance:
+        done = count(1)
+        batch = Batch(colorizer, options, out, overwrite, say, lambda: advance(next(done), len(jobs)), digest, quality)
+        tally = batch.run(jobs)
+    seconds, written = time.perf_counter() - start, len(tally.written)
+    parts = [
+        f"{written} coloured into {out} in {seconds:.1f} s ({written / seconds:.2g}/s)" if written else "none coloured"
+    ]
+    parts += [f"{len(tally.there)} there already"] if tally.there else []
+    parts += [f"{tally.failed} failed"] if tally.failed else []
+    parts += [f"{tally.limited / tally.pixels:.2%} of the pixels lost chroma to fit sRGB"] if tally.limited else []
+    typer.echo("; ".join(parts))
+    return tally
