@@ -5,13 +5,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from colorize.digests import sha256
 from colorize.errors import UserError
 from colorize.files import replacing
 from colorize.images import pixels_of
 from colorize.inference import Colorizer, Options
 from colorize.inputs import Job
 from colorize.machine import cores, network_threads, network_threads_kept
-from colorize.manifest import Entry, Manifest, digest_of_file
+from colorize.manifest import Entry, Manifest
 from colorize.painting import Chroma, Source
 from colorize.photos import FORMATS, Photo, name_for, read_photo, save_photo
 
@@ -126,7 +127,7 @@ class Batch:
             if entry is None or entry.settings != self.settings or not target.is_file():
                 continue
             try:
-                digest = digest or digest_of_file(job.source)
+                digest = digest or sha256(job.source)
             except OSError:  # reading it tells
                 return False
             if entry.input == digest and target not in self._claimed:
@@ -258,4 +259,4 @@ class Batch:
 
 def _read(job: Job, quality: int | None) -> _Member:
     photo = read_photo(job.source, quality)
-    return _Member(job, digest_of_file(job.source), photo)
+    return _Member(job, sha256(job.source), photo)

@@ -16,10 +16,12 @@ from colorize.claims import check_claims, read_json, told
 from colorize.digests import SUMS, check_sums
 from colorize.errors import UserError, first_line
 from colorize.networks import build_generator
+from colorize.weights import located
 
 WEIGHTS, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64)  # the last: batch norm's counter
 DIGEST = "weights_sha256"  # key of a checkpoint, see `digest_of`; those before 2026-11-27 have none
+DATA = "ColorizationDataModule"  # key of a checkpoint: what that class keeps in it
 NAMED = 3  # tensors that an error names
 
 
@@ -30,8 +32,9 @@ class Model:
     Attributes:
         generator: ``name`` and arguments for `build_generator`.
         image_size: pixels a side that it was trained at.
-        about: ``epochs``, ``batches``, ``metrics``, ``weights`` (raw or their mean), and ``provenance``: ``config``,
-            ``version``, ``commit``; as far as the file says.
+        about: ``epochs``, ``batches``, ``metrics``, ``weights`` (raw or their mean), ``trained_on``, the digest of the
+            training images, see `colorize.data.store.training_pictures`, and ``provenance``: ``config``, ``version``,
+            ``commit``; as far as the file says.
         weights: the generator's state, in float32; empty for an ONNX export.
         file: that holds the weights.
     """
@@ -81,11 +84,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def _about(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    epoch = checkpoint.get("epoch", -1)
+    epoch, data = checkpoint.get("epoch", -1), checkpoint.get(DATA)
     return {
         "epochs": epoch + 1 if isinstance(epoch, int) else epoch,
         "batches": checkpoint.get("batches"),
         "metrics": checkpoint.get("metrics", {}),
+        "trained_on": data.get("trained_on") if isinstance(data, dict) else None,
         "provenance": checkpoint["hyper_parameters"].get("provenance") or {},
     }
 
@@ -119,12 +123,13 @@ def read_model(name: str | Path) -> Model:
     sizes, and that the weights are numbers and finite. They are of any precision.
 
     Args:
-        name: a training checkpoint; a folder that ``colorize export`` made; or the ``owner/name`` of such a folder on
-            the Hugging Face hub, which is fetched once and kept in the hub's own cache.
+        name: a training checkpoint; a folder that ``colorize export`` made; the name of a shipped one, see
+            `colorize.weights`; or the ``owner/name`` of such a folder on the Hugging Face hub, which is fetched once
+            and kept in the hub's own cache.
     Raises:
         UserError: if it is missing, damaged or foreign.
     """
-    path = Path(name)
+    path = located(name)
     if path.is_dir():
         return _read_folder({file: path / file for file in (CONFIG, WEIGHTS, SUMS)}, path)
     if not path.exists() and not path.suffix and len(path.parts) == 2:

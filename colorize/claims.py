@@ -33,6 +33,8 @@ def check_claims(generator: Any, image_size: Any, about: Any) -> None:
     gain = about.get("gain", 1.0)
     fits = type(gain) in (int, float) and 0 < gain <= MAX_GAIN
     _check(fits, f"gain must be a number above 0, at most {MAX_GAIN}, not {told(gain)}")
+    trained_on = about.get("trained_on")
+    _check(trained_on is None or type(trained_on) is str, f"trained_on must be a digest, not {told(trained_on)}")
     metrics = _part(about, "metrics")
     _check(all(type(value) in (int, float) for value in metrics.values()), "metrics holds more than numbers")
     _part(_part(_part(about, "provenance"), "config"), "data")

@@ -12,12 +12,12 @@ from omegaconf import DictConfig, ListConfig
 from rich.progress import track
 from torch import Tensor
 
-from colorize.checkpoint import read_checkpoint
+from colorize.checkpoint import WEIGHTS, Model, load_generator, read_model
 from colorize.data import Batch, ColorizationDataModule
 from colorize.errors import UserError, first_line
 from colorize.files import replacing
 from colorize.grids import colorization_columns, picture_grid
-from colorize.held_out import Checkpoints, data_options, hold_out
+from colorize.held_out import Models, data_options, hold_out
 from colorize.lab import l_ab_to_lab, l_ab_to_rgb, to_uint8
 from colorize.metrics import ImageScores, PerceptualScores, bootstrap, ciede2000
 from colorize.metrics.judge import SCORES, Judge, JudgeScores, judge_missing, own_encoder
@@ -46,21 +46,23 @@ def evaluate(cfg: DictConfig) -> dict[str, Row]:
         UserError: if a checkpoint or the data will not do.
     """
     paths = [str(path) for path in cfg.ckpt_path] if isinstance(cfg.ckpt_path, ListConfig) else [str(cfg.ckpt_path)]
-    checkpoints = {path: read_checkpoint(path) for path in paths}
-    cfg.image_size = cfg.image_size or _common_image_size(checkpoints)
+    models = {path: read_model(path) for path in paths}
+    cfg.image_size = cfg.image_size or _common_image_size(models)
     device = choose_device(cfg.device)
-    options = data_options(cfg, checkpoints)
+    options = data_options(cfg, models)
     data = ColorizationDataModule(**options)
     data.setup("validate")
     if not len(data.store.val_rows):
         raise UserError(f"data.num_val={data.num_val}: there is no image to evaluate")
-    notes = hold_out(data.store, options, checkpoints)
+    notes = hold_out(data.store, options, models)
     predictors: dict[str, Predictor] = {
         GREY: lambda batch: (torch.zeros_like(batch.ab), {}),
         TRUTH: lambda batch: (batch.ab, {}),
     }
-    trained = {name: predictor for path in paths for name, predictor in _predictors(path, device).items()}
-    no_judge = _no_judge(checkpoints) if cfg.judge else None
+    trained: dict[str, Predictor] = {}
+    for path, model in models.items():
+        trained |= _predictors(path, model, device)
+    no_judge = _no_judge(models) if cfg.judge else None
     judged = JudgeScores(Judge().to(device)) if cfg.judge and not no_judge else None
     rows = {name: _score(name, data, device, cfg, predict, judged) for name, predict in (predictors | trained).items()}
     about = {
@@ -76,14 +78,21 @@ def evaluate(cfg: DictConfig) -> dict[str, Row]:
     return rows
 
 
-def _no_judge(checkpoints: Checkpoints) -> str | None:
+def _no_judge(models: Models) -> str | None:
     """Return why there can be no judge; ``None`` if there can be one."""
-    own = [path for path, found in checkpoints.items() if own_encoder(found["hyper_parameters"]["generator"])]
+    own = [path for path, model in models.items() if own_encoder(model.generator)]
     return f"{SCORES}: the judge is the encoder of {', '.join(own)}" if own else judge_missing()
 
 
-def _predictors(path: str, device: torch.device) -> dict[str, Predictor]:
-    """Load a checkpoint; return its generator and, where that is the mean of the raw one's weights, the raw one too."""
+def _predictors(path: str, model: Model, device: torch.device) -> dict[str, Predictor]:
+    """Return what a model's row predicts: as it colors by default, with the gain of its export.
+
+    From a training checkpoint, which has no gain, a second row is the raw generator where the first is the mean of its
+    weights, and D judges both.
+    """
+    if model.file.name == WEIGHTS:
+        generator, gain = load_generator(path)[0].to(device), model.about.get("gain", 1.0)
+        return {path: lambda batch: ((gain * generator(batch.L)).clamp(-1, 1), {})}
     try:
         module = ColorizationModule.load_from_checkpoint(path, device, weights_only=True).eval()
     except (TypeError, KeyError, AttributeError, RuntimeError) as error:
@@ -95,8 +104,8 @@ def _predictors(path: str, device: torch.device) -> dict[str, Predictor]:
     }
 
 
-def _common_image_size(checkpoints: Checkpoints) -> int:
-    sizes = {path: checkpoint["hyper_parameters"]["image_size"] for path, checkpoint in checkpoints.items()}
+def _common_image_size(models: Models) -> int:
+    sizes = {path: model.image_size for path, model in models.items()}
     if len(set(sizes.values())) > 1:
         raise UserError(f"the checkpoints were trained at several sizes ({sizes}): set image_size")
     return next(iter(sizes.values()))

@@ -12,10 +12,12 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from colorize.card import model_card, training_facts
 from colorize.checkpoint import CARD, CONFIG, ONNX, WEIGHTS, Model, blueprint, load_generator
 from colorize.digests import SUMS, sha256
 from colorize.errors import UserError, missing_extra
 from colorize.files import replacing_folder
+from colorize.weights import SHIPPED, located
 
 PARITY = 1e-3  # largest difference of normalised ab that an export may have: 0.11 Lab units
 # Batch, height and width, in units of the size that it was trained at
@@ -42,6 +44,7 @@ def export(
     if folder.exists():
         raise UserError(f"{folder} exists already; name a new folder with --out")
     generator, model = load_generator(checkpoint)
+    model = replace(model, about=_without_folders(model.about))
     if calibrate:
         model = replace(model, about=model.about | {"gain": _calibrated(checkpoint, model)})
     parity = []
@@ -60,6 +63,18 @@ def export(
         listed = [file for file in (WEIGHTS, CONFIG, CARD, ONNX) if (temporary / file).exists()]
         (temporary / SUMS).write_text("".join(f"{sha256(temporary / file)}  {file}\n" for file in listed))
     return parity
+
+
+def _without_folders(value: Any) -> Any:
+    """Return plain data with the last part alone of each absolute path: where things lay is no one's business."""
+    if isinstance(value, dict):
+        return {key: _without_folders(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    key, equals, path = value.rpartition("=")  # an override, or no key
+    return key + equals + Path(path).name if Path(path).is_absolute() else value
 
 
 def _calibrated(checkpoint: str | Path, model: Model) -> float:
@@ -124,83 +139,6 @@ def _compare(generator: nn.Module, model: Model, path: Path) -> list[tuple[str, 
     return found
 
 
-def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple[str, float]]) -> str:
-    """Write the card: what it is, how to use it, what it was trained on, and its measured metrics."""
-    provenance = model.about.get("provenance", {})
-    parameters = sum(value.numel() for value in generator.parameters())
-    lines = [
-        "---",
-        "library_name: colorize",
-        "pipeline_tag: image-to-image",
-        "tags: [colorization, gan, pix2pix]",
-        "---",
-        "",
-        f"# {name}",
-        "",
-        f"A generator that colours grey photographs: CIE Lab lightness in, chroma out. {parameters:,} parameters, "
-        f"trained at {model.image_size}x{model.image_size}.",
-        "",
-        "```bash",
-        f"colorize image photo.jpg -o coloured --checkpoint {name}",
-        "```",
-        "",
-        "```python",
-        "from colorize.inference import Colorizer",
-        "",
-        f'Colorizer.from_pretrained("{name}").colorize(picture)',
-        "```",
-        "",
-        "## Trained on",
-        "",
-        *(f"- {key}: {value}" for key, value in training_facts(model).items()),
-        "",
-        "## Metrics",
-        "",
-        "Of the validation images, measured in training when the checkpoint was saved.",
-        "",
-        "| Metric | Value |",
-        "|---|---|",
-        *(f"| {key} | {value:.4g} |" for key, value in sorted(model.about.get("metrics", {}).items())),
-    ]
-    if "gain" in model.about:
-        from colorize.metrics.gain import CALIBRATED  # torchmetrics takes a second to import, which `info` need not
-
-        lines += [
-            "",
-            f"Vividness: its chroma is multiplied by {model.about['gain']:.3g}, the one gain that brought the mean "
-            f"colorfulness of the validation images to {CALIBRATED:.0%} of the truth's. `--strength` multiplies that.",
-        ]
-    if parity:
-        worst = max(difference for _, difference in parity)
-        lines += [
-            "",
-            f"`{ONNX}` differs from PyTorch by at most {worst:.1g} of normalised ab, over {len(parity)} shapes.",
-        ]
-    lines += ["", "## Config", "", "```json", json.dumps(provenance.get("config", {}), indent=2), "```", ""]
-    return "\n".join(lines)
-
-
-def training_facts(model: Model) -> dict[str, Any]:
-    """Return what a model was trained on and how, as far as it says."""
-    provenance = model.about.get("provenance", {})
-    config = provenance.get("config", {})
-    data = config.get("data", {})
-    facts = {
-        "data": data.get("name"),
-        "data root": data.get("root"),
-        "training images": data.get("num_train"),
-        "validation images": data.get("num_val"),
-        "epochs": model.about.get("epochs"),
-        "batches": model.about.get("batches"),
-        "weights": model.about.get("weights"),
-        "gain": model.about.get("gain"),
-        **{key: config.get(key) for key in ("batch_size", "gan_mode", "lr", "betas", "lambda_L1", "seed")},
-        "colorize version": provenance.get("version"),
-        "commit": provenance.get("commit"),
-    }
-    return {key: value for key, value in facts.items() if value is not None}
-
-
 def describe(checkpoint: str) -> dict[str, Any]:
     """Return what a checkpoint is, its sha256, what it was trained on and how, its metrics and its config.
 
@@ -209,7 +147,7 @@ def describe(checkpoint: str) -> dict[str, Any]:
     Raises:
         UserError: if it is missing, damaged or foreign.
     """
-    path = Path(checkpoint)
+    path = located(checkpoint)
     if path.suffix == ".onnx":
         from colorize.predictors.onnx import OnnxPredictor
 
@@ -219,6 +157,7 @@ def describe(checkpoint: str) -> dict[str, Any]:
     else:
         generator, model = load_generator(checkpoint)
         kind = "training checkpoint" if path.is_file() else "exported folder" if path.is_dir() else "on the hub"
+        kind = "of the package" if checkpoint in SHIPPED else kind
     file = path / WEIGHTS if path.is_dir() else path
     parameters = sum(value.numel() for value in generator.parameters())
     return {

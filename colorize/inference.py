@@ -1,7 +1,8 @@
 """Colour pictures of any size: chroma predicted small, brought up along the picture's edges, lightness its own."""
 
+import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -16,6 +17,7 @@ from colorize.photos import Photo, photo_of
 from colorize.predictors import Predictor, load_predictor
 from colorize.srgb import AB_SCALE, L_SCALE, lightness
 from colorize.tint import REMOVED, TINTS, untinted
+from colorize.weights import DEFAULT
 
 FITS = ("pad", "stretch")
 ENSEMBLES = ("none", "flip")
@@ -59,6 +61,9 @@ class Colorizer:
     Args:
         predictor: see `colorize.predictors`.
         batch_size: pictures that the network sees at once; halved for good when memory runs out.
+    Attributes:
+        gain: factor of the chroma that the model asks for; 1 unless it was exported with a calibrated one.
+        caution: why it should not color photographs, in a line; None if nothing is known against it.
     """
 
     def __init__(self, predictor: Predictor, batch_size: int = 8) -> None:
@@ -66,19 +71,26 @@ class Colorizer:
             raise UserError(f"batch_size={batch_size} is out of range; use 1 or more")
         self.predictor = predictor
         self.batch_size = batch_size
+        self.gain = float(predictor.about.get("gain", 1.0))
+        self.caution = _caution(predictor.about)
         device = getattr(predictor, "device", None)
         self.on_cpu = device is None or device.type == "cpu"  # as far as it says; else it takes all of a batch at once
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: str | Path, device: str = "auto", precision: str = "32", batch_size: int = 8
+        cls, checkpoint: str | Path = DEFAULT, device: str = "auto", precision: str = "32", batch_size: int = 8
     ) -> "Colorizer":
         """Load a checkpoint, an exported folder or its ``model.onnx``, or a name on the hub: see `load_predictor`.
+
+        Without a name that is the model that comes with the package.
 
         Raises:
             UserError: if it is missing, damaged or foreign, or the device is not here.
         """
-        return cls(load_predictor(checkpoint, device, precision), batch_size)
+        colorizer = cls(load_predictor(checkpoint, device, precision), batch_size)
+        if colorizer.caution:
+            warnings.warn(f"checkpoint {checkpoint} {colorizer.caution}", stacklevel=2)
+        return colorizer
 
     from_pretrained = from_checkpoint  # by the name that the hub's users look for
 
@@ -151,7 +163,7 @@ class Colorizer:
                 L = smalls[index]
                 top, left = ((full - own) // 2 for full, own in zip(shape, L.shape, strict=True))
                 ab = ab[:, top : top + L.shape[0], left : left + L.shape[1]]
-                found[index] = Chroma(L, ab * np.float32(options.strength * self.predictor.gain * AB_SCALE))
+                found[index] = Chroma(L, ab * np.float32(options.strength * self.gain * AB_SCALE))
         return [found[index] for index in range(len(sources))]
 
     def _predict(self, L: np.ndarray) -> np.ndarray:
@@ -198,6 +210,13 @@ def _taken(image: Any) -> tuple[Source, Any, Callable[[Any], Any]]:
         return source, pixels.dtype, lambda canvas: image.new_tensor(np.moveaxis(canvas, -1, 0))
     source = ArrayPicture(np.asarray(image))
     return source, source.pixels.dtype, lambda canvas: canvas
+
+
+def _caution(about: Mapping[str, Any]) -> str | None:
+    data = about.get("provenance", {}).get("config", {}).get("data", {}).get("name")
+    if data == "scenes":
+        return f"was trained on generated scenes; photographs are colored better by the checkpoint {DEFAULT}"
+    return None
 
 
 def _working_size(size: tuple[int, int], working: int, fit: str) -> tuple[int, int]:

@@ -14,8 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from colorize.digests import sha256
 from colorize.errors import UserError
 from colorize.files import replacing
+from colorize.weights import located
 
 NAME = ".colorize.jsonl"
 OF_A_MODEL = "config.json", "model.safetensors"
@@ -104,22 +106,16 @@ def digest_of_settings(settings: Mapping[str, Any]) -> str:
 
 def digest_of_model(name: str | Path) -> str:
     """Return a digest of what was loaded by that name: a file, a folder, or one that the hub's cache holds."""
-    path = Path(name)
+    path = located(name)
     if path.is_file():
-        return digest_of_file(path)
+        return sha256(path)
     if path.is_dir():
         files = [path / file for file in OF_A_MODEL]
     else:
         from huggingface_hub import try_to_load_from_cache
 
         files = [Path(str(try_to_load_from_cache(str(name), file))) for file in OF_A_MODEL]
-    return "-".join(digest_of_file(file) for file in files)
-
-
-def digest_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return "-".join(sha256(file) for file in files)
 
 
 def _line(entry: Entry) -> str:

@@ -29,6 +29,7 @@ FLOORS = {
         "srgb",
         "states",
         "upsampling",
+        "weights",
         "webp",
     ],
     1: ["networks", "metrics", "grids"],

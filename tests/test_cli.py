@@ -105,19 +105,17 @@ def test_a_mistake_is_one_line_and_status_2(run, args, message) -> None:
     assert not Path("out").exists()
 
 
-def test_without_a_checkpoint_the_newest_is_taken(run, checkpoint, monkeypatch) -> None:
-    monkeypatch.delenv("COLORIZE_CHECKPOINT")
-    assert (
-        "no trained checkpoint here: name one with --checkpoint or COLORIZE_CHECKPOINT"
-        in run("image", "photo.png", "-o", "o").stderr
-    )
+def test_best_is_the_newest_runs(run, checkpoint) -> None:
+    missing = run("image", "photo.png", "-o", "o", "--checkpoint", "best")
+    assert missing.exit_code == 2 and "checkpoint best: no run here has one" in missing.stderr
     for age, name in enumerate(["outputs/a/b", "multirun/a/b/0", "demo/train"]):
         path = Path(name) / "checkpoints/best.ckpt"
         path.parent.mkdir(parents=True)
         path.write_bytes(checkpoint.read_bytes())
         os.utime(path, (1e9 - 1000 * age, 1e9 - 1000 * age))
-    result = run("image", "photo.png", "-o", "out")
+    result = run("image", "photo.png", "-o", "out", "--checkpoint", "best")
     assert result.exit_code == 0 and "checkpoint: outputs/a/b/checkpoints/best.ckpt" in result.stderr
+    assert "outputs/a/b" in run("info", "best").stdout
 
 
 @pytest.mark.slow

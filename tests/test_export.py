@@ -84,6 +84,26 @@ def test_without_a_gain_from_validation_nothing_is_calibrated(checkpoint, tmp_pa
     assert not (tmp_path / "model").exists()
 
 
+def test_an_export_tells_no_folders_of_this_machine(checkpoint, tmp_path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["hyper_parameters"]["provenance"] = {
+        "config": {"data": {"name": "folder", "root": "/home/me/photos", "store_dir": "data/stores"}, "lr": 1e-3},
+        "overrides": ["data.root=/home/me/photos", "lr=1e-3"],
+        "start": {"init_from": {"name": "/home/me/runs/best.ckpt"}},
+    }
+    content["ColorizationDataModule"] = {"trained_on": "abc"}
+    torch.save(content, tmp_path / "x.ckpt")
+    export(tmp_path / "x.ckpt", tmp_path / "model")
+    about = json.loads((tmp_path / "model/config.json").read_text())["about"]
+    assert about["provenance"] == {
+        "config": {"data": {"name": "folder", "root": "photos", "store_dir": "data/stores"}, "lr": 1e-3},
+        "overrides": ["data.root=photos", "lr=1e-3"],
+        "start": {"init_from": {"name": "best.ckpt"}},
+    }
+    assert about["trained_on"] == "abc"
+    assert "/home" not in (tmp_path / "model/README.md").read_text()
+
+
 def test_channels_last_weights_are_exported(tmp_path) -> None:
     settings = {"name": "unet", "n_down": 3, "num_filters": 2}
     network = Unet(3, 2).to(memory_format=torch.channels_last)

@@ -15,7 +15,9 @@ from PIL import Image
 
 from colorize.errors import UserError
 from colorize.evaluation import evaluate
-from colorize.experiment import train
+from colorize.experiment import build_data, engine_of, train
+from colorize.export import export
+from colorize.training import ColorizationModule
 from tests.conftest import ROOT, colorful_image, small_config
 
 
@@ -77,6 +79,35 @@ def test_a_checkpoint_names_its_training_images_by_one_digest_of_their_pixels(ru
         digests.append(hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest())
     expected = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
     assert torch.load(checkpoint, weights_only=True)["ColorizationDataModule"]["trained_on"] == expected
+
+
+def test_an_exported_folder_is_scored_as_its_checkpoint_with_its_gain(score, checkpoint, photos, tmp_path) -> None:
+    doubled = {"val/calibrated_gain": 2.0}
+    changed(checkpoint, tmp_path / "x.ckpt", lambda content: content["metrics"].update(doubled))
+    export(tmp_path / "x.ckpt", tmp_path / "once")
+    export(tmp_path / "x.ckpt", tmp_path / "twice", calibrate=True)
+    own = [f"data.root={photos}", f"data.store_dir={photos.parent / 'stores'}"]
+    names = [str(checkpoint), str(tmp_path / "once"), str(tmp_path / "twice")]
+    written = score(f"ckpt_path=[{','.join(names)}]", *own)
+    assert written["images"] == 5
+    raw, once, twice = (written["rows"][name] for name in names)
+    assert once == {key: raw[key] for key in once}
+    assert written["notes"] == []
+    module = ColorizationModule.load_from_checkpoint(checkpoint, weights_only=True).eval()
+    cfg = small_config(photos, tmp_path, "data.num_train=12", "data.num_val=5")
+    data = build_data(cfg, engine_of(cfg))
+    data.setup("validate")
+    batch = data.val_batch(data.store.val_rows, torch.device("cpu"))
+    expected = (2 * module(batch.L) - batch.ab).abs().mean().item()
+    assert twice["l1"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_exported_folder_knows_what_it_was_trained_on(score, checkpoint, photos, tmp_path) -> None:
+    export(checkpoint, tmp_path / "model")
+    own = [f"data.root={photos}", f"data.store_dir={photos.parent / 'stores'}", "data.num_train=4", "data.num_val=16"]
+    written = score(f"ckpt_path={tmp_path / 'model'}", *own)
+    assert written["images"] == 5
+    assert f"left out: 11 of 16 images, on which {tmp_path / 'model'} was trained" in written["notes"]
 
 
 def test_images_of_training_are_left_out_and_said(score, checkpoint, tmp_path, capsys) -> None:
@@ -143,7 +174,7 @@ def test_a_checkpoint_that_does_not_say_what_it_was_trained_on_is_named(score, c
     written = score(f"ckpt_path={old}")
     assert written["images"] == 5
     (note,) = written["notes"]
-    assert note.startswith(f"which images {old} was trained on is not known (the checkpoint does not say)")
+    assert note.startswith(f"which images {old} was trained on is not known (it does not say)")
 
 
 def test_training_images_of_which_no_store_is_left_are_said_not_to_be_known(score, run, photos, checkpoint, tmp_path):

@@ -7,8 +7,9 @@ from colorize.cli.models import export, info
 from colorize.cli.pages import dashboard, demo, report
 
 ABOUT_CHECKPOINTS = (
-    "A checkpoint is one of training (`RUN/checkpoints/best.ckpt`), a folder that `colorize export` made, its "
-    "`model.onnx`, or the `owner/name` of such a folder on the Hugging Face hub."
+    "A checkpoint is `photographs`, which comes with the package; `best`, the newest `best.ckpt` of the runs in "
+    "`outputs`, `multirun` and `demo`; one of training (`RUN/checkpoints/best.ckpt`); a folder that `colorize export` "
+    "made, or its `model.onnx`; or the `owner/name` of such a folder on the Hugging Face hub."
 )
 
 app = typer.Typer(

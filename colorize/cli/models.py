@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from colorize.cli.shared import mistakes_in_one_line
+from colorize.cli.shared import mistakes_in_one_line, named
 from colorize.errors import printable
 
 
@@ -24,7 +24,7 @@ def export(
     with mistakes_in_one_line():
         from colorize.export import export as write
 
-        for shape, difference in write(checkpoint, out, onnx, half, calibrate):
+        for shape, difference in write(named(checkpoint), out, onnx, half, calibrate):
             typer.echo(f"model.onnx at {shape}: differs from PyTorch by at most {difference:.2g}")
         typer.echo(str(out))
 
@@ -38,7 +38,7 @@ def info(
     with mistakes_in_one_line():
         from colorize.export import describe
 
-        found = describe(checkpoint)
+        found = describe(named(checkpoint))
         if as_json:
             typer.echo(json.dumps(found, indent=2))
             return

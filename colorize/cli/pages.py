@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from colorize.cli.shared import CHECKPOINT_VARIABLE, Device, mistakes_in_one_line, newest_checkpoint
+from colorize.cli.shared import CHECKPOINT_VARIABLE, Device, mistakes_in_one_line, named
+from colorize.weights import DEFAULT
 
 
 def demo(
     checkpoint: Annotated[
-        list[str] | None,
-        typer.Option(envvar=CHECKPOINT_VARIABLE, help="May be repeated: the page offers them.", show_default=False),
-    ] = None,
+        list[str], typer.Option(envvar=CHECKPOINT_VARIABLE, help="May be repeated: the page offers them.")
+    ] = (DEFAULT,),
     host: Annotated[str, typer.Option(help="Address to serve at; other machines see only 0.0.0.0.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 7860,
     device: Device = "auto",
@@ -30,7 +30,7 @@ def demo(
     with mistakes_in_one_line():
         from colorize.demo import serve
 
-        serve(checkpoint or [newest_checkpoint()], host, port, device, max_megabytes, max_megapixels, name or ())
+        serve([named(name) for name in checkpoint], host, port, device, max_megabytes, max_megapixels, name or ())
 
 
 def report(

@@ -12,21 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from colorize.errors import UserError, printable
+from colorize.weights import DEFAULT
 
 if TYPE_CHECKING:  # imported where they are used, so that --help answers at once
     from colorize.inference import Colorizer, Options
 
 CHECKPOINT_VARIABLE = "COLORIZE_CHECKPOINT"
+BEST = "best"  # as a checkpoint: the newest run's
 RUNS = ("outputs/*/*", "multirun/*/*/*", "demo/train")
 
-Checkpoint = Annotated[
-    str | None,
-    typer.Option(
-        envvar=CHECKPOINT_VARIABLE,
-        help="What colours: see below. Without it the newest `best.ckpt` of `outputs`, `multirun` and `demo`.",
-        show_default=False,
-    ),
-]
+Checkpoint = Annotated[str, typer.Option(envvar=CHECKPOINT_VARIABLE, help="What colors: see below.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto takes a GPU if there is one.")]
 
 
@@ -48,15 +43,17 @@ def say(line: str) -> None:
     typer.echo(printable(line), err=True)
 
 
-def newest_checkpoint() -> str:
-    """Return the newest ``best.ckpt`` of the runs here.
+def named(checkpoint: str) -> str:
+    """Return what `BEST` stands for, the newest ``best.ckpt`` of the runs here, and any other name as it is.
 
     Raises:
         UserError: if there is none.
     """
+    if checkpoint != BEST:
+        return checkpoint
     found = [path for run in RUNS for path in Path().glob(f"{run}/checkpoints/best.ckpt")]
     if not found:
-        raise UserError(f"no trained checkpoint here: name one with --checkpoint or {CHECKPOINT_VARIABLE}")
+        raise UserError(f"checkpoint {BEST}: no run here has one, as {RUNS[0]}/checkpoints/best.ckpt; name a file")
     newest = max(found, key=lambda path: path.stat().st_mtime)
     say(f"checkpoint: {newest}")
     return str(newest)
@@ -66,7 +63,7 @@ def newest_checkpoint() -> str:
 class Settings:
     """What the commands that colour have in common."""
 
-    checkpoint: Checkpoint = None
+    checkpoint: Checkpoint = DEFAULT
     strength: Annotated[
         float, typer.Option(help="How much colour, 0 to 1.5; 1 is the model's own, see `colorize info`.")
     ] = 1.0
@@ -93,10 +90,14 @@ class Settings:
     def load(self) -> tuple[str, "Colorizer", "Options"]:
         """Load the checkpoint, and return its name, too; what is wrong with the options is told before."""
         from colorize.inference import Colorizer, Options
+        from colorize.predictors import load_predictor
 
         options = Options(self.strength, self.working_size, self.fit, self.ensemble)
-        name = self.checkpoint or newest_checkpoint()
-        return name, Colorizer.from_checkpoint(name, self.device, self.precision, self.batch_size), options
+        name = named(self.checkpoint)
+        colorizer = Colorizer(load_predictor(name, self.device, self.precision), self.batch_size)
+        if colorizer.caution:
+            say(f"checkpoint {name} {colorizer.caution}")
+        return name, colorizer, options
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

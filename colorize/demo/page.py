@@ -22,6 +22,7 @@ from colorize.errors import UserError, missing_extra
 from colorize.images import ImageError
 from colorize.inference import MAX_STRENGTH, Colorizer, Options
 from colorize.photos import Photo, name_for, photo_of, read_photo, write_photo
+from colorize.predictors import load_predictor
 
 PREVIEW = 1600  # pixels of the longer side at most of what the page shows; the saved file has all of them
 EXAMPLES = [(7, number, 384) for number in (13, 4, 27, 19, 3, 12)]  # seeds, numbers, sides: each in other surroundings
@@ -55,7 +56,7 @@ class Page:
             raise UserError(missing_extra("the web page needs Gradio", "demo")) from None
         named = _named(checkpoints)
         self.names = list(named)
-        self.colorizer = cache(lambda name: Colorizer.from_checkpoint(named[name], device))
+        self.colorizer = cache(lambda name: Colorizer(load_predictor(named[name], device)))
         self.max_megapixels = max_megapixels
         self.url = ""
         self._turn = threading.Lock()  # one model on one device
@@ -159,7 +160,8 @@ class Page:
         width, height = photo.size
         facts = f"{path.name}: {width} × {height} pixels in {time.perf_counter() - started:.1f} s"
         share = f"{limited / (width * height):.1%} of the pixels lost chroma to fit sRGB"
-        return files, line("; ".join([facts, share, *photo.notes]) + ".")
+        caution = [f"the checkpoint {colorizer.caution}"] if colorizer.caution else []
+        return files, line("; ".join([facts, share, *photo.notes, *caution]) + ".")
 
 
 def _options(strength: Any, working_size: Any, flip: Any) -> Options:

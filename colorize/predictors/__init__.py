@@ -1,7 +1,8 @@
 """What predicts a small picture's chroma: a generator in PyTorch, or its ONNX export without PyTorch."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,12 +17,12 @@ class Predictor(Protocol):
     Attributes:
         image_size: pixels a side that it was trained at.
         factor: sides must be multiples of it.
-        gain: factor of the chroma that the model asks for; 1 unless it was exported with a calibrated one.
+        about: what its file says of it, see `colorize.checkpoint.Model`.
     """
 
     image_size: int
     factor: int
-    gain: float
+    about: Mapping[str, Any]
 
     def __call__(self, L: np.ndarray) -> np.ndarray:
         """Map normalised L ``(B, 1, h, w)`` float32 to normalised ab ``(B, 2, h, w)`` float32, both in [-1, 1].
@@ -35,8 +36,8 @@ def load_predictor(checkpoint: str | Path, device: str = "auto", precision: str 
     """Load what there is of that name.
 
     Args:
-        checkpoint: a training checkpoint; a folder that ``colorize export`` made, or its ``model.onnx``; or the
-            ``owner/name`` of such a folder on the Hugging Face hub.
+        checkpoint: a training checkpoint; a folder that ``colorize export`` made, or its ``model.onnx``; the name of
+            a shipped one, see `colorize.weights`; or the ``owner/name`` of such a folder on the Hugging Face hub.
         device: ``auto`` takes a GPU if there is one; or ``cpu``, ``cuda``, ``mps``.
         precision: ``32``, ``bf16`` or ``16``: what the network multiplies in.
     Raises:

@@ -51,7 +51,6 @@ class OnnxPredictor:
         self.factor: int = said["factor"]
         self.generator: dict[str, Any] = said["generator"]  # what it is an export of
         self.about: dict[str, Any] = said["about"]
-        self.gain = float(self.about.get("gain", 1.0))
         self.session = session
         self.takes_hints = "hints" in inputs
 

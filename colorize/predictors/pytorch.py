@@ -1,8 +1,10 @@
 """Prediction by a generator in PyTorch."""
 
 import re
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ class TorchPredictor:
         image_size: pixels a side that it was trained at.
         device: where it runs.
         dtype: what it multiplies in.
-        gain: see `Predictor`.
+        about: see `Predictor`.
     """
 
     def __init__(
@@ -32,14 +34,14 @@ class TorchPredictor:
         image_size: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        gain: float = 1.0,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.generator = generator.to(self.device)
         self.image_size = image_size
         self.factor = generator.factor
         self.dtype = dtype
-        self.gain = gain
+        self.about = about or {}
 
     @classmethod
     def load(cls, checkpoint: str | Path, device: str, precision: str) -> "TorchPredictor":
@@ -50,7 +52,7 @@ class TorchPredictor:
         """
         chosen = choose_device(device)
         generator, model = load_generator(checkpoint)
-        return cls(generator, model.image_size, chosen, DTYPES[precision], model.about.get("gain", 1.0))
+        return cls(generator, model.image_size, chosen, DTYPES[precision], model.about)
 
     @torch.inference_mode()
     def __call__(self, L: np.ndarray) -> np.ndarray:

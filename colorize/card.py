@@ -1,0 +1,85 @@
+"""The card of an exported model, and what a model says of its training."""
+
+import json
+from typing import Any
+
+from torch import nn
+
+from colorize.checkpoint import ONNX, Model
+
+
+def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple[str, float]]) -> str:
+    """Write the card: what it is, how to use it, what it was trained on, and its measured metrics."""
+    provenance = model.about.get("provenance", {})
+    parameters = sum(value.numel() for value in generator.parameters())
+    lines = [
+        "---",
+        "library_name: colorize",
+        "pipeline_tag: image-to-image",
+        "tags: [colorization, gan, pix2pix]",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"A generator that colours grey photographs: CIE Lab lightness in, chroma out. {parameters:,} parameters, "
+        f"trained at {model.image_size}x{model.image_size}.",
+        "",
+        "```bash",
+        f"colorize image photo.jpg -o coloured --checkpoint {name}",
+        "```",
+        "",
+        "```python",
+        "from colorize.inference import Colorizer",
+        "",
+        f'Colorizer.from_pretrained("{name}").colorize(picture)',
+        "```",
+        "",
+        "## Trained on",
+        "",
+        *(f"- {key}: {value}" for key, value in training_facts(model).items()),
+        "",
+        "## Metrics",
+        "",
+        "Of the validation images, measured in training when the checkpoint was saved.",
+        "",
+        "| Metric | Value |",
+        "|---|---|",
+        *(f"| {key} | {value:.4g} |" for key, value in sorted(model.about.get("metrics", {}).items())),
+    ]
+    if "gain" in model.about:
+        from colorize.metrics.gain import CALIBRATED  # torchmetrics takes a second to import, which `info` need not
+
+        lines += [
+            "",
+            f"Vividness: its chroma is multiplied by {model.about['gain']:.3g}, the one gain that brought the mean "
+            f"colorfulness of the validation images to {CALIBRATED:.0%} of the truth's. `--strength` multiplies that.",
+        ]
+    if parity:
+        worst = max(difference for _, difference in parity)
+        lines += [
+            "",
+            f"`{ONNX}` differs from PyTorch by at most {worst:.1g} of normalised ab, over {len(parity)} shapes.",
+        ]
+    lines += ["", "## Config", "", "```json", json.dumps(provenance.get("config", {}), indent=2), "```", ""]
+    return "\n".join(lines)
+
+
+def training_facts(model: Model) -> dict[str, Any]:
+    """Return what a model was trained on and how, as far as it says."""
+    provenance = model.about.get("provenance", {})
+    config = provenance.get("config", {})
+    data = config.get("data", {})
+    facts = {
+        "data": data.get("name"),
+        "data root": data.get("root"),
+        "training images": data.get("num_train"),
+        "validation images": data.get("num_val"),
+        "epochs": model.about.get("epochs"),
+        "batches": model.about.get("batches"),
+        "weights": model.about.get("weights"),
+        "gain": model.about.get("gain"),
+        **{key: config.get(key) for key in ("batch_size", "gan_mode", "lr", "betas", "lambda_L1", "seed")},
+        "colorize version": provenance.get("version"),
+        "commit": provenance.get("commit"),
+    }
+    return {key: value for key, value in facts.items() if value is not None}
