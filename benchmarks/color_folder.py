@@ -6,6 +6,7 @@ python -m benchmarks.color_folder FOLDER OUT
 import json
 import sys
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from colorize.inputs import collect
 class Formula:
     """Predicts from lightness, without weights; see `colorize.predictors.Predictor`."""
 
-    image_size, factor, gain = 32, 32, 1.0
+    image_size, factor, about = 32, 32, MappingProxyType({})
 
     def __call__(self, L: np.ndarray) -> np.ndarray:
         """Predict; see `Predictor`."""

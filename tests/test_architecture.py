@@ -33,9 +33,10 @@ FLOORS = {
         "webp",
     ],
     1: ["networks", "metrics", "grids"],
-    2: ["data", "losses", "export", "painting", "checkpoint", "inference", "predictors", "tint"],
+    2: ["card", "data", "losses", "export", "painting", "checkpoint", "inference", "predictors", "tint"],
     3: ["training"],
     4: [
+        "adapt",
         "console",
         "sweeps",
         "tracking",

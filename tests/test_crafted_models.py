@@ -445,7 +445,7 @@ def test_info_prints_no_escape_sequence_of_a_model(checkpoint, tmp_path) -> None
 def test_a_checkpoint_that_is_not_of_training_is_not_scored(checkpoint) -> None:
     """It colors: a generator is all that is needed for that."""
     with pytest.raises(UserError, match=r"x\.ckpt is not as training writes it"):
-        _predictors(str(checkpoint), torch.device("cpu"))
+        _predictors(str(checkpoint), read_model(checkpoint), torch.device("cpu"))
 
 
 def test_older_checkpoints_say_less_and_load(checkpoint, tmp_path) -> None:

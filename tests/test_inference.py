@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from tests.conftest import colorful_image
 class Stub:
     """Predicts from lightness by a formula; fails like a device whose memory holds ``most`` pixels."""
 
-    image_size, factor, gain = 32, 32, 1.0
+    image_size, factor, about = 32, 32, MappingProxyType({})
 
     def __init__(self, most: int | None = None) -> None:
         self.most, self.shapes = most, []

@@ -3,6 +3,7 @@
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ av = pytest.importorskip("av")
 class Constant:
     """Paints everything in one colour, given as normalised ab."""
 
-    image_size, factor, gain = 32, 8, 1.0
+    image_size, factor, about = 32, 8, MappingProxyType({})
 
     def __init__(self, a: float = 0.1, b: float = 0.1) -> None:
         self.ab, self.seen = (a, b), []

@@ -3,7 +3,7 @@
 import typer
 
 from colorize.cli.coloring import coco, image, video
-from colorize.cli.models import export, info
+from colorize.cli.models import adapt, export, info
 from colorize.cli.pages import dashboard, demo, report
 
 ABOUT_CHECKPOINTS = (
@@ -20,5 +20,5 @@ app = typer.Typer(
 )
 for command in (image, coco, video):
     app.command(epilog=ABOUT_CHECKPOINTS)(command)
-for command in (export, demo, report, dashboard, info):
+for command in (adapt, export, demo, report, dashboard, info):
     app.command()(command)

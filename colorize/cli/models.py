@@ -1,4 +1,4 @@
-"""Commands about models: export, info."""
+"""Commands about models: adapt, export, info."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from colorize.cli.shared import mistakes_in_one_line, named
+from colorize.cli.shared import Checkpoint, mistakes_in_one_line, named, say
 from colorize.errors import printable
+from colorize.weights import DEFAULT
 
 
 def export(
@@ -26,6 +27,36 @@ def export(
 
         for shape, difference in write(named(checkpoint), out, onnx, half, calibrate):
             typer.echo(f"model.onnx at {shape}: differs from PyTorch by at most {difference:.2g}")
+        typer.echo(str(out))
+
+
+def adapt(
+    folder: Annotated[
+        Path, typer.Argument(help="Of at least 50 color photographs, with all below it.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.", show_default=False)],
+    checkpoint: Checkpoint = DEFAULT,
+    minutes: Annotated[float, typer.Option(help="Of training, at most.")] = 10.0,
+) -> None:
+    """Train a model on for minutes on your own photographs, and keep it if it colors held-out ones better.
+
+    A fifth of the photographs is held out. The criterion is the L1 of ab on these, after one gain of chroma that makes
+    both models as colorful as the truth: without the gain, greyer would be better. If the 95% interval of its change is
+    not below 0, nothing is written and the status is 1.
+    """
+    with mistakes_in_one_line():
+        from colorize.adapt import adapt as train_on
+
+        done = train_on(folder, out, named(checkpoint), minutes)
+        low, high = done.interval
+        typer.echo(
+            f"{done.held_out} held-out photographs: L1 at the truth's colorfulness {done.before:.4f}, adapted "
+            f"{done.after:.4f}, change {done.after - done.before:+.4f} [{low:+.4f}, {high:+.4f}]; "
+            f"{done.trained_on} trained on, {done.minutes:.1f} minutes"
+        )
+        if not done.better:
+            say(f"not better than {checkpoint} on these photographs: {out} is not written")
+            raise typer.Exit(1)
         typer.echo(str(out))
 
 
