@@ -22,9 +22,10 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --editable .
 	@touch $@
 
-demo: setup  ## train on generated scenes for a few minutes of CPU, score unseen ones, name a picture
+demo: setup  ## color photographs; train on generated scenes for a few minutes of CPU, score unseen ones; two pictures
 	$(RUN) train.py experiment=demo hydra.run.dir=$(DEMO)/train
 	$(RUN) eval.py ckpt_path=$(DEMO)/train/checkpoints/best.ckpt hydra.run.dir=$(DEMO)/eval
+	$(RUN) -m colorize.showcase $(DEMO)/photographs.jpg
 
 test: setup  ## run all tests
 	$(RUN) -m pytest -n auto --dist worksteal

@@ -52,6 +52,7 @@ FLOORS = {
         "video",
         "video_files",
         "demo",
+        "showcase",
     ],
     5: ["cli"],
 }

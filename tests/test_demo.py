@@ -34,7 +34,9 @@ def checkpoint(tmp_path_factory) -> Path:
     weights["generator.model.3.bias"] = torch.tensor([0.15, -0.1])  # a visible colour
     path = tmp_path_factory.mktemp("runs") / "good/best.ckpt"
     path.parent.mkdir()
-    torch.save({"state_dict": weights, "hyper_parameters": {"generator": settings, "image_size": 32}}, path)
+    drawn = {"config": {"data": {"name": "scenes"}}}
+    settings = {"generator": settings, "image_size": 32, "provenance": drawn}
+    torch.save({"state_dict": weights, "hyper_parameters": settings}, path)
     return path
 
 
@@ -127,6 +129,7 @@ def test_a_photograph_comes_back_in_colour_at_its_own_size(page, tab, photo) -> 
     upload(tab, photo)
     after(tab).wait_for()
     assert f"{SIZE[0]} × {SIZE[1]} pixels in" in line(tab).inner_text()
+    assert "the checkpoint was trained on generated scenes; photographs are" in line(tab).inner_text()
     colored = save(tab)
     assert colored.name.endswith("-coloured.jpg") and colored.name.startswith("old ")
     with Image.open(colored) as image:
