@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from skimage.color import lab2rgb, rgb2lab
 
 from benchmarks import harness
-from colorize.checkpoint import read_checkpoint
+from colorize.checkpoint import read_model
 from colorize.data import ColorizationDataModule
 from colorize.data.scenes import draw_scene
 from colorize.held_out import data_options, hold_out
@@ -153,13 +153,13 @@ def _rounded(levels: np.ndarray) -> np.ndarray:
 
 def held_out(paths: list[str], folder: str | None, count: int) -> np.ndarray:
     """Return images ``(N, 3, H, W)`` uint8 that no checkpoint was trained on, and print what to know of them."""
-    checkpoints = {path: read_checkpoint(path) for path in paths}
-    size = checkpoints[paths[0]]["hyper_parameters"]["image_size"]
+    models = {path: read_model(path) for path in paths}
+    size = models[paths[0]].image_size
     data = {"name": "folder", "root": folder, "num_train": 0, "num_val": None} if folder else {}
-    options = data_options(OmegaConf.create({"data": data, "image_size": size, "batch_size": 16}), checkpoints)
+    options = data_options(OmegaConf.create({"data": data, "image_size": size, "batch_size": 16}), models)
     module = ColorizationDataModule(**options | {"image_size": size})
     module.setup("validate")
-    print("\n".join(hold_out(module.store, options, checkpoints)))
+    print("\n".join(hold_out(module.store, options, models)))
     return module.store.gather(module.store.val_rows[:count]).numpy()
 
 

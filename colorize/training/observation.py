@@ -1,16 +1,15 @@
 """What a look at one batch tells about the state of training, measured on small samples."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorize.data import Batch
 from colorize.lab import l_ab_to_rgb, out_of_gamut, to_uint8
 from colorize.metrics import colorfulness
+from colorize.metrics.regions import blob_energy
 from colorize.training.step import Outcome
 
 PIXELS = 32  # a side, that colours are judged on, taken at equal distances: colorfulness knows no neighbours
-CELLS = 8  # a side, that blobs are looked for on
 SATURATED = 0.95  # of tanh's reach, beyond which it hardly learns
 SAMPLE = 65_536  # weights of each tensor that the ratio of update to weight is taken from
 
@@ -76,7 +75,7 @@ def observe_colors(L: Tensor, fake_ab: Tensor, ab: Tensor) -> dict[str, Tensor]:
     """
     measures = {"saturated": (fake_ab.abs() > SATURATED).float().mean()}
     measures["l1"], measures["l1_grey"] = (fake_ab - ab).abs().mean(), ab.abs().mean()
-    error, truth = (F.adaptive_avg_pool2d(x, CELLS).square().mean() for x in (fake_ab - ab, ab))
+    error, truth = (value.mean() for value in blob_energy(fake_ab, ab))
     measures["blob_energy"] = error / truth.clamp(min=1e-8)
     step = max(1, min(L.shape[-2:]) // PIXELS)
     L, fake_ab, ab = (x[..., ::step, ::step] for x in (L, fake_ab, ab))
