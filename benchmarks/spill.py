@@ -1,8 +1,8 @@
 """How much color spills across the borders of things, and how wrong it is over large areas.
 
 Photographs of a COCO-layout folder whose things have outlines are stretched to 256x256 and colored by default, with the
-gain of the export. Spill is the jump of chroma across outlines over the truth's: 1 keeps colors apart as the truth does, 0
-not at all. In brackets the 95% bootstrap interval over photographs.
+gain of the export. Spill is the jump of chroma across outlines over the truth's: 1 keeps colors apart as the truth
+does, 0 not at all. In brackets the 95% bootstrap interval over photographs.
 
 python -m benchmarks.spill --root FOLDER                                      # the model of the package
 python -m benchmarks.spill --root FOLDER --checkpoint photographs A.ckpt

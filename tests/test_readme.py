@@ -17,8 +17,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 from typer.testing import CliRunner
 
+from colorize.adapt import Adapted
 from colorize.cli import app
 from colorize.experiment import check
+from colorize.export import export
 from tests.conftest import ROOT, colorful_image
 from tests.fake_runs import write_run, write_sweep
 from tests.test_video import greys, record
@@ -121,10 +123,17 @@ def workplace(tmp_path, monkeypatch, checkpoint) -> Path:
     return tmp_path
 
 
+def adapted(folder: Path, out: Path, checkpoint: str, minutes: float) -> Adapted:
+    """Stand in for minutes of training."""
+    export("outputs/DATE/TIME/checkpoints/best.ckpt", out)
+    return Adapted(40, 10, minutes, 0.09, 0.08, (-0.02, -0.01))
+
+
 @pytest.mark.slow
 def test_every_command_of_colorize_runs_in_its_order(workplace, monkeypatch) -> None:
     served = []
     monkeypatch.setattr("colorize.demo.serve", lambda checkpoints, *rest: served.append(list(checkpoints)))
+    monkeypatch.setattr("colorize.adapt.adapt", adapted)
     monkeypatch.setattr("colorize.dashboard.save", lambda project: project)  # else it would ask W&B
     for line in COMMANDS:
         words = shlex.split(line, comments=True)
@@ -135,7 +144,7 @@ def test_every_command_of_colorize_runs_in_its_order(workplace, monkeypatch) -> 
             assert result.exit_code == 0, f"{line}: {result.output}"
     assert {path.name for path in Path("coloured").iterdir()} >= {"photo.jpg", "old.png", "1.png", "deep", "images"}
     assert Path("coloured.mp4").exists() and Path("coloured.webm").exists() and Path("model/model.onnx").exists()
-    assert served == [["outputs/DATE/TIME/checkpoints/best.ckpt"], ["model", "outputs/DATE/TIME/checkpoints/best.ckpt"]]
+    assert served == [["photographs"], ["model", "outputs/DATE/TIME/checkpoints/best.ckpt"]]
 
 
 def test_the_python_example_runs(workplace) -> None:
