@@ -9,6 +9,7 @@ import skimage.color
 import timm
 import torch
 import torch.nn.functional as F
+from skimage.measure import block_reduce
 from torch import Tensor, nn
 
 from colorize.backbones import load_weights, weights_file
@@ -55,17 +56,19 @@ def test_colorfulness_distance_pulls_grey_towards_color_with_a_finite_gradient()
     assert (close.grad * real).sum() < 0  # more of the truth's chroma lowers it
 
 
-def test_perceptual_loss_is_the_relative_l1_of_timms_own_features() -> None:
+@pytest.mark.parametrize("stride", [1, 2])
+def test_perceptual_loss_is_the_relative_l1_of_timms_own_features(stride) -> None:
     L, fake, real = images(1, 64)
     network = timm.create_model("tf_efficientnet_lite1", features_only=True).eval()
     load_weights(network, weights_file("tf_efficientnet_lite1"), "loss.perceptual")
     maps = []
     for chroma in (fake, real):
-        pixels = torch.from_numpy(rgb(L, chroma)).permute(0, 3, 1, 2).float()
+        seen = block_reduce(rgb(L, chroma), (1, stride, stride, 1), np.mean)
+        pixels = torch.from_numpy(seen).permute(0, 3, 1, 2).float()
         with torch.no_grad():
             maps.append(network((255 * pixels - 127) / 128))
     expected = np.mean([((f - r).abs().mean() / r.abs().mean()).item() for f, r in zip(*maps, strict=True)])
-    loss = PerceptualLoss()
+    loss = PerceptualLoss(stride=stride)
     assert loss(L, fake, real).item() == pytest.approx(expected, rel=1e-2)
     assert loss(L, real, real).item() == 0
     assert not loss.state_dict()  # 20 MB that no checkpoint needs
@@ -88,9 +91,12 @@ def test_the_objective_weighs_and_names_every_loss() -> None:
     assert {k: v.item() for k, v in found.items()} == pytest.approx({k: v.item() for k, v in expected.items()})
 
 
+STRIDE = {"perceptual_stride": 0, "lambda_perceptual": 1.0}
+
+
 @pytest.mark.parametrize(
     "weights",
-    [{"lambda_perceptual": -1}, {"lambda_colorfulness": -2.0}, {"lambda_bins": -0.1}, {"rebalance": 0}],
+    [{"lambda_perceptual": -1}, {"lambda_colorfulness": -2.0}, {"lambda_bins": -0.1}, {"rebalance": 0}, STRIDE],
 )
 def test_a_weight_that_will_not_do_is_named(weights) -> None:
     with pytest.raises(UserError, match=f"loss.{next(iter(weights))} must be"):

@@ -38,6 +38,7 @@ class GanL1(nn.Module):
         lambda_perceptual: weight of `PerceptualLoss`.
         perceptual: its network.
         perceptual_weights: of its network.
+        perceptual_stride: see `PerceptualLoss`.
         lambda_colorfulness: weight of `colorfulness_distance`.
         lambda_bins: weight of `BinsLoss`, for a generator that has bins.
         rebalance: of the bins' loss.
@@ -59,6 +60,7 @@ class GanL1(nn.Module):
         lambda_perceptual: float = 0.0,
         perceptual: str = "tf_efficientnet_lite1",
         perceptual_weights: str = "auto",
+        perceptual_stride: int = 1,
         lambda_colorfulness: float = 0.0,
         lambda_bins: float = 0.0,
         rebalance: float = 0.5,
@@ -82,7 +84,8 @@ class GanL1(nn.Module):
         self.lambda_FM = lambda_FM
         self.lambda_perceptual, self.lambda_colorfulness = lambda_perceptual, lambda_colorfulness
         self.lambda_bins = lambda_bins
-        self.perceptual = PerceptualLoss(perceptual, perceptual_weights) if lambda_perceptual else None
+        network = (perceptual, perceptual_weights, perceptual_stride)
+        self.perceptual = PerceptualLoss(*network) if lambda_perceptual else None
         self.bins = BinsLoss(rebalance) if lambda_bins else None
         self.penalty_every = penalty_every if any(self.penalties.values()) else 0  # 0: never
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorize.backbones import Backbone
+from colorize.errors import UserError
 from colorize.lab import l_ab_to_rgb
 
 
@@ -19,12 +20,16 @@ class PerceptualLoss(nn.Module):
         network: name of a network in timm; the packages of the extra ``encoder`` have the weights of
             ``tf_efficientnet_lite0`` and ``tf_efficientnet_lite1``.
         weights: ``auto`` or a file, see `Backbone.load_pretrained`.
+        stride: the network sees means over squares of so many pixels a side: its cost falls with the square of that.
     Raises:
-        UserError: if there is no such network, or there are no weights of it.
+        UserError: if there is no such network, there are no weights of it, or the stride is below 1.
     """
 
-    def __init__(self, network: str = "tf_efficientnet_lite1", weights: str = "auto") -> None:
+    def __init__(self, network: str = "tf_efficientnet_lite1", weights: str = "auto", stride: int = 1) -> None:
         super().__init__()
+        if not isinstance(stride, int) or stride < 1:
+            raise UserError(f"loss.perceptual_stride must be a whole number of at least 1; got {stride}")
+        self.stride = stride
         self._backbone = [_pretrained(network, weights)]  # in a list, so that it is no submodule
 
     def forward(self, L: Tensor, fake_ab: Tensor, ab: Tensor) -> Tensor:
@@ -36,11 +41,14 @@ class PerceptualLoss(nn.Module):
             ab: the same of true chroma.
         """
         backbone = self._backbone[0].to(L.device)
-        fake = backbone(l_ab_to_rgb(L, fake_ab)).values()
+        fake = backbone(self._seen(L, fake_ab)).values()
         with torch.no_grad():
-            real = backbone(l_ab_to_rgb(L, ab)).values()
+            real = backbone(self._seen(L, ab)).values()
         pairs = [(f.float(), r.float()) for f, r in zip(fake, real, strict=True)]
         return torch.stack([F.l1_loss(f, r) / r.abs().mean() for f, r in pairs]).mean()
+
+    def _seen(self, L: Tensor, ab: Tensor) -> Tensor:
+        return F.avg_pool2d(l_ab_to_rgb(L, ab), self.stride)
 
 
 @cache  # a run builds its objective more than once
