@@ -52,7 +52,7 @@ def page(checkpoint, tmp_path_factory):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as process:
         url = process.stdout.readline().split()[0]
         (folder,) = temporary.glob("colorize-*")
-        yield SimpleNamespace(url=url, folder=folder, examples=sorted(folder.glob("examples/*.png")))
+        yield SimpleNamespace(url=url, folder=folder, examples=sorted(folder.glob("examples/*.jpg")))
         process.terminate()
         assert process.wait(30) == 143
     assert not left(temporary)
@@ -152,7 +152,7 @@ def test_all_works_by_keyboard(page, tab) -> None:
         pytest.fail(f"{wanted} is not among {names}")
 
     to("upload")
-    to("meadow")
+    to("astronaut")
     tab.keyboard.press("Enter")
     after(tab).wait_for()
     first = after(tab).get_attribute("src")

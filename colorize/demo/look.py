@@ -8,9 +8,9 @@ WORKING_SIZES = [("as trained", 0), *((str(size), size) for size in (128, 256, 3
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none is fetched
 CSS = """
 .gradio-container { width: 100% }
-#examples .gallery { display: grid; grid-template-columns: repeat(3, 1fr) }
+#examples .gallery { display: grid; grid-template-columns: repeat(2, 1fr) }
 #examples :is(span, .container, img) { display: block; width: 100%; height: auto; max-height: none; max-width: none }
-@media (max-width: 640px) { #examples .gallery { grid-template-columns: repeat(6, 1fr) } }
+@media (max-width: 640px) { #examples .gallery { grid-template-columns: repeat(4, 1fr) } }
 #stage .empty { min-height: 420px }
 #line .html-container { padding: 0 }
 .wrong { color: var(--error-text-color) }

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import threading
 import time
 import warnings
@@ -15,7 +16,6 @@ from typing import Any
 
 from PIL import Image
 
-from colorize.data.scenes import draw_scene
 from colorize.demo.look import ACCESS, CSS, FONTS, NOTHING, TITLE, WORKING_SIZES, line
 from colorize.demo.uploads import Uploads
 from colorize.errors import UserError, missing_extra
@@ -25,7 +25,7 @@ from colorize.photos import Photo, name_for, photo_of, read_photo, write_photo
 from colorize.predictors import load_predictor
 
 PREVIEW = 1600  # pixels of the longer side at most of what the page shows; the saved file has all of them
-EXAMPLES = [(7, number, 384) for number in (13, 4, 27, 19, 3, 12)]  # seeds, numbers, sides: each in other surroundings
+EXAMPLES = Path(__file__).parent / "examples"  # its README says whose they are
 WAITING = 50  # photographs at most; of a small model, three seconds
 OFF = dict.fromkeys(("ssr_mode", "pwa", "mcp_server", "enable_monitoring", "run_history"), False)
 
@@ -66,7 +66,8 @@ class Page:
         folder = self.uploads.folder
         self._end.enter_context(_environment(folder))
         gradio.routes.DEFAULT_TEMP_DIR = str(folder)  # else it makes /tmp/gradio, which may be another user's
-        self.examples = _draw_examples(folder / "examples")
+        shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("*.md"))
+        self.examples = sorted((folder / "examples").iterdir())
         self.theme = gradio.themes.Default(primary_hue="indigo", **FONTS)
         self.blocks = self._build(gradio)
 
@@ -208,16 +209,6 @@ def _named(checkpoints: Sequence[str | Path]) -> dict[str, str | Path]:
     while len({path.parts[-depth:] for path in paths}) < len(paths):
         depth += 1
     return {"/".join(path.parts[-depth:]): checkpoint for path, checkpoint in paths.items()}
-
-
-def _draw_examples(folder: Path) -> list[Path]:
-    folder.mkdir()
-    paths = []
-    for example in EXAMPLES:
-        scene = draw_scene(*example)
-        paths.append(folder / f"{scene.setting}-{scene.time}.png")
-        Image.fromarray(scene.rgb).convert("L").save(paths[-1])
-    return paths
 
 
 def _check_size(path: Path, max_megapixels: int) -> None:
