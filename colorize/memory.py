@@ -12,7 +12,7 @@ from colorize.errors import UserError
 from colorize.images import DEEP, ImageError, header
 from colorize.machine import memory_available, resident
 
-SHARE = 0.5  # of the memory that is free at the start: the limit, if none is stated, beside what is taken already
+SHARE = 0.75  # of the memory that is free at the start: the limit, if none is stated, beside what is taken already
 RESERVE = 100_000_000  # bytes that are no photograph's: blocks that are being painted, threads, freed memory kept
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 # Bytes a pixel that formats take beside Pillow's images while they are read and written: the most of grey, color and

@@ -128,11 +128,11 @@ def test_no_memory_beside_the_model_is_a_mistake() -> None:
         Limit(1_000_000).room()
 
 
-def test_without_a_limit_it_is_half_of_what_is_free(monkeypatch) -> None:
+def test_without_a_limit_it_is_three_quarters_of_what_is_free(monkeypatch) -> None:
     monkeypatch.setattr(memory, "memory_available", lambda: 4_000_000_000)
     monkeypatch.setattr(memory, "resident", lambda: 1_000_000_000)
-    assert Limit().room() == 2_000_000_000 - memory.RESERVE
-    assert str(Limit()) == "--memory 3G, 50% of what was free"
+    assert Limit().room() == 3_000_000_000 - memory.RESERVE
+    assert str(Limit()) == "--memory 4G, 75% of what was free"
 
 
 class Allocating(Stub):

@@ -32,7 +32,7 @@ Memory = Annotated[
     typer.Option(
         help="The most memory that the whole process takes, with its libraries and the model, such as 2G or 800M "
         "(powers of 1,000): fewer pictures are in memory at once, and one that needs more by itself is told in a line. "
-        "Without it: half of what is free once the model is loaded, beside what is taken then.",
+        "Without it: three quarters of what is free once the model is loaded, beside what is taken then.",
         show_default=False,
     ),
 ]
