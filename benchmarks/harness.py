@@ -5,7 +5,6 @@ import datetime
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import torch
 
 from colorize.data.store import ImageStore
 from colorize.files import replacing
-from colorize.machine import cores
+from colorize.machine import cores, peak_resident
 from colorize.provenance import commit, versions
 
 ANSWER = "seconds: "  # before what a worker answers
@@ -134,7 +133,7 @@ def peak_memory() -> int:
     """Return the most bytes that this process, or on a GPU its tensors, have taken."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_resident()
 
 
 class Worker:

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from colorize.digests import sha256
-from colorize.errors import UserError
+from colorize.errors import UserError, ran_out
 from colorize.files import replacing
-from colorize.images import pixels_of
 from colorize.inference import Colorizer, Options
 from colorize.inputs import Job
-from colorize.machine import cores, network_threads, network_threads_kept
+from colorize.machine import cores, network_threads, network_threads_kept, return_freed_memory
 from colorize.manifest import Entry, Manifest
+from colorize.memory import Limit, cost_of_file, told
 from colorize.painting import Chroma, Source
 from colorize.photos import FORMATS, Photo, name_for, read_photo, save_photo
 
-GROUP_PIXELS = 32_000_000  # of photographs that are in memory at once; a larger one is alone
+GROUP_BYTES = 256_000_000  # of photographs that are read together: more are no faster; a larger one is alone
+STAGES = 3  # that groups are in at once, each with its part of the memory: read, predicted, painted
 
 
 @dataclass
@@ -43,11 +44,17 @@ class _Member:
     """A photograph on its way: each step fills in what it finds."""
 
     job: Job
+    need: int
     digest: str  # of its file
     photo: Photo
     target: Path = Path()
     source: Source | None = None
     chroma: Chroma | None = None
+
+
+_Waiting = tuple[Job, int]  # and the bytes of memory that it needs
+_Reading = list[tuple[Job, int, Future[_Member]]]
+_Painting = list[tuple[_Member, Future[int]]]
 
 
 class Batch:
@@ -62,8 +69,10 @@ class Batch:
         advance: is called once for each photograph, when it is done with.
         settings: digest of all that a result follows from beside the photograph, see `colorize.manifest`.
         quality: see `colorize.photos.read_photo`.
+        memory: bytes that this process is to stay below, libraries and model included; None is a share of what is free,
+            see `colorize.memory`.
     Raises:
-        UserError: if the manifest cannot be used.
+        UserError: if the manifest cannot be used; by `run`, if that leaves no memory for photographs.
     """
 
     def __init__(
@@ -76,46 +85,59 @@ class Batch:
         advance: Callable[[], None] = lambda: None,
         settings: str = "",
         quality: int | None = None,
+        memory: int | None = None,
     ) -> None:
         self.colorizer, self.options, self.out, self.overwrite = colorizer, options, out, overwrite
         self.say, self.advance, self.settings, self.quality = say, advance, settings, quality
-        self.tally = Tally()
+        self.tally, self.limit = Tally(), Limit(memory)
         self.manifest = Manifest(out)
         self._inputs: set[Path] = set()
-        self._claimed: set[Path] = set()
+        self._claimed: dict[Path, Path] = {}  # target to source
+        self._network = self._room = 0  # bytes: for one picture; for photographs, each with the network's
+        self._again: list[_Waiting] | None = []  # that ran out of memory beside others; None when each is alone
         self._folders: dict[Path, Path] = {}  # resolved
 
     def run(self, jobs: Sequence[Job]) -> Tally:
         """Colour them all; those that fail are told and counted."""
         self._inputs = {self._resolved(job.source) for job in jobs}
-        groups = self._groups(jobs)
         # One more than there are cores: some wait for the disk
         with self.manifest, network_threads_kept(), ThreadPoolExecutor(cores() + 1) as self._pool:
-            reading = self._start_reading(next(groups, []))
-            painting: list[tuple[_Member, Future[int]]] = []
-            while reading:
-                coming = self._start_reading(next(groups, []))
-                predicted = self._predicted(list(self._read(reading)))
-                self._finish(painting)
-                painting = [(member, self._pool.submit(self._painted, member)) for member in predicted]
-                reading = coming
-            self._finish(painting)
+            self._run(self._fitting(jobs))
+            again, self._again = self._again, None
+            for waiting in again:
+                return_freed_memory()
+                self._run(iter([waiting]))
         return self.tally
 
-    def _groups(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
-        """Yield what is to be done, as many together as the network and the memory take."""
-        group, pixels = [], 0
+    def _run(self, waiting: Iterator[_Waiting]) -> None:
+        """Read, predict and paint, in three groups at once where memory allows, else in fewer."""
+        self._waiting, self._next = waiting, next(waiting, None)
+        reading: _Reading = []
+        painting: _Painting = []
+        while reading or painting or self._next:
+            held = sum(need for _, need, _ in reading) + sum(member.need for member, _ in painting)
+            coming = self._start_reading(held)
+            predicted = self._predicted(list(self._read(reading)))
+            self._finish(painting)
+            painting = [(member, self._pool.submit(self._painted, member)) for member in predicted]
+            if held > GROUP_BYTES:
+                return_freed_memory()
+            reading = coming or self._start_reading(sum(member.need for member in predicted))
+
+    def _fitting(self, jobs: Sequence[Job]) -> Iterator[_Waiting]:
+        """Yield what is to be done, and fits into memory at least alone."""
         for job in jobs:
             if self._is_there(job):
                 continue
-            own = pixels_of(job.source)
-            if group and (len(group) == self.colorizer.batch_size or pixels + own > GROUP_PIXELS):
-                yield group
-                group, pixels = [], 0
-            group.append(job)
-            pixels += own
-        if group:
-            yield group
+            if not self._room:  # the first: a network that nothing needs is not tried
+                self._room, self._network = self.colorizer.fit_into(self.limit, self.options)
+            size, cost = cost_of_file(job.source)
+            need = cost + self._network
+            if need <= self._room:
+                yield job, need
+                continue
+            whole = told(need + self.limit.size - self._room)
+            self._fail(job, UserError(f"{size} needs about {whole}, over {self.limit}; allow more, or make it smaller"))
 
     def _is_there(self, job: Job) -> bool:
         if self.overwrite:
@@ -131,23 +153,33 @@ class Batch:
             except OSError:  # reading it tells
                 return False
             if entry.input == digest and target not in self._claimed:
-                self._claimed.add(target)
+                self._claimed[target] = job.source
                 self.tally.there[job.source] = target
                 self.advance()
                 return True
         return False
 
-    def _start_reading(self, group: list[Job]) -> list[tuple[Job, Future[_Member]]]:
-        return [(job, self._pool.submit(_read, job, self.quality)) for job in group]
+    def _start_reading(self, held: int) -> _Reading:
+        """Start with as many together as the network and the memory take, beside what is in memory."""
+        group: list[_Waiting] = []
+        while self._next and held + self._next[1] <= self._room:
+            needs = sum(need for _, need in group) + self._next[1]
+            most = min(self._room // STAGES, GROUP_BYTES + self._network * (len(group) + 1))
+            if group and (len(group) == self.colorizer.batch_size or needs > most):
+                break
+            group.append(self._next)
+            held += self._next[1]
+            self._next = next(self._waiting, None)
+        return [(job, need, self._pool.submit(_read, job, need, self.quality)) for job, need in group]
 
-    def _read(self, group: list[tuple[Job, Future[_Member]]]) -> Iterator[_Member]:
-        for job, reading in group:
+    def _read(self, group: _Reading) -> Iterator[_Member]:
+        for job, need, reading in group:
             try:
                 member = reading.result()
                 member.target = self._target(member)
                 yield member
             except Exception as error:  # each format's decoder raises types of its own
-                self._fail(job, error)
+                self._fail(job, error, need)
 
     def _target(self, member: _Member) -> Path:
         job = member.job
@@ -158,11 +190,10 @@ class Batch:
             raise UserError(f"{target} is an input, which is never overwritten; choose another --out")
         if not resolved.is_relative_to(self._resolved(self.out)):
             raise UserError(f"{folder} is a link that leads out of {self.out}; nothing is written there")
-        if target in self._claimed:
+        if self._claimed.setdefault(target, job.source) != job.source:
             raise UserError(f"another input is written to {target}; colour them apart")
         if not self.overwrite and target.exists():
             self._check_replaced(target, member)
-        self._claimed.add(target)
         return target
 
     def _check_replaced(self, target: Path, member: _Member) -> None:
@@ -202,7 +233,7 @@ class Batch:
                 if len(members) > 1:
                     done += [member for one in part for member in self._predicted([one])]
                 else:
-                    self._fail(part[0].job, error)
+                    self._fail(part[0].job, error, part[0].need)
         return done
 
     def _parts(self, members: list[_Member]) -> list[list[_Member]]:
@@ -228,18 +259,12 @@ class Batch:
         self.manifest.add(Entry(name, size, member.digest, self.settings, source))
         return limited
 
-    def _finish(self, painting: list[tuple[_Member, Future[int]]]) -> None:
-        failed: list[tuple[_Member, Exception]] = []
+    def _finish(self, painting: _Painting) -> None:
         for member, painted in painting:
             try:
                 self._done(member, painted.result())
             except Exception as error:  # each format's encoder raises types of its own
-                failed.append((member, error))
-        for member, error in failed:
-            if len(painting) > 1 and isinstance(error, MemoryError):  # alone it may do
-                self._finish([(member, self._pool.submit(self._painted, member))])
-            else:
-                self._fail(member.job, error)
+                self._fail(member.job, error, member.need)
 
     def _done(self, member: _Member, limited: int) -> None:
         for note in member.photo.notes:
@@ -250,13 +275,16 @@ class Batch:
         self.tally.written[member.job.source] = member.target
         self.advance()
 
-    def _fail(self, job: Job, error: Exception) -> None:
-        reason = "not enough memory" if isinstance(error, MemoryError) else str(error) or type(error).__name__
+    def _fail(self, job: Job, error: Exception, need: int = 0) -> None:
+        if ran_out(error) and self._again is not None:  # alone it may do
+            self._again.append((job, need))
+            return
+        reason = "not enough memory" if ran_out(error) else str(error) or type(error).__name__
         self.say(f"{job.source}: {reason.removeprefix(f'{job.source}: ').splitlines()[0]}")
         self.tally.failed += 1
         self.advance()
 
 
-def _read(job: Job, quality: int | None) -> _Member:
+def _read(job: Job, need: int, quality: int | None) -> _Member:
     photo = read_photo(job.source, quality)
-    return _Member(job, sha256(job.source), photo)
+    return _Member(job, need, sha256(job.source), photo)

@@ -1,5 +1,14 @@
 """The one exception that is shown to the user as a line instead of a traceback, and what such lines are made of."""
 
+import errno
+import re
+
+OUT_OF_MEMORY = re.compile(
+    r"(can.t|cannot|not enough memory to|failed to) allocate|bad.?alloc|out of memory|can.t start new thread|"
+    r"failed to map segment",
+    re.IGNORECASE,
+)
+
 
 class UserError(ValueError):
     """A mistake that the user can mend: the message names what was typed and what would do."""
@@ -23,3 +32,10 @@ def first_line(error: Exception) -> str:
 def printable(text: str) -> str:
     """Return a text with all that would steer a terminal, such as line feeds and escape sequences, spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def ran_out(error: BaseException | None) -> bool:
+    """Tell whether an error, or what caused it, is that memory does not suffice."""
+    if error is None or isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return error is not None
+    return bool(OUT_OF_MEMORY.search(str(error))) or ran_out(error.__cause__)

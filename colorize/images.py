@@ -25,7 +25,7 @@ FOREIGN = {
 }  # fmt: skip
 PROGRAMS = {"EPS"}  # Pillow would run them, in Ghostscript
 DEEP = ("I", "F")  # what the modes of more than 8 bits begin with
-MAX_PIXELS = 200_000_000  # a larger image is taken for a decompression bomb
+ROWS_AT_ONCE = 1 << 20  # pixels, about, of a conversion in NumPy
 GREY_SPREAD = 10  # of 255: JPEG leaves a few levels of channel spread in an image that is grey
 
 
@@ -59,7 +59,7 @@ class _Quiet:
                 self.caught.__exit__(None, None, None)
 
 
-QUIET = _Quiet()  # Pillow warns of large images and odd metadata; `MAX_PIXELS` and `colorize.metadata` decide
+QUIET = _Quiet()  # Pillow warns of half the pixels that it refuses, and of odd metadata; `colorize.metadata` tells that
 
 
 @contextmanager
@@ -67,17 +67,21 @@ def header(path: Path | str) -> Iterator[Image.Image]:
     """Open an image of which only the header is read yet.
 
     Raises:
-        ImageError: if the file is missing, empty, not an image, or over ``MAX_PIXELS``; also for what the body raises.
+        ImageError: if the file is missing, empty, not an image, or has more than twice ``Image.MAX_IMAGE_PIXELS``,
+            which Pillow takes for a decompression bomb; also for what the body raises, of which it is the cause.
     """
     try:
         with QUIET, Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"{path}: {image.width}x{image.height} is over {MAX_PIXELS / 1e6:.0f} megapixels")
             if image.format in PROGRAMS:
                 raise ImageError(f"{path}: {image.format} is a program, not pixels; convert it to PNG")
             yield image
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:
+        most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        raise ImageError(f"{path}: over {most:.0f} megapixels, the most that is read; make it smaller") from error
+    except MemoryError as error:
+        raise ImageError(f"{path}: not enough memory") from error
     except Exception as error:  # each format's decoder raises types of its own
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
         raise ImageError(f"{path}: {reason.splitlines()[0]}") from error
@@ -136,20 +140,33 @@ def read_rgb(path: Path | str) -> Image.Image:
         return image if image.mode == "RGB" and not image.has_transparency_data else _to_rgb(image)
 
 
-def pixels_of(path: Path | str) -> int:
-    """Return how many pixels a file says that it has; 0 if that cannot be read."""
-    with suppress(Exception), QUIET, Image.open(path) as image:
-        return image.width * image.height
-    return 0
-
-
 def to_uint16(image: Image.Image) -> np.ndarray:
     """Return a grey image of more than 8 bits as ``(H, W)`` uint16; floats count from 0 to their largest."""
-    grey = np.asarray(image)
-    if grey.dtype == np.uint16:
-        return grey
-    top = 65535.0 if image.mode.startswith("I") else max(np.nanmax(grey).item(), 1e-9)
-    return np.nan_to_num(grey / top * 65535).round().clip(0, 65535).astype(np.uint16)
+    if image.mode not in ("I", "F"):
+        return np.asarray(image).astype(np.uint16, copy=False)  # of "I;16B" too
+    top = 65535.0
+    if image.mode == "F":
+        top = max(max(np.fmax.reduce(rows, axis=None).item() for _, rows in _rows(image)), 1e-9)
+    grey = np.empty((image.height, image.width), np.uint16)
+    for part, rows in _rows(image):  # float64 of all would be 24 bytes a pixel
+        grey[part] = np.nan_to_num(rows / top * 65535).round().clip(0, 65535)
+    return grey
+
+
+def to_uint8(image: Image.Image) -> Image.Image:
+    """Return a grey image of more than 8 bits with 8, of which Pillow's ``convert`` would make white."""
+    deep = to_uint16(image)
+    grey = np.empty(deep.shape, np.uint8)
+    np.floor_divide(deep, 257, out=grey, casting="unsafe")
+    return Image.fromarray(grey)
+
+
+def _rows(image: Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield an image in parts, and where they are of it."""
+    count = max(1, ROWS_AT_ONCE // image.width)
+    for top in range(0, image.height, count):
+        bottom = min(top + count, image.height)
+        yield slice(top, bottom), np.asarray(image.crop((0, top, image.width, bottom)))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

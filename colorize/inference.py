@@ -3,7 +3,9 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import numpy as np
 from PIL import Image
 
 from colorize.errors import UserError
+from colorize.machine import peak_resident, resident, return_freed_memory
+from colorize.memory import Limit
 from colorize.painting import ArrayPicture, Chroma, Source, blank, paint
 from colorize.photos import Photo, photo_of
 from colorize.predictors import Predictor, load_predictor
@@ -63,6 +67,7 @@ class Colorizer:
         batch_size: pictures that the network sees at once; halved for good when memory runs out.
     Attributes:
         gain: factor of the chroma that the model asks for; 1 unless it was exported with a calibrated one.
+        most_pixels: that the network sees at once of one picture; of a larger one it sees tiles.
         caution: why it should not color photographs, in a line; None if nothing is known against it.
     """
 
@@ -71,6 +76,7 @@ class Colorizer:
             raise UserError(f"batch_size={batch_size} is out of range; use 1 or more")
         self.predictor = predictor
         self.batch_size = batch_size
+        self.most_pixels: float = np.inf
         self.gain = float(predictor.about.get("gain", 1.0))
         self.caution = _caution(predictor.about)
         device = getattr(predictor, "device", None)
@@ -166,12 +172,49 @@ class Colorizer:
                 found[index] = Chroma(L, ab * np.float32(options.strength * self.gain * AB_SCALE))
         return [found[index] for index in range(len(sources))]
 
+    @cached_property
+    def bytes_per_pixel(self) -> float:
+        """The main memory that a prediction takes for each pixel that the network sees, by a trial; 0 on a GPU.
+
+        Attention, whose memory grows faster, takes more at larger sizes than it is tried at.
+        """
+        shape = _up([self.predictor.image_size] * 2, self.predictor.factor)
+        return_freed_memory()
+        before = resident()
+        filler = np.ones(max(0, peak_resident() - before), np.uint8)  # else what loading took would hide the trial
+        with suppress(Exception):  # each picture tells
+            self.predictor(np.zeros((1, 1, *shape), np.float32))
+        taken = peak_resident() - before - len(filler)
+        del filler
+        return_freed_memory()
+        return max(0, taken) / (shape[0] * shape[1]) if self.on_cpu else 0.0
+
+    def fit_into(self, limit: Limit, options: Options) -> tuple[int, int]:
+        """Let the network see tiles of pictures for which it takes more than half of the memory that is left.
+
+        Returns:
+            The bytes that are left beside the loaded model, and how many of them the network takes for one picture.
+        Raises:
+            UserError: if none are left.
+        """
+        each = self.bytes_per_pixel  # by a trial, of which some memory may stay taken
+        room = limit.room()
+        size = self.predictor.image_size
+        tile, full = (
+            each * np.prod(_up([side] * 2, self.predictor.factor)) for side in (size, options.working_size or size)
+        )
+        taken = min(full, max(room / 2, tile))
+        self.most_pixels = taken / each if taken < full else np.inf
+        return room, int(taken)
+
     def _predict(self, L: np.ndarray) -> np.ndarray:
         """Predict ab ``(B, 2, h, w)`` in as many parts as memory asks for."""
         size = self.batch_size  # it may become smaller on the way
         if len(L) > size:
             return np.concatenate([self._predict(L[start : start + size]) for start in range(0, len(L), size)])
         try:
+            if L[0].size > self.most_pixels:
+                raise MemoryError
             predicted = self.predictor(L)
         except MemoryError:
             if len(L) > 1:
@@ -188,7 +231,8 @@ class Colorizer:
         tile = _up([-(-side // 2) for side in shape], self.predictor.factor)
         if tile == shape or max(tile) < self.predictor.image_size:
             raise UserError(
-                f"not enough memory to predict at {shape[1]}x{shape[0]}; use a smaller --working-size, or --device cpu"
+                f"not enough memory to predict at {shape[1]}x{shape[0]}; use a smaller --working-size, "
+                "more --memory, or --device cpu"
             )
         total, weights = np.zeros((1, 2, *shape), np.float32), np.zeros(shape, np.float32)
         fade = np.minimum.outer(*(_hat(side) for side in tile))

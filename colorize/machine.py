@@ -2,12 +2,15 @@
 
 import ctypes
 import os
+import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of processor time, and of time
+GROUPS = Path("/sys/fs/cgroup")  # of a container
+QUOTA = GROUPS / "cpu.max"  # microseconds of processor time, and of time
+PROC = Path("/proc")
 
 
 def cores() -> int:
@@ -21,12 +24,68 @@ def cores() -> int:
 
 
 def memory_available() -> int:
-    """Return the bytes of memory that can be taken without swapping; 0 where the system does not tell."""
+    """Return the bytes of memory that this process can take without swapping; 0 where the system does not tell.
+
+    Within the limits of its control groups (version 1 or 2, those above included) and of its address space.
+    """
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = (PROC / "meminfo").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    return max(1, min([*free, *_left_in_groups(), *_left_of_addresses()])) if free else 0
+
+
+def _left_in_groups() -> Iterator[int]:
+    for line in (PROC / "self/cgroup").read_text().splitlines():
+        _, controllers, name = line.split(":", 2)
+        if not controllers:
+            root, limit, used, cache = GROUPS, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            root, limit, used, cache = (
+                GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
+            )  # fmt: skip
+        else:
+            continue
+        group = root / name.lstrip("/")
+        for folder in (group, *group.parents)[: len(group.relative_to(root).parts) + 1]:
+            with suppress(OSError, ValueError):  # not to be seen from within a container; "max" is no limit
+                counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                taken = int((folder / used).read_text()) - int(counts.get(cache, 0))  # cache of files gives way
+                yield int((folder / limit).read_text()) - taken
+
+
+def _left_of_addresses() -> Iterator[int]:
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        yield limit - _pages(0)
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has; where the system does not tell, the most that it has had."""
+    try:
+        return _pages(1)
+    except OSError:
+        return peak_resident()
+
+
+def peak_resident() -> int:
+    """Return the most bytes of memory that this process has had."""
+    with suppress(OSError, StopIteration):  # for getrusage counts what the process that started this one had, too
+        lines = (PROC / "self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _pages(column: int) -> int:
+    return int((PROC / "self/statm").read_text().split()[column]) * resource.getpagesize()
+
+
+def return_freed_memory() -> None:
+    """Give the memory that is freed, but kept by glibc for later, back to the system. Elsewhere this does nothing."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def network_threads(count: int) -> None:

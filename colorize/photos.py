@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from colorize.files import replacing
-from colorize.images import DEEP, frames_of, header, make_upright, to_uint16
+from colorize.images import DEEP, frames_of, header, make_upright, to_uint8, to_uint16
 from colorize.metadata import add_directories, in_place, read_metadata, with_less
 from colorize.profiles import INTENT, SRGB, Conversion, conversion
 from colorize.webp import save_webp
@@ -69,7 +69,7 @@ class Photo:
         """Return it at another size, on white where it is transparent: ``(h, w)`` or ``(h, w, 3)`` uint8."""
         pixels = self.pixels
         if pixels.mode.startswith(DEEP):
-            pixels = Image.fromarray((to_uint16(pixels) // 257).astype(np.uint8))
+            pixels = to_uint8(pixels)
         pixels = pixels.resize(size, Image.Resampling.BICUBIC)
         if self.alpha is not None:
             white = Image.new(pixels.mode, size, "white")
@@ -79,7 +79,7 @@ class Photo:
     def finished(self, colored: Image.Image) -> Image.Image:
         """Give a coloured version, sRGB, the profile and the transparency of the photograph."""
         if self.back:
-            colored = self.back.apply(colored)
+            colored = self.back.apply_in_place(colored)
         if self.alpha is not None:
             colored.putalpha(self.alpha)
         if self.profile:
@@ -126,8 +126,12 @@ def _taken(image: Image.Image, chosen: Conversion) -> Photo:
         pixels = Image.fromarray(to_uint16(image))
     else:
         pixels = image if image.mode == chosen.mode else _eight_bits(image, chosen.mode)
-        pixels = chosen.there.apply(pixels) if chosen.there else pixels
-    alpha = image.convert("RGBA").getchannel("A") if transparent else None
+        if chosen.there:  # in place what is ours and has room for three channels
+            owned = pixels is not image and pixels.mode == "RGB"
+            pixels = chosen.there.apply_in_place(pixels) if owned else chosen.there.apply(pixels)
+    alpha = None
+    if transparent:
+        alpha = (image if "A" in image.getbands() else image.convert("RGBA")).getchannel("A")
     notes = [chosen.note] if chosen.note else []
     return Photo(pixels, alpha, profile=chosen.profile, back=chosen.back, notes=notes)
 
@@ -179,7 +183,7 @@ def name_for(path: Path, photo: Photo) -> str:
 
 def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith(DEEP):
-        image = Image.fromarray((to_uint16(image) // 257).astype(np.uint8))
+        image = to_uint8(image)
     if image.mode == "LAB":
         return ImageCms.ImageCmsTransform(LAB, SRGB, "LAB", "RGB", INTENT).apply(image)
     if image.mode in ("RGBa", "PA", "La"):

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from colorize.errors import UserError
 from colorize.files import replacing
 from colorize.inference import Colorizer, Options
+from colorize.memory import Limit, told
 from colorize.painting import ArrayPicture, Chroma, blank, paint
 from colorize.video_files import FORMATS, Reader, Writer, av_of
 
@@ -20,6 +22,10 @@ STILL = 1.0  # L*: a smaller change is hardly seen, so the pixel counts as still
 # in the second; a picture made 10% brighter passes the second and reaches 7.8 in the first.
 CUT_CHANGE = 8.0  # L*, mean absolute change of the small pixels
 CUT_HISTOGRAM = 0.15  # share of the small pixels that change the bin of L*'s histogram
+CODECS, FRAME = (
+    220,
+    12,
+)  # bytes a pixel, at 1080p on 2 cores: of decoder and encoder; of a frame, decoded and as RGB
 BINS = 32  # of that histogram, 3.1 L* each
 
 
@@ -91,11 +97,12 @@ def colorize_video(
     options: Options,
     smoothing: float = 0.8,
     progress: Callable[[int, int | None], None] | None = None,
+    memory: int | None = None,
 ) -> VideoResult:
     """Colour a video: 8-bit H.264 or VP9 in BT.709, 4:2:0, or 4:4:4 where the size is odd.
 
     Size, times of frames, and sound stay; a turned video is made upright. Sound is copied, or encoded anew where the
-    container cannot hold it. Memory holds ``colorizer.batch_size`` frames, and what the codecs keep.
+    container cannot hold it. Memory holds ``colorizer.batch_size`` frames or fewer, and what the codecs keep.
 
     Args:
         source: any video that FFmpeg reads; of one that breaks off, what is there.
@@ -104,9 +111,10 @@ def colorize_video(
         options: see `Options`.
         smoothing: see `Smoother`.
         progress: called with the frames written and about how many there are, or None if that is not known.
+        memory: bytes that this process is to stay below, as for `colorize.batch.Batch`.
     Raises:
-        UserError: if PyAV is missing, the source cannot be read, the target cannot be written or is the source, or
-            smoothing is out of range.
+        UserError: if PyAV is missing, the source cannot be read, the target cannot be written or is the source,
+            smoothing is out of range, or memory is too little.
     """
     started, smoother, suffixes = time.monotonic(), Smoother(smoothing), ", ".join(sorted(FORMATS))
     if target.suffix.lower() not in FORMATS:
@@ -117,13 +125,14 @@ def colorize_video(
         first = next(reader.frames(), None)
     if first is None:
         raise UserError(f"{source}: none of its frames can be decoded")
+    together = _frames_at_once(source, first, colorizer, options, Limit(memory))
     written, limited = 0, 0
     try:
         with (reader := Reader(source, first)).container, replacing(target) as temporary:
             height, width = reader.pixels(first).shape[:2]
             with (writer := Writer(temporary, reader, width, height)).output:
                 frames = reader.frames(writer.sound)
-                while group := list(islice(frames, colorizer.batch_size)):
+                while group := list(islice(frames, together)):
                     pictures = [ArrayPicture(reader.pixels(frame)) for frame in group]
                     chromas = colorizer.predict(pictures, options)
                     for frame, picture, chroma in zip(group, pictures, chromas, strict=True):
@@ -144,3 +153,15 @@ def colorize_video(
     seconds, share = time.monotonic() - started, limited / (written * width * height)
     whole = not missing and not reader.damaged
     return VideoResult(written, smoother.scenes, *smoother.flicker, seconds, share, reader.notes, whole)
+
+
+def _frames_at_once(source: Path, first: Any, colorizer: Colorizer, options: Options, limit: Limit) -> int:
+    """Return how many frames the network and the memory take together."""
+    room, network = colorizer.fit_into(limit, options)
+    pixels = first.width * first.height
+    each = FRAME * pixels + network
+    together = (room - CODECS * pixels) // each
+    if together < 1:
+        needed = told(limit.size - room + CODECS * pixels + each)
+        raise UserError(f"{source}: {first.width}x{first.height} frames need about {needed}, over {limit}; allow more")
+    return min(together, colorizer.batch_size)

@@ -20,6 +20,7 @@ FLOORS = {
         "lab",
         "machine",
         "manifest",
+        "memory",
         "metadata",
         "photos",
         "profiles",

@@ -23,6 +23,7 @@ TABLES = {
     "edges": 1,
     "lightness": 2,
     "many_files": 1,
+    "memory": 1,
     "scaling": 2,
     "start": 1,
     "gpu_proof": 5,

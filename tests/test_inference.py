@@ -168,7 +168,7 @@ def test_a_picture_too_large_for_memory_is_tiled() -> None:
 
 
 def test_too_little_memory_even_for_tiles_is_one_line() -> None:
-    with pytest.raises(UserError, match=r"not enough memory to predict at 32x32; use a smaller --working-size, or"):
+    with pytest.raises(UserError, match=r"not enough memory to predict at 32x32; use a smaller --working-size, more"):
         Colorizer(Stub(most=5)).colorize(grey_picture())
 
 

@@ -27,6 +27,15 @@ Quality = Annotated[
         show_default=False,
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="The most memory that the whole process takes, with its libraries and the model, such as 2G or 800M "
+        "(powers of 1,000): fewer pictures are in memory at once, and one that needs more by itself is told in a line. "
+        "Without it: three quarters of what is free once the model is loaded, beside what is taken then.",
+        show_default=False,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Colour anew what is there already.")]
 
 
@@ -43,6 +52,7 @@ def image(
         ),
     ] = "auto",
     quality: Quality = None,
+    memory: Memory = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Colour photographs, of any size, mode and format.
@@ -59,7 +69,7 @@ def image(
         found = collect(inputs, out)
         for line in (*found.complaints, *found.skipped):
             say(line)
-        tally = _color(found.jobs, out, settings, overwrite, quality, tint)
+        tally = _color(found.jobs, out, settings, overwrite, quality, memory, tint)
         if found.complaints or tally.failed:
             raise typer.Exit(1)
 
@@ -81,6 +91,7 @@ def coco(
         typer.Option(min=1, help="As many, validation images of training first.", show_default=False),
     ] = None,
     quality: Quality = None,
+    memory: Memory = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Colour the images of a COCO data set, and keep its annotations, so that detectors can be run on them."""
@@ -90,7 +101,7 @@ def coco(
         folder = CocoFolder(root, split, category or (), limit)
         for path, reason in folder.missing.items():
             say(f"{path}: {reason}")
-        tally = _color(folder.jobs(), out, settings, overwrite, quality)
+        tally = _color(folder.jobs(), out, settings, overwrite, quality, memory)
         typer.echo(f"annotations: {folder.write_annotations(out, tally.written | tally.there)}")
         if folder.missing or tally.failed:
             raise typer.Exit(1)
@@ -105,6 +116,7 @@ def video(
         typer.Option("--out", "-o", help="The coloured video: .mp4, .m4v, .mov, .mkv or .webm.", show_default=False),
     ],
     smoothing: Annotated[float, typer.Option(help="How much colour stays from frame to frame, 0 to below 1.")] = 0.8,
+    memory: Memory = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Colour a video; its sound, size and timing are kept.
@@ -114,14 +126,16 @@ def video(
 
     Of a video that breaks off or is damaged, what is there is coloured, what is missing is told, and the status is 1.
     """
+    from colorize.memory import parse_size
     from colorize.video import colorize_video
 
     with mistakes_in_one_line():
         if out.exists() and not overwrite:
             raise UserError(f"--out {out} exists already; name another, or --overwrite it")
+        most = parse_size(memory) if memory else None
         _, colorizer, options = settings.load()
         with bar("frames") as advance:
-            done = colorize_video(source, out, colorizer, options, smoothing, advance)
+            done = colorize_video(source, out, colorizer, options, smoothing, advance, most)
         for note in done.notes:
             say(f"{source}: {note}")
         typer.echo(
@@ -133,12 +147,20 @@ def video(
 
 
 def _color(
-    jobs: Sequence["Job"], out: Path, settings: Settings, overwrite: bool, quality: int | None, tint: str = "auto"
+    jobs: Sequence["Job"],
+    out: Path,
+    settings: Settings,
+    overwrite: bool,
+    quality: int | None,
+    memory: str | None,
+    tint: str = "auto",
 ) -> "Tally":
     """Colour photographs with a bar, and sum up in one line."""
     from colorize.batch import Batch
     from colorize.manifest import digest_of_model, digest_of_settings
+    from colorize.memory import parse_size
 
+    most = parse_size(memory) if memory else None
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is no folder")
     name, colorizer, options = settings.load()
@@ -149,8 +171,8 @@ def _color(
     start = time.perf_counter()
     with bar("photographs") as advance:
         done = count(1)
-        batch = Batch(colorizer, options, out, overwrite, say, lambda: advance(next(done), len(jobs)), digest, quality)
-        tally = batch.run(jobs)
+        step = lambda: advance(next(done), len(jobs))  # noqa: E731
+        tally = Batch(colorizer, options, out, overwrite, say, step, digest, quality, most).run(jobs)
     seconds, written = time.perf_counter() - start, len(tally.written)
     parts = [
         f"{written} coloured into {out} in {seconds:.1f} s ({written / seconds:.2g}/s)" if written else "none coloured"
