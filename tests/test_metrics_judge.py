@@ -1,6 +1,7 @@
 """The judge against timm, its scores against KID and a count by hand; validation and evaluation with a stand-in."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_a_judge_that_will_not_do_is_one_line(make_config, monkeypatch, stand, i
 
 def test_eval_names_the_checkpoint_whose_encoder_the_judge_is() -> None:
     generators = {"a.ckpt": "tf_efficientnet_lite0", "b.ckpt": "tf_efficientnet_lite2"}
-    found = {path: {"hyper_parameters": {"generator": {"encoder": name}}} for path, name in generators.items()}
+    found = {path: SimpleNamespace(generator={"encoder": name}) for path, name in generators.items()}
     assert _no_judge(found) == "kid_lite2, fid_lite2, recognizability: the judge is the encoder of b.ckpt"
 
 
