@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -78,7 +78,7 @@ class Served:
             for name, value in (lengths | given).items():
                 connection.putheader(name, value)
             connection.endheaders()
-            if body:
+            with suppress(BrokenPipeError, ConnectionResetError):  # an answer may come before all is sent: a refusal
                 connection.send(body)
             with connection.getresponse() as response:
                 return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
