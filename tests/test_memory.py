@@ -352,5 +352,5 @@ def test_a_process_that_gets_too_little_says_so_in_lines(large, onnx_model, size
     args = "image", large / "in", "-o", large / "out", "--checkpoint", onnx_model, "--memory", "90G"
     done = limited_command(size, *args)
     assert done.returncode in (1, 2) and "Traceback" not in done.stderr
-    assert all("memory" in line for line in done.stderr.splitlines())
+    assert all("memory" in line.lower() for line in done.stderr.splitlines())  # OpenBLAS ends a process by its own line
     assert not [path for path in (large / "out").rglob("*") if "part" in path.suffix or "tmp" in path.name]
