@@ -3,6 +3,7 @@
 import typer
 
 from colorize.cli.coloring import coco, image, video
+from colorize.cli.measuring import bias
 from colorize.cli.models import adapt, export, info
 from colorize.cli.pages import dashboard, demo, report
 
@@ -20,5 +21,5 @@ app = typer.Typer(
 )
 for command in (image, coco, video):
     app.command(epilog=ABOUT_CHECKPOINTS)(command)
-for command in (adapt, export, demo, report, dashboard, info):
+for command in (adapt, bias, export, demo, report, dashboard, info):
     app.command()(command)

@@ -69,10 +69,11 @@ def _decode(job: Job) -> Outcome:
         file.seek(job.row * resized.size)
         file.write(resized.data)
     with job.image.open("rb") as file:
-        return Outcome(job.row, hashlib.file_digest(file, "sha256").hexdigest(), _digest_of(pixels))
+        return Outcome(job.row, hashlib.file_digest(file, "sha256").hexdigest(), picture_digest(pixels))
 
 
-def _digest_of(pixels: np.ndarray) -> str:
+def picture_digest(pixels: np.ndarray) -> str:
+    """Return the digest that tells a picture from others, of its decoded pixels ``(H, W, 3)`` uint8."""
     # Of pixels, not of the file: a copy saved again with other metadata or in another lossless format is the same
     # picture. Before they are resized: stores of all sizes then agree. 0.6 ms, where decoding takes 4 to 8
     digest = hashlib.sha256(f"{pixels.shape}".encode())
