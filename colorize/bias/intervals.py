@@ -9,6 +9,7 @@ from scipy.stats import norm, spearmanr
 RESAMPLES = 2000
 LEVEL = 0.95
 LEAST_PHOTOGRAPHS = 5  # with fewer, a bootstrap interval says nothing
+LEAST_DRAWN = 0.9  # share of the draws that have a value
 CHUNK = 1 << 24  # draws at once
 
 Statistic = Callable[[np.ndarray], np.ndarray]  # of sums (..., k) to values (...)
@@ -48,7 +49,8 @@ def estimate(
         resamples: number of draws.
         seed: of the draws.
     Returns:
-        NaN without things; without an interval where they are of fewer than ``LEAST_PHOTOGRAPHS``.
+        NaN without things; without an interval where they are of fewer than ``LEAST_PHOTOGRAPHS``, or too many draws
+        have no value.
     """
     if not len(values):
         return UNKNOWN
@@ -60,7 +62,10 @@ def estimate(
         drawn = np.concatenate([statistic(counts @ sums) for counts in _draws(len(sums), resamples, seed)])
     if period:
         drawn = value + (drawn - value + period / 2) % period - period / 2
-    low, high = np.nanpercentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    drawn = drawn[np.isfinite(drawn)]  # such as a ratio of spreads where one thing was drawn again and again
+    if len(drawn) < LEAST_DRAWN * resamples:
+        return Estimate(value, np.nan, np.nan)
+    low, high = np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return Estimate(value, float(low), float(high))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from colorize.bias.categories import describe_data, describe_model, explained_by, palettes, rare_objects
 from colorize.bias.intervals import Estimate, estimate, ratio
-from colorize.bias.methods import BATCH, Checkpoint
+from colorize.bias.methods import BATCH, Method
 from colorize.bias.people import describe_people
 from colorize.bias.survey import DataSurvey, ModelSurvey
 from colorize.bias.things import SIDE, AnnotatedFolder, Photograph
@@ -32,7 +32,7 @@ class Bias(NamedTuple):
 
 def measure_bias(
     folder: AnnotatedFolder,
-    methods: Sequence[Checkpoint] = (),
+    methods: Sequence[Method] = (),
     training: AnnotatedFolder | None = None,
     band: int = BAND,
     advance: Callable[[int, int | None], None] = lambda done, total: None,
@@ -52,9 +52,13 @@ def measure_bias(
     data, survey = DataSurvey(), ModelSurvey([method.name for method in methods], band)
     trained = set().union(*(method.trained_on for method in methods))
     pending: list[Photograph] = []
+    missing: dict[str, list[str]] = {}  # by method
     for done, photograph in enumerate(folder, start=1):
         data.add(photograph)
-        if methods and photograph.picture not in trained:
+        lacking = [method.name for method in methods if not method.has(photograph)]
+        for name in lacking:
+            missing.setdefault(name, []).append(photograph.file)
+        if methods and not lacking and photograph.picture not in trained:
             pending.append(photograph)
         if len(pending) == BATCH:
             _color(pending, methods, survey)
@@ -65,7 +69,7 @@ def measure_bias(
         first = f"; the first that is left out, {': '.join(folder.left_out[0])}" if folder.left_out else ""
         raise UserError(f"{folder.index}: no photograph with a thing of enough pixels can be used{first}")
     if methods and not survey.things:
-        raise UserError(f"{folder.index}: no photograph with things is left that no checkpoint was trained on")
+        raise UserError(f"{folder.index}: no photograph with things is left that all have and none was trained on")
     frequencies, counted_in = training_frequencies(folder, data, trained, training)
     summary: dict[str, Any] = {
         "index": folder.index.name,
@@ -73,7 +77,10 @@ def measure_bias(
         "band": band,
         "photographs": len(data.whole),
         "left_out": [{"file": file, "reason": reason} for file, reason in folder.left_out],
-        "notes": [note for method in methods for note in method.notes],
+        "notes": [
+            *(note for method in methods for note in method.notes),
+            *(f"not colored: {name} lacks {len(files)}, the first {files[0]}" for name, files in missing.items()),
+        ],
         "commit": commit(),
         "data": {
             "explained": explained_by(data),
@@ -95,7 +102,7 @@ def measure_bias(
     return Bias(summary, survey)
 
 
-def _color(photographs: Sequence[Photograph], methods: Sequence[Checkpoint], survey: ModelSurvey) -> None:
+def _color(photographs: Sequence[Photograph], methods: Sequence[Method], survey: ModelSurvey) -> None:
     if photographs:
         colored = {method.name: method(photographs) for method in methods}
         for place, photograph in enumerate(photographs):

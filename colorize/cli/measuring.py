@@ -21,6 +21,14 @@ def bias(
         list[str],
         typer.Option(envvar=CHECKPOINT_VARIABLE, help="May be repeated: all color the same photographs."),
     ] = (DEFAULT,),
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of pictures that another method has colored, named as the photographs are, beside the "
+            "checkpoints; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     data_only: Annotated[bool, typer.Option("--data-only", help="Look at the photographs alone, color none.")] = False,
     split: Annotated[str, typer.Option(help="Picks instances_SPLIT.json where the folder has several.")] = "val2017",
     limit: Annotated[
@@ -49,15 +57,17 @@ def bias(
     told in sentences and written as bias.md, bias.json and tables in CSV.
     """
     with mistakes_in_one_line():
-        from colorize.bias.methods import Checkpoint
+        from colorize.bias.methods import Checkpoint, Method, Pictures
         from colorize.bias.run import measure_bias
         from colorize.bias.tables import write_results
         from colorize.bias.things import AnnotatedFolder
 
         folder = AnnotatedFolder(root, split, limit)
         seen = AnnotatedFolder(training, training_split) if training else None
-        names = [] if data_only else [named(name) for name in checkpoint]
-        methods = [Checkpoint(name, device, stores) for name in dict.fromkeys(names)]
+        methods: list[Method] = []
+        if not data_only:
+            methods += [Checkpoint(name, device, stores) for name in dict.fromkeys(map(named, checkpoint))]
+            methods += [Pictures(path) for path in dict.fromkeys(pictures or ())]
         with bar("photographs") as advance:
             found = measure_bias(folder, methods, seen, band, advance)
         for line in write_results(found, out):
