@@ -177,11 +177,13 @@ def test_palettes_say_what_becomes_of_each_color(tmp_path) -> None:
     assert grey[1:3] == grey[3:5] == grey[5:7]
 
 
-def test_histograms_are_numpys(found, root) -> None:
+def test_histograms_and_the_mean_color_are_numpys(found, root) -> None:
     colors = np.concatenate([lab(photograph.rgb).reshape(3, -1) for photograph in AnnotatedFolder(str(root))], 1)
     for name, values in (("lightness", colors[0]), ("chroma", np.hypot(*colors[1:]))):
         one = found.summary["data"]["histograms"][name]
         assert one["shares"] == pytest.approx(np.histogram(values, one["edges"])[0] / values.size, abs=1e-6)
+    mean = found.summary["data"]["mean"]
+    assert (mean["a"].value, mean["b"].value) == pytest.approx(tuple(colors[1:].mean(1)), abs=1e-3)
     turned = found.summary["data"]["histograms"]["hue"]["shares"]
     hue = np.degrees(np.arctan2(colors[2], colors[1])) % 360
     top = int(np.bincount((hue // 10).astype(int), np.hypot(*colors[1:])).argmax())

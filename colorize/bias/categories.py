@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from colorize.bias.explained import errors, explained, means
-from colorize.bias.intervals import LEAST_PHOTOGRAPHS, UNKNOWN, Estimate, estimate, rank_correlation
+from colorize.bias.intervals import LEAST_PHOTOGRAPHS, UNKNOWN, Estimate, estimate, rank_correlation, ratio
 from colorize.bias.measures import SPREAD, centered, measured
 from colorize.bias.palettes import palette
 from colorize.bias.regions import columns
@@ -56,6 +56,12 @@ def _explained_within(sums: Mapping[Any, np.ndarray]) -> Estimate:
 
 def _explained(with_it: np.ndarray, without: np.ndarray) -> Estimate:
     return estimate(np.stack([with_it, without], 1), range(len(without)), explained)
+
+
+def mean_color(data: DataSurvey) -> dict[str, Estimate]:
+    """Return the mean a and b of all pixels: what a network that knows nothing learns to say."""
+    sums = np.stack([each.sum(0) for each in data.whole.values()]).astype(np.float64)
+    return {axis: estimate(sums[:, [place, 0]], range(len(sums)), ratio) for place, axis in enumerate("ab", start=1)}
 
 
 def explained_by(data: DataSurvey) -> dict[str, Estimate]:

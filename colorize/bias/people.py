@@ -77,9 +77,13 @@ def _too_few(name: str, counts: Mapping[str, Any]) -> str | None:
     if people >= LEAST_PEOPLE and photographs >= LEAST_PHOTOGRAPHS:
         return None
     return (
-        f"{name}: {people} people in {photographs} photographs are too few to tell; it takes {LEAST_PEOPLE} in "
-        f"{LEAST_PHOTOGRAPHS}"
+        f"{name}: {_several(people, 'person', 'people')} in {_several(photographs, 'photograph', 'photographs')} "
+        f"{'is' if people == 1 else 'are'} too few to tell; it takes {LEAST_PEOPLE} in {LEAST_PHOTOGRAPHS}"
     )
+
+
+def _several(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _part(table: Columns, chosen: np.ndarray) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from colorize.bias.categories import describe_data, describe_model, explained_by, palettes, rare_objects
+from colorize.bias.categories import describe_data, describe_model, explained_by, mean_color, palettes, rare_objects
 from colorize.bias.intervals import Estimate, estimate, ratio
 from colorize.bias.methods import BATCH, Method
 from colorize.bias.people import describe_people
@@ -83,6 +83,7 @@ def measure_bias(
         ],
         "commit": commit(),
         "data": {
+            "mean": mean_color(data),
             "explained": explained_by(data),
             "histograms": data.histograms.shares(),
             "categories": describe_data(data, folder.frequencies(data.whole)),

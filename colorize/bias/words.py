@@ -30,12 +30,13 @@ def findings(summary: dict[str, Any]) -> list[str]:
 
 
 def _of_data(summary: dict[str, Any]) -> list[str]:
-    found = summary["data"]["explained"]
+    found, mean = summary["data"]["explained"], summary["data"]["mean"]
     return [
-        f"Of the variance of chroma in {summary['photographs']} photographs, lightness explains "
-        f"{percent(found['whole'])}. Inside outlines lightness explains {percent(found['lightness'])}, the category "
-        f"{percent(found['category'])}, both together {percent(found['both'])}; each photograph is predicted from the "
-        "others."
+        f"The mean color of {summary['photographs']} photographs is a {shown(mean['a'], 1, signed=True)}, "
+        f"b {shown(mean['b'], 1, signed=True)}.",
+        f"Of the variance of their chroma lightness explains {percent(found['whole'])}. Inside outlines lightness "
+        f"explains {percent(found['lightness'])}, the category {percent(found['category'])}, both together "
+        f"{percent(found['both'])}; each photograph is predicted from the others.",
     ]
 
 
