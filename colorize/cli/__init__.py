@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Color photographs with a trained generator. Their lightness stays their own, at any size.",
 )
-for command in (image, coco, video):
+for command in (image, coco, video, bias):
     app.command(epilog=ABOUT_CHECKPOINTS)(command)
-for command in (adapt, bias, export, demo, report, dashboard, info):
+for command in (adapt, export, demo, report, dashboard, info):
     app.command()(command)
