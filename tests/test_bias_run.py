@@ -107,7 +107,7 @@ def test_photographs_that_were_trained_on_are_not_colored_and_give_the_frequenci
     assert found.summary["photographs"] == 24 and found.summary["colored"] == 9
     assert {row.photograph for row in found.survey.things} <= {photograph.id for photograph in photographs[15:]}
     assert found.summary["notes"] == ["not colored: 15 of 24 photographs, which were trained on"]
-    assert found.summary["frequencies"] == "the 15 photographs of instances.json that were trained on"
+    assert found.summary["frequencies"] == "the 15 photographs of scenes/instances.json that were trained on"
     for row in found.summary["models"]["gain 0.5"]["categories"][1:]:
         having = [p for p in trained if row["category"] in {thing.category for thing in p.things}]
         assert row["frequency"] in (len(having), len(having) + 1)  # things of a pixel vanish from the mask
@@ -120,6 +120,7 @@ def test_frequencies_are_those_of_a_training_folder(root, tmp_path) -> None:
     found = measure_bias(AnnotatedFolder(str(root)), [Gain(0.5)], training)
     rows = {row["category"]: row["frequency"] for row in found.summary["models"]["gain 0.5"]["categories"]}
     assert rows["tree"] == 2 and rows["cloud"] == 0
+    assert found.summary["frequencies"] == "the 3 photographs of x/instances.json"
 
 
 def test_if_all_were_trained_on_it_says_so(root) -> None:

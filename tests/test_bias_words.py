@@ -77,4 +77,5 @@ def test_a_band_with_too_few_people_is_a_sentence() -> None:
 def test_values_are_shown_with_their_intervals() -> None:
     assert shown(Estimate(0.616, 0.5, 0.7)) == "0.62 [0.50, 0.70]"
     assert shown(Estimate(2, float("nan"), float("nan")), 1, signed=True) == "+2.0" and shown(UNKNOWN) == "–"
-    assert percent(Estimate(0.034, -0.02, 0.041)) == "3% [-2%, 4%]" and percent(UNKNOWN) == "–"
+    assert shown(Estimate(-0.01, -0.2, 0.3), 1) == "0.0 [-0.2, 0.3]"
+    assert percent(Estimate(0.034, -0.02, -0.001)) == "3% [-2%, 0%]" and percent(UNKNOWN) == "–"

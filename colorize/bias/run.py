@@ -72,7 +72,7 @@ def measure_bias(
         raise UserError(f"{folder.index}: no photograph with things is left that all have and none was trained on")
     frequencies, counted_in = training_frequencies(folder, data, trained, training)
     summary: dict[str, Any] = {
-        "index": folder.index.name,
+        "index": folder.name,
         "side": SIDE,
         "band": band,
         "photographs": len(data.whole),
@@ -120,12 +120,12 @@ def training_frequencies(
     """
     if training is not None:
         ids = {candidate.id for candidate in training.candidates}
-        return training.frequencies(ids), f"the {len(ids)} photographs of {training.index.name}"
+        return training.frequencies(ids), f"the {len(ids)} photographs of {training.name}"
     ids = {each for each, picture in data.pictures.items() if picture in trained}
     if ids:
-        return folder.frequencies(ids), f"the {len(ids)} photographs of {folder.index.name} that were trained on"
+        return folder.frequencies(ids), f"the {len(ids)} photographs of {folder.name} that were trained on"
     return folder.frequencies(data.whole), (
-        f"all {len(data.whole)} photographs of {folder.index.name}, which stand in for those of training"
+        f"all {len(data.whole)} photographs of {folder.name}, which stand in for those of training"
     )
 
 

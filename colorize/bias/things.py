@@ -49,6 +49,7 @@ class AnnotatedFolder:
         split: picks ``instances_<split>.json`` where there are several.
         limit: as many photographs, the first in the order that training splits by; of scenes as many are drawn.
     Attributes:
+        name: of the folder and its index.
         left_out: file and reason of each photograph that is not used; whole once all were read.
     Raises:
         UserError: if the folder or its annotations are missing, or are no instances with masks.
@@ -61,6 +62,7 @@ class AnnotatedFolder:
             root, limit = str(scenes.root), None
         source = CocoSource(root, split, download=False)
         self.index = source.index
+        self.name = f"{source.root.resolve().name}/{source.index.name}"
         self.candidates: list[Candidate] = seeded_order(source.candidates(), seed=0)[:limit]
         self.sizes, self.annotations = _annotations(self.index)
         self.left_out: list[tuple[str, str]] = []

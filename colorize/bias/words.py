@@ -12,16 +12,17 @@ def shown(value: Estimate, digits: int = 2, signed: bool = False) -> str:
     if value.value != value.value:
         return "–"
     sign = "+" if signed else ""
-    text = f"{value.value:{sign}.{digits}f}"
-    return f"{text} [{value.low:{sign}.{digits}f}, {value.high:{sign}.{digits}f}]" if value.known else text
+    number = f"{sign}z.{digits}f"  # z: no -0.0
+    text = f"{value.value:{number}}"
+    return f"{text} [{value.low:{number}}, {value.high:{number}}]" if value.known else text
 
 
 def percent(value: Estimate) -> str:
     """Return a share as percents, such as ``3% [2%, 4%]``."""
     if value.value != value.value:
         return "–"
-    text = f"{value.value:.0%}"
-    return f"{text} [{value.low:.0%}, {value.high:.0%}]" if value.known else text
+    text = f"{value.value:z.0%}"
+    return f"{text} [{value.low:z.0%}, {value.high:z.0%}]" if value.known else text
 
 
 def findings(summary: dict[str, Any]) -> list[str]:
