@@ -41,8 +41,10 @@ def lab(pixels: np.ndarray) -> np.ndarray:
     Returns:
         ``(3, H, W)`` float32: L* in [0, 100], a*, b*.
     """
-    x, L, z = np.moveaxis(_to_lightness(TABLES[pixels.dtype][pixels] @ (RGB_TO_XYZ / WHITE[:, None]).T), -1, 0)
-    return np.stack([L, 500 / 116 * (x - L), 200 / 116 * (L - z)])
+    red, green, blue = (np.take(TABLES[pixels.dtype], np.ascontiguousarray(pixels[..., c])) for c in range(3))
+    weights = (RGB_TO_XYZ / WHITE[:, None]).astype(np.float32)
+    x, L, z = (_to_lightness(r * red + g * green + b * blue) for r, g, b in weights)  # by planes: twice as fast
+    return np.stack([L, np.float32(500 / 116) * (x - L), np.float32(200 / 116) * (L - z)])
 
 
 def join(L: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
