@@ -71,6 +71,22 @@ def join(L: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> tuple[
     return _encode(rgb, np.dtype(dtype)), len(limited)
 
 
+def clipped(L: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Join lightness and chroma into sRGB as published protocols do: what sRGB cannot show is clipped, L* and all.
+
+    Args:
+        L: ``(H, W)`` float32 in [0, 100], or of any shape.
+        a: the same shape, float32 in Lab units.
+        b: the same.
+    Returns:
+        ``(3, H, W)`` uint8, and ``(H, W)`` bool, which pixels were clipped.
+    """
+    fy = (L + 16) / 116
+    rgb = _linear_rgb(fy, _from_f(fy), a, b)
+    outside = (rgb.min(axis=0) < LOWEST) | (rgb.max(axis=0) > HIGHEST)
+    return np.take(ENCODED, (np.clip(rgb, 0, 1) * (len(ENCODED) - 1) + 0.5).astype(np.uint16)), outside
+
+
 def _within(fy: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Halve the interval of chroma's scale until it is the largest that fits; 0, the grey, always does."""
     low, high = np.zeros_like(fy), np.ones_like(fy)
