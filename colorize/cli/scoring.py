@@ -35,6 +35,9 @@ def score(
         typer.Option(help="Of FID, KID and LPIPS; without it where torch.hub keeps weights.", show_default=False),
     ] = None,
     device: Device = "auto",
+    stores: Annotated[
+        Path, typer.Option(help="Of image stores: what a model was trained on is known from these, and left out.")
+    ] = Path("data/stores"),
     resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 1000,
 ) -> None:
     """Score any method's pictures under one protocol, beside rows that test the scores themselves.
@@ -49,7 +52,7 @@ def score(
         from colorize.scoring import Setup, markdown
         from colorize.scoring import score as run
 
-        setup = Setup(protocol, learned, weights_dir, device, resamples)
+        setup = Setup(protocol, learned, weights_dir, device, stores, resamples)
         given = [named(output) for output in outputs]
         with bar("images") as advance:
             result = run(truth, given, out, setup, advance)

@@ -100,6 +100,7 @@ class Model:
         path: see `colorize.predictors.load_predictor`.
         protocol: that it is run under.
         device: the same.
+        stores: folder of image stores, in which those of its training are looked for.
     Attributes:
         generator: arguments of its generator.
         trained_on: digests of the pictures of its training, see `colorize.data.decode.digest_of_picture`; None if these
@@ -108,7 +109,9 @@ class Model:
 
     kind = "model"
 
-    def __init__(self, name: str, path: str, protocol: protocols.Protocol, device: str = "auto") -> None:
+    def __init__(
+        self, name: str, path: str, protocol: protocols.Protocol, device: str = "auto", stores: Path = STORES
+    ) -> None:
         self.name, self.protocol = name, protocol
         if Path(path).suffix == ".onnx":
             predictor = OnnxPredictor(Path(path), device)
@@ -121,8 +124,8 @@ class Model:
         self._digest = digest_of_model(path)[:32]
         about = predictor.about
         own = about.get("provenance", {}).get("config", {}).get("data", {})
-        stores = {STORES, Path(own.get("store_dir", STORES))}
-        self.trained_on = training_pictures(about["trained_on"], stores) if about.get("trained_on") else None
+        folders = {stores, Path(own.get("store_dir", stores))}
+        self.trained_on = training_pictures(about["trained_on"], folders) if about.get("trained_on") else None
 
     def has(self, image: str) -> bool:
         """See `Method`."""

@@ -20,7 +20,18 @@ from colorize.provenance import commit, versions
 from colorize.scoring.checks import checks
 from colorize.scoring.images import ImageTable, read_lines
 from colorize.scoring.matching import listed, matched
-from colorize.scoring.methods import GREY, REFERENCES, TRUTH, Folder, Method, Model, Reference, formats, is_model
+from colorize.scoring.methods import (
+    GREY,
+    REFERENCES,
+    STORES,
+    TRUTH,
+    Folder,
+    Method,
+    Model,
+    Reference,
+    formats,
+    is_model,
+)
 from colorize.scoring.networks import Networks
 from colorize.scoring.passes import Pass
 from colorize.scoring.protocols import Protocol, protocol
@@ -51,6 +62,7 @@ class Setup:
         learned: also by networks, as far as their weights are here.
         weights_dir: of FID, KID and LPIPS; None is where torch.hub keeps weights.
         device: of models and networks.
+        stores: folder of image stores, from which the images that models were trained on are known.
         resamples: of the bootstrap.
         seed: the same.
     """
@@ -59,6 +71,7 @@ class Setup:
     learned: bool = True
     weights_dir: Path | None = None
     device: str = "auto"
+    stores: Path = STORES
     resamples: int = 1000
     seed: int = 0
 
@@ -131,7 +144,7 @@ def _methods(outputs: Sequence[str], names: Sequence[str], rules: Protocol, setu
         if is_model(path):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found[name] = Model(name, path, rules, setup.device)
+                found[name] = Model(name, path, rules, setup.device, setup.stores)
         else:
             found[name] = Folder(name, Path(path), matched(names, listed(Path(path), out)), rules)
     return list(found.values())
@@ -250,7 +263,11 @@ def _digest(truth: Path, images: Sequence[str]) -> str:
 
 def _notes(tables: Mapping[str, tuple[Method, ImageTable]], rules: Protocol, result: Result) -> list[str]:
     images, of = result.truth["images"], result.truth["of"]
-    notes = [f"{images} of {of} images are scored: those that every method has"] if images < of else []
+    notes = (
+        [f"{images} of {of} images are scored: those that every method has, and no model was trained on"]
+        if images < of
+        else []
+    )
     if result.truth["complete"] is False:
         notes.append(f"not the {rules.images} images of published figures: do not put these beside them")
     for row, (method, table) in tables.items():
