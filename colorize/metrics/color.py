@@ -29,14 +29,13 @@ def ciede2000(lab1: Tensor, lab2: Tensor) -> Tensor:
     a1, a2 = a1 * stretch, a2 * stretch
     C1, C2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
     h1, h2 = _hue(a1, b1), _hue(a2, b2)
-    grey = C1 * C2 == 0
-    around = (h2 - h1).abs() > 180  # the short way between the hues passes 0 degrees
 
-    turn = torch.where(around, h2 - h1 - 360 * (h2 - h1).sign(), h2 - h1).masked_fill(grey, 0)
-    dL, dC, dH = L2 - L1, C2 - C1, 2 * (C1 * C2).sqrt() * _sin(turn / 2)
+    turn = h2 - h1
+    turn = turn - 360 * (turn / 360).round()  # the short way; half a turn goes as it is
+    dL, dC, dH = L2 - L1, C2 - C1, 2 * (C1 * C2).sqrt() * _sin(turn / 2)  # of grey dH is 0, and h does not matter
 
-    L, C, h = (L1 + L2) / 2, (C1 + C2) / 2, (h1 + h2) / 2
-    h = torch.where(grey, h1 + h2, torch.where(around, (h + 180) % 360, h))
+    L, C, h = (L1 + L2) / 2, (C1 + C2) / 2, h1 + turn / 2
+    h = h - 360 * (h / 360).floor()  # remainder() takes 4 times as long
     T = 1 - 0.17 * _cos(h - 30) + 0.24 * _cos(2 * h) + 0.32 * _cos(3 * h + 6) - 0.20 * _cos(4 * h - 63)
     lightness = dL / (1 + 0.015 * (L - 50).square() / (20 + (L - 50).square()).sqrt())
     chroma = dC / (1 + 0.045 * C)
@@ -54,7 +53,8 @@ def _high_chroma(C: Tensor) -> Tensor:
 
 
 def _hue(a: Tensor, b: Tensor) -> Tensor:
-    return torch.atan2(b, a).rad2deg() % 360
+    degrees = torch.atan2(b, a).rad2deg()
+    return degrees + 360 * (degrees < 0)
 
 
 def _sin(degrees: Tensor) -> Tensor:

@@ -28,10 +28,12 @@ def _hues(ab: Tensor) -> Tensor:
     """Return ``(B, HUES)``."""
     a, b = ab.flatten(2).unbind(1)
     chroma = (a.square() + b.square()).sqrt()
-    bins = (torch.atan2(b, a) * (HUES / (2 * torch.pi)) % HUES).long().clamp(0, HUES - 1)
-    sums = torch.zeros(len(ab), HUES, dtype=ab.dtype, device=ab.device).scatter_add_(1, bins, chroma)
-    total = chroma.sum(1, keepdim=True)
-    return torch.where(chroma.mean(1, keepdim=True) < COLORLESS, torch.zeros_like(sums), sums / total)
+    turn = torch.atan2(b, a) * (HUES / (2 * torch.pi)) + HUES / 2  # [0, HUES]
+    bins = turn.int().clamp_(max=HUES - 1)
+    bins += HUES * torch.arange(len(ab), dtype=torch.int32, device=ab.device)[:, None]
+    sums = torch.bincount(bins.flatten(), chroma.flatten(), HUES * len(ab)).view(-1, HUES)
+    mean = chroma.mean(1, keepdim=True)
+    return sums / (mean * chroma.shape[1]).clamp(min=1e-12) * (mean >= COLORLESS)
 
 
 def chroma_spread(ab: Tensor) -> Tensor:
@@ -42,4 +44,5 @@ def chroma_spread(ab: Tensor) -> Tensor:
     Returns:
         ``(B,)`` in the units of ``ab``; 0 for an image of one color.
     """
-    return ab.flatten(2).var(2, correction=0).sum(1).sqrt()
+    ab = ab.flatten(2)
+    return (ab - ab.mean(2, keepdim=True)).square().mean(2).sum(1).sqrt()  # var() takes 10 times as long

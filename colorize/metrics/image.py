@@ -136,8 +136,9 @@ def _opponents(rgb: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _spread(red_green: Tensor, yellow_blue: Tensor, smooth: float = 0.0) -> Tensor:
-    variance = red_green.var(1, correction=0) + yellow_blue.var(1, correction=0)
-    mean = red_green.mean(1).square() + yellow_blue.mean(1).square()
+    means = [plane.mean(1, keepdim=True) for plane in (red_green, yellow_blue)]
+    variance = sum((plane - m).square().mean(1) for plane, m in zip((red_green, yellow_blue), means, strict=True))
+    mean = sum(m[:, 0].square() for m in means)
     return (variance + smooth).sqrt() + 0.3 * (mean + smooth).sqrt()
 
 

@@ -16,7 +16,7 @@ SCORES = (
 )  # fmt: skip
 GAINS = tuple(2 ** (step / 3) for step in range(-3, 10))  # 1/2 to 8
 CURVES = ("l1", "psnr", "ssim", "delta_e", "colorfulness", "colorfulness_abs", "out_of_gamut")
-WINDOW_EVERY = 32  # pixels: of each 32x32, the 7x7 of one of SSIM's windows
+WINDOW_EVERY = 40  # pixels: of each 40x40, the 7x7 of one of SSIM's windows
 MOST_WINDOWS = 16  # a side
 
 
