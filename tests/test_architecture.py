@@ -47,6 +47,7 @@ FLOORS = {
         "evaluation",
         "held_out",
         "report",
+        "scoring",
         "dashboard",
         "batch",
         "coco",

@@ -5,6 +5,7 @@ import typer
 from colorize.cli.coloring import coco, image, video
 from colorize.cli.models import adapt, export, info
 from colorize.cli.pages import dashboard, demo, report
+from colorize.cli.scoring import score
 
 ABOUT_CHECKPOINTS = (
     "A checkpoint is `photographs`, which comes with the package; `best`, the newest `best.ckpt` of the runs in "
@@ -20,5 +21,5 @@ app = typer.Typer(
 )
 for command in (image, coco, video):
     app.command(epilog=ABOUT_CHECKPOINTS)(command)
-for command in (adapt, export, demo, report, dashboard, info):
+for command in (score, adapt, export, demo, report, dashboard, info):
     app.command()(command)
