@@ -38,6 +38,7 @@ FLOORS = {
     3: ["training"],
     4: [
         "adapt",
+        "bias",
         "console",
         "sweeps",
         "tracking",

@@ -3,6 +3,7 @@
 import typer
 
 from colorize.cli.coloring import coco, image, video
+from colorize.cli.measuring import bias
 from colorize.cli.models import adapt, export, info
 from colorize.cli.pages import dashboard, demo, report
 from colorize.cli.scoring import score
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Color photographs with a trained generator. Their lightness stays their own, at any size.",
 )
-for command in (image, coco, video):
+for command in (image, coco, video, bias):
     app.command(epilog=ABOUT_CHECKPOINTS)(command)
 for command in (score, adapt, export, demo, report, dashboard, info):
     app.command()(command)
