@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from omegaconf import OmegaConf
 
+from colorize.checks import one_of
 from colorize.errors import UserError, missing_extra
 from colorize.training.csv_log import CsvLogger
 
@@ -142,9 +143,7 @@ def finish() -> None:
 
 def wandb_mode(asked: str) -> str:
     """Choose W&B's mode: as asked; ``auto`` goes online only where a key is configured, so it never prompts."""
-    if asked not in MODES:
-        raise UserError(f"unknown logger.mode {asked!r}; choose one of {list(MODES)}")
-    if asked == "auto":
+    if one_of("logger.mode", asked, MODES) == "auto":
         asked = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
     elif asked == "online" and not _has_key():
         raise UserError(

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "colorize"
 FLOORS = {
     0: [
         "backbones",
+        "checks",
         "claims",
         "digests",
         "errors",
@@ -43,6 +44,7 @@ FLOORS = {
         "tracking",
         "resume",
         "experiment",
+        "check_config",
         "warm_start",
         "evaluation",
         "held_out",

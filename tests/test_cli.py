@@ -89,9 +89,9 @@ def test_a_bad_file_is_told_and_the_status_is_1(run) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--strength", "3"], "strength=3.0 is out of range; use 0 to 1.5"),
-        (["--working-size", "5"], "working_size=5 is out of range; use 16 to 4096"),
-        (["--batch-size", "0"], "batch_size=0 is out of range; use 1 or more"),
+        (["--strength", "3"], "strength must be a number from 0 to 1.5; got 3.0"),
+        (["--working-size", "5"], "working_size must be null or a whole number from 16 to 4096; got 5"),
+        (["--batch-size", "0"], "batch_size must be a whole number of at least 1; got 0"),
         (["--checkpoint", "gone.ckpt"], "checkpoint gone.ckpt is no file; name one such as RUN/checkpoints/best.ckpt"),
         (["--checkpoint", "gone.onnx"], "checkpoint gone.onnx is no file; colorize export --onnx makes one"),
         (["--checkpoint", "photo.png"], "checkpoint photo.png is damaged or no checkpoint"),
