@@ -21,6 +21,7 @@ from torch import Tensor
 
 import colorize
 from colorize import tracking
+from colorize.check_config import check, check_metric, check_typed
 from colorize.checkpoint import read_checkpoint
 from colorize.data import ColorizationDataModule
 from colorize.errors import UserError
@@ -52,6 +53,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     resumed = (ckpt_path, read_checkpoint(ckpt_path)) if ckpt_path else None
     if resumed:
         cfg, options = own_config(cfg, options, resumed[1])
+    check_typed(typed_options(), cfg)
     check(cfg)
     engine = engine_of(cfg)
     run_dir = Path(cfg.run_dir)
@@ -66,6 +68,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         module = build_module(cfg, engine, about)
         start(module, cfg.init_from, resumed[1] if resumed else None)
         callbacks = build_callbacks(cfg)
+        check_metric(cfg.optimized_metric, module, callbacks)
         data.prepare_data()  # before any logger starts: a missing data set leaves no empty run behind
         if resumed:
             data.setup()
@@ -192,28 +195,6 @@ def build_trainer(
 def numbers(metrics: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the logged values of training and validation, as plain numbers."""
     return {name: value.item() for name, value in metrics.items() if name.startswith(("train/", "val/"))}
-
-
-def check(cfg: DictConfig) -> None:
-    """Refuse values that no part of the system could use, in the words of the front panel.
-
-    Raises:
-        UserError: naming the key, its value and what would do.
-    """
-    for key, least in (("batch_size", 1), ("max_epochs", 1), ("image_size", 4), ("seed", 0)):
-        by_the_clock = (key, cfg[key]) == ("max_epochs", -1) and cfg.max_minutes is not None
-        if not by_the_clock and (not isinstance(cfg[key], int) or cfg[key] < least):
-            or_the_clock = ", or -1 with max_minutes" if key == "max_epochs" else ""
-            raise UserError(f"{key} must be a whole number of at least {least}{or_the_clock}; got {cfg[key]}")
-    if not isinstance(cfg.lambda_L1, int | float) or cfg.lambda_L1 < 0:
-        raise UserError(f"lambda_L1 must be at least 0; got {cfg.lambda_L1}")
-    if cfg.trainer.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise UserError("no GPU is here that torch can use: choose trainer=cpu or trainer=auto")
-    if cfg.val_images is not None and (not isinstance(cfg.val_images, int) or cfg.val_images < 1):
-        raise UserError(f"val_images must be a whole number of at least 1, or null; got {cfg.val_images}")
-    if cfg.init_from == "":
-        raise UserError("init_from= names nothing: name the trained model that this run starts from, or set it to null")
-    tracking.wandb_mode(cfg.logger.mode)
 
 
 def silence_known_warnings() -> None:

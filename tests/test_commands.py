@@ -84,7 +84,17 @@ def test_help_and_config_answer_without_torch(tmp_path, script, args) -> None:
         ("train.py", ["ckpt_path=last"], "no outputs/*/*/checkpoints/last.ckpt here; name a path or leave it out"),
         ("train.py", ["-m", "trainer=cpu", "trainer.devices=2"], "a sweep's jobs run on one device each"),
         ("train.py", ["-m", "trainer=cpu", "trainer.num_nodes=2"], "got trainer.num_nodes=2"),
+        ("train.py", ["data=scenes", "+foo=1"], "unknown option '+foo=1': nothing reads it; --help lists them all"),
+        ("train.py", ["data=scenes", "+logger.foo=1"], "unknown option '+logger.foo=1': nothing reads it"),
+        (
+            "train.py",
+            ["lr=1e-3", "sweep=core_grid"],
+            "takes -m: python train.py -m lr=1e-3 sweep=core_grid",
+        ),
+        ("train.py", ["hydra.run.dir=/proc/x"], "No such file or directory: /proc/x"),
+        ("train.py", ["data=scenes", "image_size=64", "generator.n_down=6", "data.store_dir=/proc/x"], "/proc/x"),
         ("eval.py", ["ckpt_path=gone.ckpt"], "checkpoint gone.ckpt is no file"),
+        ("eval.py", [], "ckpt_path is not set: python eval.py ckpt_path=RUN/checkpoints/best.ckpt"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(tmp_path, script, args, message) -> None:
@@ -92,6 +102,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, script, args, message) -> 
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "outputs").exists()  # a mistake is no run
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, small) -> None:

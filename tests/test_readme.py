@@ -18,8 +18,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from colorize.adapt import Adapted
+from colorize.check_config import check
 from colorize.cli import app
-from colorize.experiment import check
 from colorize.export import export
 from tests.conftest import ROOT, colorful_image
 from tests.fake_runs import write_run, write_sweep
