@@ -22,10 +22,11 @@ def replacing(path: Path | str) -> Iterator[Path]:
     # Shortened, because a name may already be as long as a file system takes
     temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{next(COUNT)}{path.suffix}")
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # else a power cut may leave the new name with old or no contents
-        temporary.replace(path)
+        with _named(path, temporary):
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())  # else a power cut may leave the new name with old or no contents
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -38,9 +39,21 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     try:
-        yield temporary
-        temporary.rename(path)
+        with _named(path, temporary):
+            temporary.mkdir(parents=True)
+            yield temporary
+            temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _named(path: Path, temporary: Path) -> Iterator[None]:
+    """Have an error name the path that the user knows in place of the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if str(error.filename) == str(temporary):
+            error.filename = str(path)
+        raise
