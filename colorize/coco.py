@@ -8,7 +8,7 @@ from typing import Any
 from colorize.data.selection import seeded_order
 from colorize.data.sources import CocoSource
 from colorize.errors import UserError
-from colorize.files import replacing
+from colorize.files import write_json
 from colorize.inputs import Job
 
 IMAGES = Path("images")
@@ -65,8 +65,7 @@ class CocoFolder:
         images = [entry | {"file_name": names[entry["id"]]} for entry in self.content["images"] if entry["id"] in names]
         annotations = [entry for entry in self.content.get("annotations", []) if entry["image_id"] in names]
         target = out / "annotations" / self.index.name
-        with replacing(target) as temporary:
-            temporary.write_text(json.dumps(self.content | {"images": images, "annotations": annotations}))
+        write_json(target, self.content | {"images": images, "annotations": annotations}, indent=None)
         return target
 
 

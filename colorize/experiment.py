@@ -1,6 +1,5 @@
 """From a config to a trained model: seed, data, module, callbacks, loggers, trainer, fit, summary."""
 
-import json
 import logging
 import os
 import platform
@@ -25,7 +24,7 @@ from colorize.check_config import check, check_metric, check_typed
 from colorize.checkpoint import read_checkpoint
 from colorize.data import ColorizationDataModule
 from colorize.errors import UserError
-from colorize.files import replacing
+from colorize.files import write_json
 from colorize.losses import build_loss
 from colorize.predictors.pytorch import choose_device
 from colorize.provenance import commit, versions
@@ -235,5 +234,4 @@ def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], secon
         "commit": commit(),
         "checkpoints": [str(found) for found in sorted(path.parent.glob("checkpoints/*.ckpt"))],
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(summary, indent=2))
+    write_json(path, summary)

@@ -1,11 +1,14 @@
 """Write files and folders whole or not at all: to a temporary name beside the target, then rename."""
 
+import csv
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 COUNT = count()  # so that threads do not share a temporary name
 
@@ -46,6 +49,27 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
+    """Write plain data as JSON, whole or not at all; ``indent=None`` writes one line."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=indent) + "\n")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table with a header, whole or not at all.
+
+    Args:
+        path: of the file.
+        columns: names, in their order.
+        rows: each from name to value; what a row lacks is empty.
+    """
+    # Names of files may hold bytes that are no text
+    with replacing(path) as temporary, temporary.open("w", newline="", errors="surrogateescape") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @contextmanager

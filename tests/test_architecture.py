@@ -57,7 +57,7 @@ FLOORS = {
         "demo",
         "showcase",
     ],
-    5: ["cli"],
+    5: ["__main__", "cli"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 FORBIDDEN = {

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from colorize.console import in_one_line, leave
 from colorize.errors import UserError
-from colorize.files import replacing
+from colorize.files import write_json
 from colorize.sweeps.requeue import saving_first
 from colorize.sweeps.table import FINISHED, LOCK
 
@@ -167,5 +167,4 @@ def difference(there: Sequence[str], here: Sequence[str]) -> str:
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    with replacing(folder / "job.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2))
+    write_json(folder / "job.json", record)

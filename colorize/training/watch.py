@@ -14,7 +14,7 @@ from torch import Tensor
 
 from colorize.checks import at_least, one_of, within
 from colorize.errors import UserError
-from colorize.files import replacing
+from colorize.files import write_csv
 from colorize.states import STATES
 from colorize.training.diagnosis import DIVERGING, HEALTHY, Bounds, Diagnosis, diagnose
 from colorize.training.divergence import TrainingDivergedError
@@ -233,10 +233,7 @@ class Watch(Callback):
         level = logging.INFO if found.state == HEALTHY else logging.WARNING
         log.log(level, "epoch %d, batch %d: %s: %s%s", epoch, batch, *found[:2], f"; {action}" if action else "")
         self._rows.append(dict(zip(COLUMNS, (epoch, batch, *found[:2], action), strict=True)))
-        with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self._rows)
+        write_csv(self.path, COLUMNS, self._rows)
 
 
 def _sent(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
