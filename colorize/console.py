@@ -19,8 +19,19 @@ from colorize.errors import missing_extra
 LOST_JOBS = {"TerminatedWorkerError", "UncompletedJobError", "FailedJobError", "WorkerCrashedError"}
 LAUNCHERS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "ray_aws": "ray"}
 
+CONF = Path(__file__).parent / "conf"
 LINES = "COLORIZE_ERROR_LINES"  # set for the processes that this one starts: HYDRA_FULL_ERROR is then not the user's
 TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and LINES not in os.environ  # asked for by the user
+
+
+def panel(name: str) -> str:
+    """Return the options of ``conf/NAME.yaml`` with their comments, as they stand there, for the template of --help."""
+    text = (CONF / f"{name}.yaml").read_text()
+    shown = text[text.index("\n\n") : text.index("\nrun_dir:")].strip("\n")
+    return shown.replace("$", "$$")  # Hydra fills the template in by string.Template
+
+
+OmegaConf.register_new_resolver("panel", panel, replace=True)
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -36,6 +47,9 @@ def run(main: Callable[[], Any]) -> None:
         main()
     except Exception as error:
         leave(error)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def leave(error: Exception) -> NoReturn:

@@ -13,7 +13,9 @@ from typing import Any
 
 import hydra
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -34,6 +36,7 @@ from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO,
 from colorize.training.clock import Clock, epochs_done
 from colorize.training.cost import Cost
 from colorize.training.engine import Engine, choose_engine, prepare_process
+from colorize.training.progress import EpochLine
 from colorize.training.watch import Watch
 from colorize.warm_start import start
 
@@ -74,7 +77,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
             data.load_state_dict(resumed[1].get(type(data).__qualname__, {}))
         try:
             trainer = build_trainer(cfg, engine, callbacks, resumed, about)
-            trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+            try:
+                trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+            except SystemExit:  # a signal: Ctrl-C, or a scheduler's
+                tell_how_to_go_on(run_dir)
+                raise
             metrics = numbers(trainer.callback_metrics)
             # Not all were scored after the last epoch, or training or that validation ended early
             whole = data.scored_each_epoch == len(data.store.val_rows) and not trainer.should_stop
@@ -181,7 +188,7 @@ def build_trainer(
     return SavingTrainer(
         **config["trainer"] | {"precision": engine.precision},
         max_epochs=cfg.max_epochs,
-        callbacks=[*callbacks, tracking.WandbIdentity(), Cost()],
+        callbacks=[*callbacks, tracking.WandbIdentity(), Cost(), EpochLine(cfg.optimized_metric)],
         logger=tracking.build_loggers(cfg.logger, run_dir, tracking.columns(config, **about), name, group, resumed),
         plugins=[AsyncCheckpointIO() if engine.async_checkpoints else AtomicCheckpointIO()],
         default_root_dir=run_dir,
@@ -194,6 +201,16 @@ def build_trainer(
 def numbers(metrics: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the logged values of training and validation, as plain numbers."""
     return {name: value.item() for name, value in metrics.items() if name.startswith(("train/", "val/"))}
+
+
+def tell_how_to_go_on(run_dir: Path) -> None:
+    """Say in the log that a run which a signal stopped is saved, and the command that goes on with it."""
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    last = run_dir / "checkpoints" / "last.ckpt"
+    how = (
+        f"the same command, with hydra.sweep.dir={run_dir.parent}" if in_sweep else f"python train.py ckpt_path={last}"
+    )
+    log.info("stopped, and saved in %s; to go on: %s", last, how)
 
 
 def silence_known_warnings() -> None:

@@ -75,19 +75,21 @@ def build_loggers(
 
         # A run that starts looks for inputs of W&B's launch service, which nothing here stages: 1.6 s of imports
         wandb.Run._detect_and_apply_job_inputs = lambda run: None
-        loggers.append(
-            WandbLogger(
-                project=settings["project"],
-                entity=settings["entity"],
-                name=name,
-                group=group,
-                id=run_id,
-                save_dir=run_dir,
-                mode=mode,  # not offline=True: that sets WANDB_MODE for every later job
-                log_model=mode == "online",
-                config=config,
-            )
+        logger = WandbLogger(
+            project=settings["project"],
+            entity=settings["entity"],
+            name=name,
+            group=group,
+            id=run_id,
+            save_dir=run_dir,
+            # The bar, and the lines of epochs, say what happens; online, the run's address is shown
+            settings=wandb.Settings(silent=mode == "offline", quiet=True, show_warnings=False),
+            mode=mode,  # not offline=True: that sets WANDB_MODE for every later job
+            log_model=mode == "online",
+            config=config,
         )
+        logger._wandb_init.pop("anonymous", None)  # Lightning always passes it, and W&B warns that it does nothing
+        loggers.append(logger)
     if settings["tensorboard"]:
         try:
             loggers.append(TensorBoardLogger(run_dir, name="tensorboard", version=""))
