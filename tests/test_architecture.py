@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "colorize"
 FLOORS = {
     0: [
         "backbones",
+        "checks",
         "claims",
         "digests",
         "errors",
@@ -44,6 +45,7 @@ FLOORS = {
         "tracking",
         "resume",
         "experiment",
+        "check_config",
         "warm_start",
         "evaluation",
         "held_out",
@@ -57,7 +59,7 @@ FLOORS = {
         "demo",
         "showcase",
     ],
-    5: ["cli"],
+    5: ["__main__", "cli"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 FORBIDDEN = {

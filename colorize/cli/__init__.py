@@ -1,7 +1,10 @@
 """The `colorize` command: color photographs, videos and data sets, and hand trained models on."""
 
+from typing import Annotated
+
 import typer
 
+from colorize import __version__
 from colorize.cli.coloring import coco, image, video
 from colorize.cli.measuring import bias
 from colorize.cli.models import adapt, export, info
@@ -20,6 +23,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Color photographs with a trained generator. Their lightness stays their own, at any size.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"colorize {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that come before a command; `app` says what the program does."""
+
+
 for command in (image, coco, video, bias):
     app.command(epilog=ABOUT_CHECKPOINTS)(command)
 for command in (score, adapt, export, demo, report, dashboard, info):
