@@ -59,7 +59,8 @@ FLOORS = {
         "demo",
         "showcase",
     ],
-    5: ["__main__", "cli"],
+    5: ["cli"],
+    6: ["__main__"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 FORBIDDEN = {
@@ -69,6 +70,7 @@ FORBIDDEN = {
     3: {"hydra", "wandb"},
     4: set(),
     5: set(),
+    6: set(),
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
