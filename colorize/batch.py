@@ -14,7 +14,7 @@ from colorize.machine import cores, network_threads, network_threads_kept, retur
 from colorize.manifest import Entry, Manifest
 from colorize.memory import Limit, cost_of_file, told
 from colorize.painting import Chroma, Source
-from colorize.photos import FORMATS, Photo, name_for, read_photo, save_photo
+from colorize.photos import FORMATS, Photo, format_of, name_for, read_photo, save_photo
 
 GROUP_BYTES = 256_000_000  # of photographs that are read together: more are no faster; a larger one is alone
 STAGES = 3  # that groups are in at once, each with its part of the memory: read, predicted, painted
@@ -37,6 +37,14 @@ class Tally:
     failed: int = 0
     pixels: int = 0
     limited: int = 0
+
+    def add(self, other: "Tally") -> None:
+        """Add what came of other photographs."""
+        self.written |= other.written
+        self.there |= other.there
+        self.failed += other.failed
+        self.pixels += other.pixels
+        self.limited += other.limited
 
 
 @dataclass
@@ -144,7 +152,7 @@ class Batch:
             return False
         digest = ""
         for ending in ("", *(endings[0] for endings, _ in FORMATS.values())):
-            target = self.out / job.folder / (job.source.name + ending)
+            target = self.out / job.folder / ((job.name or job.source.name) + ending)
             entry = self.manifest.get(self._name(target))
             if entry is None or entry.settings != self.settings or not target.is_file():
                 continue
@@ -184,7 +192,7 @@ class Batch:
     def _target(self, member: _Member) -> Path:
         job = member.job
         folder = self.out / job.folder
-        target = folder / name_for(job.source, member.photo)
+        target = folder / name_for(Path(job.name or job.source.name), member.photo)
         resolved = self._resolved(folder)
         if self._resolved(target) in self._inputs:
             raise UserError(f"{target} is an input, which is never overwritten; choose another --out")
@@ -286,5 +294,5 @@ class Batch:
 
 
 def _read(job: Job, need: int, quality: int | None) -> _Member:
-    photo = read_photo(job.source, quality)
+    photo = read_photo(job.source, quality, format_of(job.name))
     return _Member(job, need, sha256(job.source), photo)

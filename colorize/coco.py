@@ -8,7 +8,7 @@ from typing import Any
 from colorize.data.selection import seeded_order
 from colorize.data.sources import CocoSource
 from colorize.errors import UserError
-from colorize.files import replacing
+from colorize.files import write_json
 from colorize.inputs import Job
 
 IMAGES = Path("images")
@@ -27,6 +27,8 @@ class CocoFolder:
     """
 
     def __init__(self, root: str | None, split: str, categories: Sequence[str] = (), limit: int | None = None) -> None:
+        if root is not None:
+            _check_folder(Path(root).expanduser(), split)
         source = CocoSource(root, split)
         self.index = source.index
         self.content: dict[str, Any] = json.loads(self.index.read_text())
@@ -63,6 +65,18 @@ class CocoFolder:
         images = [entry | {"file_name": names[entry["id"]]} for entry in self.content["images"] if entry["id"] in names]
         annotations = [entry for entry in self.content.get("annotations", []) if entry["image_id"] in names]
         target = out / "annotations" / self.index.name
-        with replacing(target) as temporary:
-            temporary.write_text(json.dumps(self.content | {"images": images, "annotations": annotations}))
+        write_json(target, self.content | {"images": images, "annotations": annotations}, indent=None)
         return target
+
+
+def _check_folder(root: Path, split: str) -> None:
+    """Refuse a folder without annotations, in the words of ``colorize coco``; `CocoSource` uses those of training."""
+    if not root.is_dir():
+        raise UserError(f"{root} is no folder")
+    found = sorted(path.name for path in root.glob("annotations/*.json"))
+    if not found:
+        raise UserError(f"{root} holds no annotations/*.json; of images without them: colorize image {root} -o FOLDER")
+    if len(found) > 1 and f"instances_{split}.json" not in found:
+        raise UserError(
+            f"{root} holds no instances_{split}.json; of {', '.join(found)} choose instances_X.json by --split X"
+        )

@@ -1,7 +1,6 @@
 """Manners of the command line: a mistake is one line and status 2, never a traceback; imports nothing heavy."""
 
 import difflib
-import errno
 import os
 import re
 import sys
@@ -11,18 +10,28 @@ from typing import Any, NoReturn
 
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from colorize.errors import UserError, missing_extra, printable
-
-USER_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
+from colorize import errors
+from colorize.errors import missing_extra
 
 # What launchers raise for a process that was killed, by name: joblib, submitit, Ray are extras
 LOST_JOBS = {"TerminatedWorkerError", "UncompletedJobError", "FailedJobError", "WorkerCrashedError"}
 LAUNCHERS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "ray_aws": "ray"}
 
+CONF = Path(__file__).parent / "conf"
 LINES = "COLORIZE_ERROR_LINES"  # set for the processes that this one starts: HYDRA_FULL_ERROR is then not the user's
 TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and LINES not in os.environ  # asked for by the user
+
+
+def panel(name: str) -> str:
+    """Return the options of ``conf/NAME.yaml`` with their comments, as they stand there, for the template of --help."""
+    text = (CONF / f"{name}.yaml").read_text()
+    shown = text[text.index("\n\n") : text.index("\nrun_dir:")].strip("\n")
+    return shown.replace("$", "$$")  # Hydra fills the template in by string.Template
+
+
+OmegaConf.register_new_resolver("panel", panel, replace=True)
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -38,6 +47,9 @@ def run(main: Callable[[], Any]) -> None:
         main()
     except Exception as error:
         leave(error)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def leave(error: Exception) -> NoReturn:
@@ -51,10 +63,9 @@ def leave(error: Exception) -> NoReturn:
 
 def in_one_line(error: BaseException) -> str | None:
     """Return the line that the user should see, or ``None`` for an error of ours."""
-    if isinstance(error, UserError):
-        return printable(str(error))
-    if isinstance(error, OSError) and error.errno in USER_ERRNOS:
-        return f"{error.strerror}: {error.filename or 'while writing'}"
+    line = errors.in_one_line(error)
+    if line:
+        return line
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _config_error(error)
     if type(error).__name__ in {"MisconfigurationException", "OutOfMemoryError"}:  # not imported: they bring torch
@@ -63,6 +74,11 @@ def in_one_line(error: BaseException) -> str | None:
         told = str(error).partition("\n")[0]
         return f"a launcher lost a job: {told} The same command with this hydra.sweep.dir goes on"
     return None
+
+
+def _missing(key: str) -> str:
+    example = "RUN/checkpoints/best.ckpt" if key == "ckpt_path" else "VALUE"
+    return f"{key} is not set: python {Path(sys.argv[0]).name} {key}={example}; --help lists all options"
 
 
 def _config_error(error: BaseException) -> str:
@@ -75,6 +91,8 @@ def _config_error(error: BaseException) -> str:
     if listed and (conf / listed[1]).is_dir():
         choices = sorted(path.stem for path in (conf / listed[1]).glob("*.yaml"))
         return f"unknown {listed[1]} {listed[2]!r}; choose from {', '.join(choices)}"
+    if isinstance(error, MissingMandatoryValue):
+        return _missing(error.full_key)
     unknown = re.match(r"Could not override '([^']+)'", text)
     if not unknown:
         return text

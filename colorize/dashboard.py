@@ -1,12 +1,11 @@
 """The W&B workspace of a project, laid out: losses, scores, states and their signs, samples, cost, sweep."""
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colorize.errors import UserError, missing_extra
-from colorize.files import replacing
+from colorize.files import write_json
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
@@ -115,9 +114,7 @@ def write(target: str, path: Path) -> None:
     Raises:
         UserError: as `lay_out`.
     """
-    specification = as_json(lay_out(target))
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(specification, indent=2))
+    write_json(path, as_json(lay_out(target)))
 
 
 def save(target: str) -> str:

@@ -8,10 +8,25 @@ OUT_OF_MEMORY = re.compile(
     r"failed to map segment",
     re.IGNORECASE,
 )
+DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS}  # of writes, which name no file
 
 
 class UserError(ValueError):
     """A mistake that the user can mend: the message names what was typed and what would do."""
+
+
+def in_one_line(error: BaseException) -> str | None:
+    """Return the line that the user should see, or ``None`` for an error of the program.
+
+    Besides `UserError`, that is a file or folder that cannot be read or written, a full disk, and too little memory.
+    """
+    if isinstance(error, UserError):
+        return printable(str(error))
+    if ran_out(error):
+        return "not enough memory; free some, allow more, or use a smaller model or batch, or an ONNX export"
+    if isinstance(error, OSError) and error.strerror and (error.filename or error.errno in DISK_ERRNOS):
+        return printable(f"{error.strerror}: {error.filename or 'while writing'}")
+    return None
 
 
 def missing_extra(need: str, extra: str) -> str:

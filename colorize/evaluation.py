@@ -1,7 +1,5 @@
 """Scores of checkpoints on held-out images, beside grey and the ground truth: numbers, a table, a picture."""
 
-import csv
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from torch import Tensor
 from colorize.checkpoint import WEIGHTS, Model, load_generator, read_model
 from colorize.data import Batch, ColorizationDataModule
 from colorize.errors import UserError, first_line
-from colorize.files import replacing
+from colorize.files import replacing, write_csv, write_json
 from colorize.grids import colorization_columns, picture_grid
 from colorize.held_out import Models, data_options, hold_out
 from colorize.lab import l_ab_to_lab, l_ab_to_rgb, to_uint8
@@ -144,16 +142,14 @@ def _score(
 
 def _write(run_dir: Path, rows: dict[str, Row], about: dict[str, Any]) -> None:
     """Write ``metrics.json``, ``metrics.csv`` and ``metrics.md``."""
-    with replacing(run_dir / "metrics.json") as path:
-        path.write_text(json.dumps(about | {"rows": rows}, indent=2))
+    write_json(run_dir / "metrics.json", about | {"rows": rows})
     names = list(dict.fromkeys(key for row in reversed(rows.values()) for key in row if key != "ci95"))
     header = ["row", *names, *(f"{name}_{end}" for name in names for end in ("low", "high"))]
-    with replacing(run_dir / "metrics.csv") as path, path.open("w", newline="") as file:
-        table = csv.DictWriter(file, header)
-        table.writeheader()
-        for name, row in rows.items():
-            ends = {f"{k}_{e}": v for k, ci in row["ci95"].items() for e, v in zip(("low", "high"), ci, strict=True)}
-            table.writerow({"row": name} | {k: v for k, v in row.items() if k != "ci95"} | ends)
+    table = []
+    for name, row in rows.items():
+        ends = {f"{k}_{e}": v for k, ci in row["ci95"].items() for e, v in zip(("low", "high"), ci, strict=True)}
+        table.append({"row": name} | {k: v for k, v in row.items() if k != "ci95"} | ends)
+    write_csv(run_dir / "metrics.csv", header, table)
     with replacing(run_dir / "metrics.md") as path:
         path.write_text(markdown_table(rows, about["images"], about["notes"]))
 

@@ -1,6 +1,5 @@
 """From a config to a trained model: seed, data, module, callbacks, loggers, trainer, fit, summary."""
 
-import json
 import logging
 import os
 import platform
@@ -14,17 +13,20 @@ from typing import Any
 
 import hydra
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 import colorize
 from colorize import tracking
+from colorize.check_config import check, check_metric, check_typed
 from colorize.checkpoint import read_checkpoint
 from colorize.data import ColorizationDataModule
 from colorize.errors import UserError
-from colorize.files import replacing
+from colorize.files import write_json
 from colorize.losses import build_loss
 from colorize.predictors.pytorch import choose_device
 from colorize.provenance import commit, versions
@@ -34,6 +36,7 @@ from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO,
 from colorize.training.clock import Clock, epochs_done
 from colorize.training.cost import Cost
 from colorize.training.engine import Engine, choose_engine, prepare_process
+from colorize.training.progress import EpochLine
 from colorize.training.watch import Watch
 from colorize.warm_start import start
 
@@ -52,6 +55,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     resumed = (ckpt_path, read_checkpoint(ckpt_path)) if ckpt_path else None
     if resumed:
         cfg, options = own_config(cfg, options, resumed[1])
+    check_typed(typed_options(), cfg)
     check(cfg)
     engine = engine_of(cfg)
     run_dir = Path(cfg.run_dir)
@@ -66,13 +70,18 @@ def train(cfg: DictConfig) -> dict[str, float]:
         module = build_module(cfg, engine, about)
         start(module, cfg.init_from, resumed[1] if resumed else None)
         callbacks = build_callbacks(cfg)
+        check_metric(cfg.optimized_metric, module, callbacks)
         data.prepare_data()  # before any logger starts: a missing data set leaves no empty run behind
         if resumed:
             data.setup()
             data.load_state_dict(resumed[1].get(type(data).__qualname__, {}))
         try:
             trainer = build_trainer(cfg, engine, callbacks, resumed, about)
-            trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+            try:
+                trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+            except SystemExit:  # a signal: Ctrl-C, or a scheduler's
+                tell_how_to_go_on(run_dir)
+                raise
             metrics = numbers(trainer.callback_metrics)
             # Not all were scored after the last epoch, or training or that validation ended early
             whole = data.scored_each_epoch == len(data.store.val_rows) and not trainer.should_stop
@@ -179,7 +188,7 @@ def build_trainer(
     return SavingTrainer(
         **config["trainer"] | {"precision": engine.precision},
         max_epochs=cfg.max_epochs,
-        callbacks=[*callbacks, tracking.WandbIdentity(), Cost()],
+        callbacks=[*callbacks, tracking.WandbIdentity(), Cost(), EpochLine(cfg.optimized_metric)],
         logger=tracking.build_loggers(cfg.logger, run_dir, tracking.columns(config, **about), name, group, resumed),
         plugins=[AsyncCheckpointIO() if engine.async_checkpoints else AtomicCheckpointIO()],
         default_root_dir=run_dir,
@@ -194,26 +203,14 @@ def numbers(metrics: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: value.item() for name, value in metrics.items() if name.startswith(("train/", "val/"))}
 
 
-def check(cfg: DictConfig) -> None:
-    """Refuse values that no part of the system could use, in the words of the front panel.
-
-    Raises:
-        UserError: naming the key, its value and what would do.
-    """
-    for key, least in (("batch_size", 1), ("max_epochs", 1), ("image_size", 4), ("seed", 0)):
-        by_the_clock = (key, cfg[key]) == ("max_epochs", -1) and cfg.max_minutes is not None
-        if not by_the_clock and (not isinstance(cfg[key], int) or cfg[key] < least):
-            or_the_clock = ", or -1 with max_minutes" if key == "max_epochs" else ""
-            raise UserError(f"{key} must be a whole number of at least {least}{or_the_clock}; got {cfg[key]}")
-    if not isinstance(cfg.lambda_L1, int | float) or cfg.lambda_L1 < 0:
-        raise UserError(f"lambda_L1 must be at least 0; got {cfg.lambda_L1}")
-    if cfg.trainer.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise UserError("no GPU is here that torch can use: choose trainer=cpu or trainer=auto")
-    if cfg.val_images is not None and (not isinstance(cfg.val_images, int) or cfg.val_images < 1):
-        raise UserError(f"val_images must be a whole number of at least 1, or null; got {cfg.val_images}")
-    if cfg.init_from == "":
-        raise UserError("init_from= names nothing: name the trained model that this run starts from, or set it to null")
-    tracking.wandb_mode(cfg.logger.mode)
+def tell_how_to_go_on(run_dir: Path) -> None:
+    """Say in the log that a run which a signal stopped is saved, and the command that goes on with it."""
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    last = run_dir / "checkpoints" / "last.ckpt"
+    how = (
+        f"the same command, with hydra.sweep.dir={run_dir.parent}" if in_sweep else f"python train.py ckpt_path={last}"
+    )
+    log.info("stopped, and saved in %s; to go on: %s", last, how)
 
 
 def silence_known_warnings() -> None:
@@ -254,5 +251,4 @@ def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], secon
         "commit": commit(),
         "checkpoints": [str(found) for found in sorted(path.parent.glob("checkpoints/*.ckpt"))],
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(summary, indent=2))
+    write_json(path, summary)

@@ -16,7 +16,7 @@ from colorize.card import model_card, training_facts
 from colorize.checkpoint import CARD, CONFIG, ONNX, WEIGHTS, Model, blueprint, load_generator
 from colorize.digests import SUMS, sha256
 from colorize.errors import UserError, missing_extra
-from colorize.files import replacing_folder
+from colorize.files import replacing_folder, write_json
 from colorize.weights import SHIPPED, located
 
 PARITY = 1e-3  # largest difference of normalised ab that an export may have: 0.11 Lab units
@@ -55,7 +55,7 @@ def export(
             generator.load_state_dict({name: value.float() for name, value in weights.items()})
         (temporary / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
         config = {"generator": model.generator, "image_size": model.image_size, "about": model.about}
-        (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        write_json(temporary / CONFIG, config)
         if onnx:
             _write_onnx(generator, model, temporary / ONNX)
             parity = _compare(generator, model, temporary / ONNX)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from colorize.checks import at_least, one_of, within
+from colorize.claims import MAX_SIDE
 from colorize.errors import UserError
 from colorize.machine import peak_resident, resident, return_freed_memory
 from colorize.memory import Limit
@@ -50,13 +52,10 @@ class Options:
     tint: str = "auto"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= MAX_STRENGTH:
-            raise UserError(f"strength={self.strength} is out of range; use 0 to {MAX_STRENGTH}")
-        if self.working_size is not None and not 16 <= self.working_size <= 4096:
-            raise UserError(f"working_size={self.working_size} is out of range; use 16 to 4096")
+        within("strength", self.strength, 0, MAX_STRENGTH)
+        within("working_size", self.working_size, 16, MAX_SIDE, whole=True, also=(None,))
         for name, choices in (("fit", FITS), ("ensemble", ENSEMBLES), ("tint", TINTS)):
-            if getattr(self, name) not in choices:
-                raise UserError(f"{name}={getattr(self, name)} is unknown; use one of {', '.join(choices)}")
+            one_of(name, getattr(self, name), choices)
 
 
 class Colorizer:
@@ -72,10 +71,8 @@ class Colorizer:
     """
 
     def __init__(self, predictor: Predictor, batch_size: int = 8) -> None:
-        if batch_size < 1:
-            raise UserError(f"batch_size={batch_size} is out of range; use 1 or more")
         self.predictor = predictor
-        self.batch_size = batch_size
+        self.batch_size = at_least("batch_size", batch_size, 1, whole=True)
         self.most_pixels: float = np.inf
         self.gain = float(predictor.about.get("gain", 1.0))
         self.caution = _caution(predictor.about)

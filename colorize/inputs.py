@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from colorize.errors import UserError
 from colorize.images import FOREIGN, readable
 from colorize.manifest import NAME, results_of
 
@@ -20,6 +21,7 @@ class Job(NamedTuple):
 
     source: Path
     folder: Path  # relative to the folder of all results
+    name: str = ""  # of its coloured version; its ending says the format. Without one, the photograph's own
 
 
 class Found(NamedTuple):
@@ -65,6 +67,28 @@ def collect(inputs: Sequence[str | Path], out: Path) -> Found:
         complaints += search.complaints
         skipped += search.skipped()
     return Found(list(jobs.values()), list(dict.fromkeys(complaints)), skipped)
+
+
+def beside(inputs: Sequence[str | Path]) -> tuple[dict[Path, list[Job]], list[str]]:
+    """List photographs whose coloured versions go beside them, as ``NAME.colorized.jpg``.
+
+    Args:
+        inputs: files.
+    Returns:
+        the photographs by their folder, and a line for each input that will not do.
+    Raises:
+        UserError: for a folder or a glob, whose results need a folder of their own.
+    """
+    jobs: dict[Path, list[Job]] = {}
+    complaints = []
+    for path in map(Path, dict.fromkeys(map(str, inputs))):
+        if path.is_file():
+            jobs.setdefault(path.parent, []).append(Job(path, Path(), f"{path.stem}.colorized{path.suffix}"))
+        elif path.is_dir() or (glob.has_magic(str(path)) and not path.exists()):
+            raise UserError(f"{path}: name the folder of the results, with --out FOLDER")
+        else:
+            complaints.append(f"{path}: {'no ordinary file' if path.exists() else 'no such file'}")
+    return jobs, complaints
 
 
 @dataclass

@@ -87,11 +87,18 @@ class Photo:
         return colored
 
 
-def read_photo(path: Path | str, quality: int | None = None) -> Photo:
+def format_of(name: str) -> str | None:
+    """Return the format that a file's ending stands for, of those in `FORMATS`."""
+    suffix = Path(name).suffix.lower()
+    return next((format for format, (endings, _) in FORMATS.items() if suffix in endings), None)
+
+
+def read_photo(path: Path | str, quality: int | None = None, wanted: str | None = None) -> Photo:
     """Read a photograph.
 
     Args:
         path: of it.
+        wanted: the format of the coloured version; None is its own. Where that does not do, it is PNG.
         quality: of the coloured version, if its format loses some: 1 to 100; None is the format's own in `FORMATS`.
     Raises:
         ImageError: as `colorize.images.opened`.
@@ -102,9 +109,12 @@ def read_photo(path: Path | str, quality: int | None = None) -> Photo:
         exif = image.info.get("exif")
         make_upright(image)
         photo = _taken(image, chosen)
-        photo.format = _format(image, photo)
+        photo.format = _format(wanted or image.format, photo)
+        if wanted and photo.format != wanted:
+            photo.notes.append(f"written as {photo.format}: {wanted} does not hold its transparency or its size")
         metadata, lost = read_metadata(image, path, exif)
-        photo.metadata = FORMATS[photo.format][1] | _own_settings(image, path) | metadata
+        own = _own_settings(image, path) if photo.format == image.format else {}
+        photo.metadata = FORMATS[photo.format][1] | own | metadata
         if quality and "quality" in photo.metadata:
             photo.metadata["quality"] = quality
         photo.notes += lost
@@ -167,7 +177,7 @@ def save_photo(photo: Photo, colored: Image.Image, target: Path) -> None:
 def _save(colored: Image.Image, target: Path, photo: Photo, metadata: dict[str, Any]) -> None:
     metadata, directories = in_place(metadata, photo.format)
     settings = {"icc_profile": photo.profile, **metadata}
-    if photo.format == "WEBP" and not metadata["lossless"]:
+    if photo.format == "WEBP" and not metadata.get("lossless"):
         save_webp(colored, target, settings)
     else:
         colored.save(target, photo.format, **settings)
@@ -176,9 +186,8 @@ def _save(colored: Image.Image, target: Path, photo: Photo, metadata: dict[str, 
 
 
 def name_for(path: Path, photo: Photo) -> str:
-    """Return the file name of the coloured version: its own, if that fits the format that it is written in."""
-    endings = FORMATS[photo.format][0]
-    return path.name if path.suffix.lower() in endings else path.name + endings[0]
+    """Return the file name of the coloured version: the given one, if that fits the format that it is written in."""
+    return path.name if format_of(path.name) == photo.format else path.name + FORMATS[photo.format][0][0]
 
 
 def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
@@ -191,10 +200,10 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _format(image: Image.Image, photo: Photo) -> str:
-    """Choose the format that it is written in: its own, if that holds colour, its transparency and its size."""
-    name = {"MPO": "JPEG", "DIB": "BMP"}.get(image.format, image.format)
-    fits = name in FORMATS and max(image.size) <= SIDE_LIMITS.get(name, max(image.size))
+def _format(name: str, photo: Photo) -> str:
+    """Choose the format that it is written in: the given one, if that holds colour, its transparency and its size."""
+    name = {"MPO": "JPEG", "DIB": "BMP"}.get(name, name)
+    fits = name in FORMATS and max(photo.size) <= SIDE_LIMITS.get(name, max(photo.size))
     return name if fits and (photo.alpha is None or name in WITH_ALPHA) else "PNG"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
+from colorize.checks import one_of
 from colorize.claims import told
 from colorize.errors import UserError
 
@@ -50,9 +51,7 @@ class Registry:
         Raises:
             UserError: if the name is unknown or the entry does not take an argument.
         """
-        if name not in self._entries:
-            raise UserError(f"unknown {self.kind} {name!r}; choose one of {self.names}")
-        entry = self._entries[name]
+        entry = self._entries[one_of(self.kind, name, self.names)]
         parameters = inspect.signature(entry).parameters
         try:
             inspect.signature(entry).bind(**kwargs)

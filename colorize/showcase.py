@@ -50,6 +50,7 @@ def main(target: Path) -> None:
     with replacing(target) as temporary:
         sheet(Colorizer.from_pretrained()).save(temporary, quality=90)
     print(f"photographs, grey, colored and real: {target}")
+    print("next, with a photograph of yours: .venv/bin/colorize image photo.jpg")
 
 
 if __name__ == "__main__":

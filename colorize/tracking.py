@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from omegaconf import OmegaConf
 
+from colorize.checks import one_of
 from colorize.errors import UserError, missing_extra
 from colorize.training.csv_log import CsvLogger
 
@@ -74,19 +75,21 @@ def build_loggers(
 
         # A run that starts looks for inputs of W&B's launch service, which nothing here stages: 1.6 s of imports
         wandb.Run._detect_and_apply_job_inputs = lambda run: None
-        loggers.append(
-            WandbLogger(
-                project=settings["project"],
-                entity=settings["entity"],
-                name=name,
-                group=group,
-                id=run_id,
-                save_dir=run_dir,
-                mode=mode,  # not offline=True: that sets WANDB_MODE for every later job
-                log_model=mode == "online",
-                config=config,
-            )
+        logger = WandbLogger(
+            project=settings["project"],
+            entity=settings["entity"],
+            name=name,
+            group=group,
+            id=run_id,
+            save_dir=run_dir,
+            # The bar, and the lines of epochs, say what happens; online, the run's address is shown
+            settings=wandb.Settings(silent=mode == "offline", quiet=True, show_warnings=False),
+            mode=mode,  # not offline=True: that sets WANDB_MODE for every later job
+            log_model=mode == "online",
+            config=config,
         )
+        logger._wandb_init.pop("anonymous", None)  # Lightning always passes it, and W&B warns that it does nothing
+        loggers.append(logger)
     if settings["tensorboard"]:
         try:
             loggers.append(TensorBoardLogger(run_dir, name="tensorboard", version=""))
@@ -142,9 +145,7 @@ def finish() -> None:
 
 def wandb_mode(asked: str) -> str:
     """Choose W&B's mode: as asked; ``auto`` goes online only where a key is configured, so it never prompts."""
-    if asked not in MODES:
-        raise UserError(f"unknown logger.mode {asked!r}; choose one of {list(MODES)}")
-    if asked == "auto":
+    if one_of("logger.mode", asked, MODES) == "auto":
         asked = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
     elif asked == "online" and not _has_key():
         raise UserError(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from colorize.checks import within
 from colorize.errors import UserError
 from colorize.files import replacing
 from colorize.inference import Colorizer, Options
@@ -55,9 +56,7 @@ class Smoother:
     """
 
     def __init__(self, smoothing: float) -> None:
-        if not 0 <= smoothing < 1:
-            raise UserError(f"smoothing={smoothing} is out of range; use 0 up to, but not including, 1")
-        self.smoothing, self.scenes = smoothing, 0
+        self.smoothing, self.scenes = within("smoothing", smoothing, 0, 1, "[)"), 0
         self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # L, smoothed ab, ab
         self._changes, self._pixels = np.zeros(2), 0
 

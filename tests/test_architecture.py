@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "colorize"
 FLOORS = {
     0: [
         "backbones",
+        "checks",
         "claims",
         "digests",
         "errors",
@@ -44,10 +45,12 @@ FLOORS = {
         "tracking",
         "resume",
         "experiment",
+        "check_config",
         "warm_start",
         "evaluation",
         "held_out",
         "report",
+        "scoring",
         "dashboard",
         "batch",
         "coco",
@@ -57,6 +60,7 @@ FLOORS = {
         "showcase",
     ],
     5: ["cli"],
+    6: ["__main__"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 FORBIDDEN = {
@@ -66,6 +70,7 @@ FORBIDDEN = {
     3: {"hydra", "wandb"},
     4: set(),
     5: set(),
+    6: set(),
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

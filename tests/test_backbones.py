@@ -93,7 +93,7 @@ def test_a_network_that_is_no_encoder_is_refused(name, reason) -> None:
 
 @pytest.mark.parametrize("frozen", ["some", 6, -1, True])
 def test_frozen_names_its_values(frozen) -> None:
-    with pytest.raises(UserError, match=r"generator.frozen must be all, none, or 1 to 5 stages"):
+    with pytest.raises(UserError, match=r"generator.frozen must be all or none or a whole number from 0 to 5"):
         Encoder(LITE0, frozen)
 
 

@@ -1,10 +1,13 @@
 """Files appear whole or not at all; names that do not exist are answered with those that do."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from colorize import machine
 from colorize.errors import UserError, missing_extra
-from colorize.files import replacing, replacing_folder
+from colorize.files import replacing, replacing_folder, write_csv, write_json
 from colorize.registry import Registry
 
 
@@ -37,6 +40,28 @@ def test_what_a_killed_process_left_of_a_folder_is_not_taken_up(tmp_path) -> Non
     with replacing_folder(tmp_path / "x") as temporary:
         (temporary / "new").touch()
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["new"]
+
+
+def test_an_error_names_the_path_that_was_asked_for() -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        write_json(Path("/proc/x.json"), {})
+    assert str(caught.value.filename) == "/proc/x.json"
+    with pytest.raises(FileNotFoundError) as caught, replacing_folder(Path("/proc/x")):
+        pass
+    assert str(caught.value.filename) == "/proc/x"
+
+
+def test_json_that_cannot_be_written_leaves_what_was_there(tmp_path) -> None:
+    write_json(tmp_path / "x.json", {"a": [1, "ü"]})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "x.json", {"a": object()})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [1, "ü"]}
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_table_has_a_header_and_empty_cells(tmp_path) -> None:
+    write_csv(tmp_path / "x.csv", ["a", "b"], [{"a": 1, "b": "x,y"}, {"b": 2}])
+    assert (tmp_path / "x.csv").read_bytes() == b'a,b\r\n1,"x,y"\r\n,2\r\n'
 
 
 @pytest.fixture

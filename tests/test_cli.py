@@ -14,6 +14,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from typer.testing import CliRunner
 
+from colorize import __version__
 from colorize.cli import app
 from colorize.data.scenes import generate_scenes
 from tests.conftest import colorful_image
@@ -36,6 +37,44 @@ def test_one_photograph(run) -> None:
     assert result.stdout.startswith("1 coloured into out in ")
     with Image.open("out/photo.png") as colored:
         assert colored.size == (48, 40)
+
+
+def test_without_a_folder_the_result_lies_beside_the_photograph(run) -> None:
+    Path("more").mkdir()
+    colorful_image(1).save("more/b.jpg")
+    result = run("image", "photo.png", "more/b.jpg")
+    assert result.exit_code == 0, result.output
+    for path in ("photo.colorized.png", "more/b.colorized.jpg"):
+        with Image.open(path) as colored:
+            assert colored.size == (48, 40)
+
+
+def test_the_result_of_one_photograph_can_be_named(run) -> None:
+    result = run("image", "photo.png", "-o", "new/x.jpg")
+    assert result.exit_code == 0 and result.stdout.startswith("1 coloured into new/x.jpg in "), result.output
+    with Image.open("new/x.jpg") as colored:
+        assert (colored.format, colored.size) == ("JPEG", (48, 40))
+
+
+def test_transparency_that_the_named_format_does_not_hold_is_told(run) -> None:
+    colorful_image(0).convert("RGBA").resize((48, 40)).save("photo.png")
+    with Image.open("photo.png") as image:
+        image.putalpha(100)
+        image.save("photo.png")
+    result = run("image", "photo.png", "-o", "x.jpg")
+    assert result.exit_code == 0 and "written as PNG: JPEG does not hold its transparency" in result.stderr
+    with Image.open("x.jpg.png") as colored:
+        assert colored.mode == "RGBA"
+
+
+def test_version_is_the_packages(run) -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"colorize {__version__}\n")
+
+
+def test_the_package_is_a_program() -> None:
+    command = [sys.executable, "-m", "colorize", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == f"colorize {__version__}\n"
 
 
 def test_a_second_call_says_what_was_there(run) -> None:
@@ -89,13 +128,13 @@ def test_a_bad_file_is_told_and_the_status_is_1(run) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--strength", "3"], "strength=3.0 is out of range; use 0 to 1.5"),
-        (["--working-size", "5"], "working_size=5 is out of range; use 16 to 4096"),
-        (["--batch-size", "0"], "batch_size=0 is out of range; use 1 or more"),
+        (["--strength", "3"], "strength must be a number from 0 to 1.5; got 3.0"),
+        (["--working-size", "5"], "working_size must be null or a whole number from 16 to 4096; got 5"),
+        (["--batch-size", "0"], "batch_size must be a whole number of at least 1; got 0"),
         (["--checkpoint", "gone.ckpt"], "checkpoint gone.ckpt is no file; name one such as RUN/checkpoints/best.ckpt"),
         (["--checkpoint", "gone.onnx"], "checkpoint gone.onnx is no file; colorize export --onnx makes one"),
         (["--checkpoint", "photo.png"], "checkpoint photo.png is damaged or no checkpoint"),
-        (["-o", "photo.png"], "--out photo.png is no folder"),
+        (["-o", "/dev/null"], "--out /dev/null is no folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(run, args, message) -> None:
@@ -173,6 +212,15 @@ def test_a_category_of_coco(run, scenes) -> None:
     assert {entry["id"] for entry in written["images"]} == set(coco.getImgIds(catIds=category["id"]))
 
 
+def test_a_folder_without_annotations_is_told_in_the_words_of_the_command(run) -> None:
+    Path("photos").mkdir()
+    result = run("coco", "photos", "-o", "out")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "photos holds no annotations/*.json; of images without them: colorize image photos -o FOLDER\n"
+    )
+
+
 def test_a_category_that_is_none_is_named(run, scenes) -> None:
     result = run("coco", scenes, "-o", "out", "--category", "unicorn")
     assert result.exit_code == 2 and "category 'unicorn' is not in" in result.stderr and "it has " in result.stderr
@@ -206,6 +254,20 @@ def test_export_to_onnx_prints_how_far_it_is_from_pytorch(run, checkpoint) -> No
     assert len(lines) == 6 and lines[0].startswith("model.onnx at 1 x 1 x 32 x 32: differs from PyTorch by at most ")
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["export", "CHECKPOINT", "-o", "/proc/x"],
+        ["dashboard", "a/b", "--json", "/proc/x.json"],
+        ["image", "photo.png", "-o", "/proc/x"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line(run, checkpoint, args) -> None:
+    result = run(*(checkpoint if arg == "CHECKPOINT" else arg for arg in args))
+    assert result.exit_code in (1, 2)  # 1: one photograph of perhaps many
+    assert result.stderr.count("\n") == 1 and "/proc/x" in result.stderr, result.stderr
+
+
 @pytest.mark.parametrize("command", ["image", "coco", "video", "export", "demo", "info", "report", "dashboard"])
 def test_every_command_explains_itself(run, command) -> None:
     result = run(command, "--help")
@@ -222,3 +284,23 @@ def test_the_shell_can_complete(run) -> None:
     command = [str(Path(sys.executable).with_name("colorize"))]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert "image" in done.stdout.split() and "export" in done.stdout.split()
+
+
+def test_score_prints_the_table_and_names_its_files(run) -> None:
+    for number in range(3):
+        for folder in ("true", "mine"):
+            Path(folder).mkdir(exist_ok=True)
+            colorful_image(number).save(f"{folder}/{number}.png")
+    result = run("score", "true", "same=mine", "--protocol", "full-size", "--no-learned", "--resamples", 100)
+    assert result.exit_code == 0, result.output
+    assert "| same | 3 | 0 [0, 0] |" in result.stdout and "scores: scores/scores.json" in result.stdout
+    result = run("score", "true", "mine", "--protocol", "as-is", "--no-learned")
+    assert result.exit_code == 2 and "name another --out" in result.stderr
+
+
+def test_a_judge_that_fails_its_own_test_gives_status_1(run, monkeypatch) -> None:
+    monkeypatch.setattr("colorize.scoring.run.checks", lambda *_: [{"check": "l1: grey < truth", "passed": False}])
+    Path("true").mkdir()
+    colorful_image(0).save("true/a.png")
+    result = run("score", "true", "true", "--protocol", "full-size", "--no-learned", "--resamples", 100)
+    assert result.exit_code == 1 and "not as expected: l1: grey < truth" in result.stderr

@@ -68,6 +68,10 @@ def test_help_and_config_answer_without_torch(tmp_path, script, args) -> None:
     result = command(script, *args, *more, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
     assert result.returncode == 0, result.stderr
     assert "batch_size" in result.stdout
+    if args == ["--help"]:  # with the comments of the panel
+        assert (
+            "Adam's learning rate, of both networks" if script == "train.py" else "rows of the picture"
+        ) in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,17 @@ def test_help_and_config_answer_without_torch(tmp_path, script, args) -> None:
         ("train.py", ["ckpt_path=last"], "no outputs/*/*/checkpoints/last.ckpt here; name a path or leave it out"),
         ("train.py", ["-m", "trainer=cpu", "trainer.devices=2"], "a sweep's jobs run on one device each"),
         ("train.py", ["-m", "trainer=cpu", "trainer.num_nodes=2"], "got trainer.num_nodes=2"),
+        ("train.py", ["data=scenes", "+foo=1"], "unknown option '+foo=1': nothing reads it; --help lists them all"),
+        ("train.py", ["data=scenes", "+logger.foo=1"], "unknown option '+logger.foo=1': nothing reads it"),
+        (
+            "train.py",
+            ["lr=1e-3", "sweep=core_grid"],
+            "takes -m: python train.py -m lr=1e-3 sweep=core_grid",
+        ),
+        ("train.py", ["hydra.run.dir=/proc/x"], "No such file or directory: /proc/x"),
+        ("train.py", ["data=scenes", "image_size=64", "generator.n_down=6", "data.store_dir=/proc/x"], "/proc/x"),
         ("eval.py", ["ckpt_path=gone.ckpt"], "checkpoint gone.ckpt is no file"),
+        ("eval.py", [], "ckpt_path is not set: python eval.py ckpt_path=RUN/checkpoints/best.ckpt"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(tmp_path, script, args, message) -> None:
@@ -92,6 +106,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, script, args, message) -> 
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "outputs").exists()  # a mistake is no run
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, small) -> None:
@@ -111,6 +126,7 @@ def test_a_sweep_survives_a_failing_job_and_leaves_a_table(tmp_path, small) -> N
     result = command("train.py", "-m", *small, *args, "logger=wandb", cwd=tmp_path, env={"WANDB_MODE": "offline"})
     assert result.returncode == 1
     assert "4 of 6 jobs completed" in result.stdout
+    assert "next: colorize report the/sweep" in result.stdout
     with (tmp_path / "the/sweep/sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["status"] for row in rows] == ["completed"] * 2 + ["failed"] * 2 + ["completed"] * 2
@@ -144,6 +160,29 @@ def wait_for(path: Path, process: subprocess.Popen, newer_than: float = 0.0) -> 
     while not path.exists() or path.stat().st_mtime <= newer_than:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_run_shows_its_epochs_and_no_harmless_warnings(tmp_path, small) -> None:
+    shown = [option for option in small if option != "~callbacks.progress"]
+    result = command("train.py", *shown, "logger=wandb", "logger.mode=offline", "max_epochs=2", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert re.findall(r"^epoch (\S+)  loss_D .*  val/l1 0\.\d+ ", result.stdout, re.MULTILINE) == ["1/2", "2/2"]
+    assert set(re.findall(r"Epoch (\S+)", result.stdout)) == {"2/2"}  # the bar, as it ends
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, small) -> None:
+    args = ["hydra.run.dir=run", "max_epochs=200", "callbacks.last.every_n_batches=2"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *small, *args],
+        cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
+    )  # fmt: skip
+    wait_for(tmp_path / "run/checkpoints/last.ckpt", process)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said.rstrip().endswith("to go on: python train.py ckpt_path=run/checkpoints/last.ckpt")
 
 
 def test_sigterm_saves_and_exits_with_143(tmp_path, small) -> None:

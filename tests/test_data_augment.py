@@ -275,18 +275,18 @@ def test_every_data_set_has_the_same_keys_and_all_are_off(make_config, name) -> 
 @pytest.mark.parametrize(
     ("key", "value", "least"),
     [
-        ("crop", 1.2, "above 0 and at most 1"),
-        ("crop", 0, "above 0 and at most 1"),
-        ("L_gamma", 0.5, "at least 1"),
-        ("L_noise", 0, "above 0"),
-        ("L_blur", "soft", "above 0"),
-        ("grey_weights", True, "above 0"),
-        ("orthochromatic", 1.5, "above 0 and at most 1"),
-        ("L_fade", 70, "above 0 and at most 60"),
+        ("crop", 1.2, "a number above 0 and at most 1"),
+        ("crop", 0, "a number above 0 and at most 1"),
+        ("L_gamma", 0.5, "a number of at least 1"),
+        ("L_noise", 0, "a number above 0"),
+        ("L_blur", "soft", "a number above 0"),
+        ("grey_weights", True, "a number above 0"),
+        ("orthochromatic", 1.5, "a number above 0 and at most 1"),
+        ("L_fade", 70, "a number above 0 and at most 60"),
         ("L_scratches", 2.5, "a whole number of at least 1"),
         ("L_jpeg", 101, "a whole number from 1 to 100"),
     ],
 )
 def test_a_value_that_will_not_do_is_named(key, value, least) -> None:
-    with pytest.raises(UserError, match=rf"data.augment.{key} must be null or {least}; got {value}"):
+    with pytest.raises(UserError, match=rf"data.augment.{key} must be null or {least}; got {value!r}"):
         Augment(**{key: value})

@@ -129,7 +129,7 @@ def test_chroma_is_enlarged_along_edges_as_the_tool_does_it() -> None:
         ({"queries": 2, "query_strides": [2]}, r"query_strides must be among \[32, 16, 8, 4\]"),
         ({"heads": ["ab", "ab"]}, r"generator.heads must be \[ab\]"),
         ({"heads": ["rgb"]}, r"generator.heads must be \[ab\]"),
-        ({"temperature": 0}, "generator.temperature must be above 0"),
+        ({"temperature": 0}, "generator.temperature must be a number above 0"),
     ],
 )
 def test_a_value_that_will_not_do_is_named(how, reason) -> None:

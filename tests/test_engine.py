@@ -153,8 +153,8 @@ def test_what_the_user_sets_wins() -> None:
     ("key", "value", "message"),
     [
         ("cuda_graphs", True, "engine.cuda_graphs=true needs one CUDA GPU"),
-        ("compile", "yes", "engine.compile must be auto, true or false; got yes"),
-        ("threads", 0, "engine.threads must be auto, or a whole number of at least 1; got 0"),
+        ("compile", "yes", "engine.compile must be auto or true or false; got 'yes'"),
+        ("threads", 0, "engine.threads must be auto or null or a whole number of at least 1; got 0"),
     ],
 )
 def test_a_wrong_lever_is_named(key, value, message) -> None:

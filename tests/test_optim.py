@@ -98,9 +98,9 @@ def test_adamw_takes_its_share_off_the_weight_and_adam_does_not() -> None:
     ("settings", "message"),
     [
         ({"encoder_lr": 1e-5}, "optim.generator.encoder_lr=1e-05: this generator has no encoder; set it to null"),
-        ({"encoder_lr": 0}, "optim.generator.encoder_lr must be above 0; got 0"),
-        ({"encoder_lr": "x"}, "optim.generator.encoder_lr must be above 0; got x"),
-        ({"name": "adamw", "weight_decay": -1}, "weight_decay must be at least 0; got -1"),
+        ({"encoder_lr": 0}, "optim.generator.encoder_lr must be a number above 0; got 0"),
+        ({"encoder_lr": "x"}, "optim.generator.encoder_lr must be a number above 0; got 'x'"),
+        ({"name": "adamw", "weight_decay": -1}, "weight_decay must be a number of at least 0; got -1"),
         ({"name": "sgd"}, r"unknown optimizer 'sgd'; choose one of \['adam', 'adamw'\]"),
     ],
 )

@@ -19,8 +19,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from colorize.adapt import Adapted
+from colorize.check_config import check
 from colorize.cli import app
-from colorize.experiment import check
 from colorize.export import export
 from tests.coco_folder import box, write_coco
 from tests.conftest import ROOT, colorful_image

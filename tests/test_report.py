@@ -22,6 +22,7 @@ from colorize.grids import VERSIONS, columns_of, picture_grid
 from colorize.report import write_report
 from colorize.report.configurations import arrange, lower_is_better
 from colorize.report.curves import read_changes, read_curves, thin
+from colorize.report.data_sets import by_data_set
 from colorize.report.effects import Decomposition, Share
 from colorize.report.runs import read_runs
 from colorize.report.words import _mattered
@@ -300,7 +301,7 @@ def test_a_torn_file_gives_its_whole_rows(tmp_path) -> None:
     [
         (
             ["empty"],
-            "no runs in empty: a run leaves job.json, summary.json, metrics.csv, .hydra; name a folder such as ",
+            "no runs in empty: a run leaves job.json, summary.json, metrics.csv, checkpoints; name a folder such as ",
         ),
         (["gone"], "no runs in gone: it is no folder; name one such as "),
         (["run", "--metric", "val/lpips"], "--metric val/lpips: no run has it; they have val/colorfulness_abs, "),
@@ -345,3 +346,45 @@ def test_a_run_that_was_trained_is_a_page(make_config, tmp_path) -> None:
 def test_the_metric_must_be_one_that_can_be_judged() -> None:
     with pytest.raises(UserError, match="neither lower nor higher"):
         lower_is_better("val/colorfulness_abs")
+
+
+def write_two_data_sets(folder: Path) -> None:
+    """Write runs of scenes and of coco, which lead by the smaller L1, and what a mistyped command once left."""
+    for number, (data, value) in enumerate((("scenes", 0.05), ("scenes", 0.06), ("scenes", 0.07), ("coco", 0.02))):
+        run = write_run(folder / f"day/{number}", [f"data={data}", f"lr={number + 1}e-4", "logger=csv"], value)
+        config = run / ".hydra/config.yaml"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"data": {"name": data, "num_val": 400}}))
+    (folder / "day/mistyped/.hydra").mkdir(parents=True)
+    (folder / "day/mistyped/.hydra/overrides.yaml").write_text('["lr=abc"]')
+    (folder / "day/mistyped/train.log").touch()
+
+
+def test_data_sets_are_ranked_apart(tmp_path) -> None:
+    write_two_data_sets(tmp_path)
+    html = write_report(tmp_path).read_text()
+    text = text_of(html)
+    assert "data.name=scenes , 3 runs" in text and "data.name=coco , 1 runs" in text
+    assert "Best by val/l1, the lowest: lr=1e-4 with 0.05000" in text
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+
+
+def test_what_never_trained_is_no_run(tmp_path) -> None:
+    write_two_data_sets(tmp_path)
+    assert [run.path.name for run in read_runs(tmp_path)] == ["0", "1", "2", "3"]
+
+
+def test_a_run_whose_config_is_lost_stands_with_the_most_runs(tmp_path) -> None:
+    write_two_data_sets(tmp_path)
+    (tmp_path / "day/0/.hydra/config.yaml").unlink()
+    (tmp_path / "day/1/.hydra/config.yaml").write_text("{}")
+    write_run(tmp_path / "day/4", ["data=scenes"], 0.05)
+    sets = by_data_set(read_runs(tmp_path))
+    assert sorted(len(runs) for _, runs in sets) == [1, 4]
+
+
+def test_keys_that_a_configuration_does_not_set_are_left_out_of_its_name(tmp_path) -> None:
+    write_run(tmp_path / "0", ["experiment=demo", "lr=1e-4"])
+    write_run(tmp_path / "1", ["lr=4e-4", "logger=csv"])
+    configurations, _ = arrange(read_runs(tmp_path), "val/l1")
+    assert {one.label for one in configurations} == {"experiment=demo lr=1e-4", "lr=4e-4"}

@@ -1,12 +1,14 @@
 """The report's page in a browser: drawn without a network, on a phone, light and dark, by mouse and keyboard."""
 
+import json
 import re
 
 import numpy as np
 import pytest
 
 from colorize.report import write_report
-from tests.fake_runs import write_strategies
+from colorize.report.page import SCORES
+from tests.fake_runs import write_run, write_strategies
 
 PHONE = {"width": 390, "height": 844}
 
@@ -52,6 +54,39 @@ def test_every_plot_is_drawn(tab) -> None:
     empty = "all => all.filter(plot => !plot.querySelector('.plot-container .trace')).map(plot => plot.dataset.figure)"
     assert tab.locator(".plot").count() == 6  # ranking, two factors, three of curves
     assert tab.locator(".plot").evaluate_all(empty) == []
+
+
+@pytest.mark.slow
+def test_every_number_is_on_a_screen_of_1200_pixels(browser, tmp_path) -> None:
+    for number in range(2):
+        words = ["generator=encoder_unet", "generator.encoder=tf_efficientnet_lite0", "stabilizer=[spectral_norm,ema]"]
+        run = write_run(tmp_path / str(number), [*words, f"max_minutes={number + 1}0"], 0.08)
+        summary = json.loads((run / "summary.json").read_text())
+        summary["metrics"] |= dict.fromkeys(set(SCORES) - {"val/l1"}, 0.12345)
+        (run / "summary.json").write_text(json.dumps(summary))
+    tab = browser.new_page(viewport={"width": 1200, "height": 900})
+    tab.goto(write_report(tmp_path).as_uri())
+    wide = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.ariaLabel)"
+    assert tab.locator(".scroller:not(.strips)").evaluate_all(wide) == []
+    tab.close()
+
+
+@pytest.mark.slow
+def test_a_legend_hides_curves_of_its_own_data_set(browser, tmp_path) -> None:
+    for number, data in enumerate(("scenes", "scenes", "coco", "coco")):
+        run = write_run(tmp_path / str(number), [f"data={data}", f"lr={number + 1}e-4"], 0.08)
+        config = json.loads((run / ".hydra/config.yaml").read_text())
+        (run / ".hydra/config.yaml").write_text(json.dumps(config | {"data": {"name": data}}))
+    tab = browser.new_page(viewport={"width": 1200, "height": 900})
+    tab.goto(write_report(tmp_path).as_uri())
+    tab.wait_for_function("document.documentElement.dataset.drawn")
+    shown = "plots => plots.map(plot => plot.data.filter(trace => trace.visible !== false).length)"
+    before = tab.locator(".curves").evaluate_all(shown)
+    tab.locator(".data-set").nth(1).locator("[data-group]").first.click()
+    after = tab.locator(".curves").evaluate_all(shown)
+    half = len(before) // 2
+    assert after[:half] == before[:half] and all(a < b for a, b in zip(after[half:], before[half:], strict=True))
+    tab.close()
 
 
 @pytest.mark.slow

@@ -409,7 +409,7 @@ def test_an_unknown_suffix_names_those_that_would_do(tmp_path, name) -> None:
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1, float("nan")])
 def test_smoothing_out_of_range_is_named(tmp_path, smoothing) -> None:
-    with pytest.raises(UserError, match=f"smoothing={smoothing} is out of range; use 0 up to"):
+    with pytest.raises(UserError, match=f"smoothing must be a number of at least 0 and below 1; got {smoothing}"):
         color(tmp_path / "x.mp4", tmp_path / "y.mp4", smoothing=smoothing)
 
 

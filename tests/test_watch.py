@@ -175,11 +175,11 @@ def test_a_resumed_run_knows_its_tries_and_its_lower_lr(make_config, tmp_path) -
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("callbacks.watch.policy.diverging=foo", r"policy.diverging must be one of \['warn', 'stop', 'rollback'\]"),
+        ("callbacks.watch.policy.diverging=foo", r"diverging 'foo'; choose one of \['warn', 'stop', 'rollback'\]"),
         ("+callbacks.watch.policy.foo=warn", r"unknown state 'foo' in callbacks.watch.policy; choose from \['D_wins'"),
-        ("callbacks.watch.policy=foo", "must be one of"),
-        ("callbacks.watch.lr_factor=2", r"callbacks.watch.lr_factor must be in \(0, 1\); got 2"),
-        ("callbacks.watch.window=0", "window must be at least 1"),
+        ("callbacks.watch.policy=foo", "choose one of"),
+        ("callbacks.watch.lr_factor=2", r"callbacks.watch.lr_factor must be a number above 0 and below 1; got 2"),
+        ("callbacks.watch.window=0", "window must be a whole number of at least 1; got 0"),
         ("+callbacks.watch.bounds.foo=1", "bounds must be a number for each of update_ratio, .*'foo': 1"),
         ("callbacks.watch.bounds.saturated=x", "bounds must be a number for each of .*'saturated': 'x'"),
     ],

@@ -24,7 +24,7 @@ class Method(Protocol):
 
     Attributes:
         name: of its results.
-        trained_on: pictures, see `colorize.data.decode.picture_digest`; empty if they are not known.
+        trained_on: pictures, see `colorize.data.decode.digest_of_picture`; empty if they are not known.
         notes: what the reader must know, a line each.
     """
 

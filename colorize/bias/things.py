@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from colorize.claims import told
-from colorize.data.decode import NEAR_GREY, NO_FILE, SAME_PICTURE, picture_digest
+from colorize.data.decode import NEAR_GREY, NO_FILE, SAME_PICTURE, digest_of_picture
 from colorize.data.selection import seeded_order
 from colorize.data.sources import Candidate, CocoSource, ScenesSource
 from colorize.errors import UserError, first_line
@@ -36,7 +36,7 @@ class Photograph(NamedTuple):
 
     id: int | str
     file: str
-    picture: str  # digest of the decoded pixels, see `colorize.data.decode.picture_digest`
+    picture: str  # digest of the decoded pixels, see `colorize.data.decode.digest_of_picture`
     rgb: np.ndarray  # (SIDE, SIDE, 3) uint8
     things: list[Thing]
 
@@ -97,7 +97,7 @@ class AnnotatedFolder:
         annotations = self.annotations.get(candidate.id, [])
         if annotations and image.size != (width, height):
             raise _LeftOutError(f"{image.width}x{image.height}, where its outlines are for {width}x{height}")
-        picture = picture_digest(np.asarray(image))
+        picture = digest_of_picture(np.asarray(image))
         if seen.setdefault(picture, candidate.id) != candidate.id:
             raise _LeftOutError(f"{SAME_PICTURE} {seen[picture]}")
         rgb = np.array(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC))

@@ -1,11 +1,15 @@
 """The `colorize` command: color photographs, videos and data sets, and hand trained models on."""
 
+from typing import Annotated
+
 import typer
 
+from colorize import __version__
 from colorize.cli.coloring import coco, image, video
 from colorize.cli.measuring import bias
 from colorize.cli.models import adapt, export, info
 from colorize.cli.pages import dashboard, demo, report
+from colorize.cli.scoring import score
 
 ABOUT_CHECKPOINTS = (
     "A checkpoint is `photographs`, which comes with the package; `best`, the newest `best.ckpt` of the runs in "
@@ -19,7 +23,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Color photographs with a trained generator. Their lightness stays their own, at any size.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"colorize {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that come before a command; `app` says what the program does."""
+
+
 for command in (image, coco, video, bias):
     app.command(epilog=ABOUT_CHECKPOINTS)(command)
-for command in (adapt, export, demo, report, dashboard, info):
+for command in (score, adapt, export, demo, report, dashboard, info):
     app.command()(command)

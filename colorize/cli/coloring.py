@@ -1,7 +1,7 @@
 """Commands that color: photographs, data sets, videos."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,16 @@ if TYPE_CHECKING:  # imported where they are used, so that --help answers at onc
     from colorize.inputs import Job
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
+OutOrBeside = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Folder of the results, or, of one photograph, its file, such as new.png. Without it: NAME.colorized.jpg "
+        "beside each photograph.",
+        show_default=False,
+    ),
+]
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, globs.", show_default=False)]
 Quality = Annotated[
     int | None,
@@ -43,7 +53,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Colour anew what i
 def image(
     settings: Settings,
     inputs: Inputs,
-    out: Out,
+    out: OutOrBeside = None,
     tint: Annotated[
         Literal["auto", "keep", "remove"],
         typer.Option(
@@ -63,14 +73,10 @@ def image(
 
     A file that cannot be coloured is told in one line; the others go on, and the exit status is 1.
     """
-    from colorize.inputs import collect
-
     with mistakes_in_one_line():
-        found = collect(inputs, out)
-        for line in (*found.complaints, *found.skipped):
-            say(line)
-        tally = _color(found.jobs, out, settings, overwrite, quality, memory, tint)
-        if found.complaints or tally.failed:
+        groups, complaints = _grouped(inputs, out)
+        tally = _color(groups, settings, overwrite, quality, memory, tint)
+        if complaints or tally.failed:
             raise typer.Exit(1)
 
 
@@ -101,7 +107,7 @@ def coco(
         folder = CocoFolder(root, split, category or (), limit)
         for path, reason in folder.missing.items():
             say(f"{path}: {reason}")
-        tally = _color(folder.jobs(), out, settings, overwrite, quality, memory)
+        tally = _color({out: folder.jobs()}, settings, overwrite, quality, memory)
         typer.echo(f"annotations: {folder.write_annotations(out, tally.written | tally.there)}")
         if folder.missing or tally.failed:
             raise typer.Exit(1)
@@ -146,23 +152,49 @@ def video(
             raise typer.Exit(1)
 
 
+def _grouped(inputs: Sequence[str], out: Path | None) -> tuple[dict[Path, list["Job"]], list[str]]:
+    """Return the photographs by the folder of their results, and what is wrong with the inputs, which is told."""
+    from colorize.images import readable
+    from colorize.inputs import Job, beside, collect
+    from colorize.photos import FORMATS, format_of
+
+    a_file = out is not None and not out.is_dir() and out.suffix.lower() in readable()
+    if a_file and not format_of(out.name):
+        endings = ", ".join(names[0] for names, _ in FORMATS.values())
+        raise UserError(f"--out {out}: cannot write {out.suffix}; name a folder, or a file that ends in {endings}")
+    if a_file and (len(inputs) > 1 or Path(inputs[0]).is_dir()):
+        raise UserError(f"--out {out} is the file of one photograph; name a folder for the results of more")
+    skipped: list[str] = []
+    if out is None:
+        groups, complaints = beside(inputs)
+    elif a_file:
+        found = collect(inputs, out.parent)
+        groups, complaints = {out.parent: [Job(job.source, Path(), out.name) for job in found.jobs]}, found.complaints
+    else:
+        found = collect(inputs, out)
+        groups, complaints, skipped = {out: found.jobs}, found.complaints, found.skipped
+    for line in (*complaints, *skipped):
+        say(line)
+    return groups, complaints
+
+
 def _color(
-    jobs: Sequence["Job"],
-    out: Path,
+    groups: Mapping[Path, Sequence["Job"]],
     settings: Settings,
     overwrite: bool,
     quality: int | None,
     memory: str | None,
     tint: str = "auto",
 ) -> "Tally":
-    """Colour photographs with a bar, and sum up in one line."""
-    from colorize.batch import Batch
+    """Colour photographs, by the folder of their results, with a bar, and sum up in one line."""
+    from colorize.batch import Batch, Tally
     from colorize.manifest import digest_of_model, digest_of_settings
     from colorize.memory import parse_size
 
     most = parse_size(memory) if memory else None
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is no folder")
+    for out in groups:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"--out {out} is no folder")
     name, colorizer, options = settings.load()
     options = replace(options, tint=tint)
     digest = digest_of_settings(
@@ -170,13 +202,16 @@ def _color(
     )
     start = time.perf_counter()
     with bar("photographs") as advance:
-        done = count(1)
-        step = lambda: advance(next(done), len(jobs))  # noqa: E731
-        tally = Batch(colorizer, options, out, overwrite, say, step, digest, quality, most).run(jobs)
+        numbers = count(1)
+        total, tally = sum(map(len, groups.values())), Tally()
+        step = lambda: advance(next(numbers), total)  # noqa: E731
+        for out, jobs in groups.items():
+            tally.add(Batch(colorizer, options, out, overwrite, say, step, digest, quality, most).run(jobs))
     seconds, written = time.perf_counter() - start, len(tally.written)
-    parts = [
-        f"{written} coloured into {out} in {seconds:.1f} s ({written / seconds:.2g}/s)" if written else "none coloured"
-    ]
+    named = total == 1 and any(job.name for jobs in groups.values() for job in jobs)
+    where = ", ".join(map(str, tally.written.values() if named else groups))
+    done = f"{written} coloured into {where} in {seconds:.1f} s ({written / seconds:.2g}/s)"
+    parts = [done if written else "none coloured"]
     parts += [f"{len(tally.there)} there already"] if tally.there else []
     parts += [f"{tally.failed} failed"] if tally.failed else []
     parts += [f"{tally.limited / tally.pixels:.2%} of the pixels lost chroma to fit sRGB"] if tally.limited else []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from colorize.errors import UserError, printable, ran_out
+from colorize.errors import UserError, in_one_line, printable
 from colorize.weights import DEFAULT
 
 if TYPE_CHECKING:  # imported where they are used, so that --help answers at once
@@ -30,13 +30,11 @@ def mistakes_in_one_line() -> Iterator[None]:
     """Turn a mistake into one line and status 2, and Ctrl-C into status 130."""
     try:
         yield
-    except UserError as error:
-        say(str(error))
-        raise typer.Exit(2) from None
     except Exception as error:
-        if not ran_out(error):
+        line = in_one_line(error)
+        if line is None:
             raise
-        say("not enough memory; free some, allow more, or use a smaller model or an ONNX export")
+        say(line)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         say("stopped; what is written is whole")

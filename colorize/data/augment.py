@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from colorize.checks import above, at_least, within
 from colorize.data.damage import fade, jpeg, scratch
-from colorize.errors import UserError
 from colorize.lab import grey_to_l, l_ab_to_rgb
 from colorize.seeds import seed_for
 from colorize.srgb import L_SCALE
@@ -78,19 +78,14 @@ class Augment:
     L_jpeg: int | None = None
 
     def __post_init__(self) -> None:
-        fits = {
-            "crop": ("above 0 and at most 1", lambda value: 0 < value <= 1),
-            "L_gamma": ("at least 1", lambda value: value >= 1),
-            "orthochromatic": ("above 0 and at most 1", lambda value: 0 < value <= 1),
-            "L_fade": ("above 0 and at most 60", lambda value: 0 < value <= 60),
-            "L_scratches": ("a whole number of at least 1", lambda value: value >= 1 and value == int(value)),
-            "L_jpeg": ("a whole number from 1 to 100", lambda value: 1 <= value <= 100 and value == int(value)),
-        }
-        for name, value in asdict(self).items():
-            what, fit = fits.get(name, ("above 0", lambda value: value > 0))
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if value is not None and not (number and fit(value)):
-                raise UserError(f"data.augment.{name} must be null or {what}; got {value}")
+        off = {"also": (None,)}
+        for name, most in (("crop", 1), ("orthochromatic", 1), ("L_fade", 60)):
+            within(f"data.augment.{name}", getattr(self, name), 0, most, "(]", **off)
+        for name in ("grey_weights", "L_blur", "L_noise"):
+            above(f"data.augment.{name}", getattr(self, name), 0, **off)
+        at_least("data.augment.L_gamma", self.L_gamma, 1, **off)
+        at_least("data.augment.L_scratches", self.L_scratches, 1, whole=True, **off)
+        within("data.augment.L_jpeg", self.L_jpeg, 1, 100, whole=True, **off)
 
     def __bool__(self) -> bool:
         return any(value is not None for value in asdict(self).values())

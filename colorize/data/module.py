@@ -10,6 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from colorize.checks import at_least, true_or_false
 from colorize.data.augment import Augment, Drawn
 from colorize.data.feed import Batch, LabCache, Picks, StreamedPixels, choose_feed, sent, to_batch
 from colorize.data.sources import SOURCES
@@ -130,9 +131,12 @@ class ColorizationDataModule(LightningDataModule):
         **source: Any,
     ) -> None:
         super().__init__()
-        for key, value, least in (("num_train", num_train, 0), ("num_val", num_val, 0), ("batch_size", batch_size, 1)):
-            if value is not None and (not isinstance(value, int) or value < least):
-                raise UserError(f"data.{key} must be a whole number of at least {least}; got {value}")
+        for key, value in (("num_train", num_train), ("num_val", num_val)):
+            at_least(f"data.{key}", value, 0, whole=True, also=(None,))
+        at_least("data.batch_size", batch_size, 1, whole=True)
+        at_least("data.split_seed", split_seed, 0, whole=True)
+        for key, value in (("flip", flip), ("verify", verify)):
+            true_or_false(f"data.{key}", value)
         self.name = name
         self.source = source
         self.image_size = image_size

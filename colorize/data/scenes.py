@@ -1,6 +1,5 @@
 """Generated scenes in COCO format: colours follow from what a thing is and where it stands, not from its lightness."""
 
-import json
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from rich.progress import track
 
 from colorize.data import scene_objects as things
 from colorize.data.scene_objects import LIGHTNESS, Brush, Canvas, ellipse, noise
+from colorize.files import write_json
 
 SCENES_VERSION = 1  # raise it when a change moves a pixel: caches of generated scenes are named by it
 MIN_AREA = 2e-4  # of the picture (13 pixels at 256 x 256): less of a thing than this is not annotated
@@ -237,7 +237,7 @@ def generate_scenes(
         index["images"].append(image)
         first = len(index["annotations"]) + 1
         index["annotations"] += [{"id": i, **each} for i, each in enumerate(annotations, start=first)]
-    (root / "annotations" / "instances.json").write_text(json.dumps(index))
+    write_json(root / "annotations" / "instances.json", index, indent=None)
 
 
 def _write_scenes(folder: Path, num_images: int, seed: int, size: int, workers: int | None) -> Iterator[tuple]:

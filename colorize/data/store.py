@@ -18,7 +18,7 @@ from colorize.data.selection import Selection, seeded_order
 from colorize.data.sources import Candidate, Source
 from colorize.data.sums import SUMS, damage_of, write_sums
 from colorize.errors import UserError
-from colorize.files import replacing_folder
+from colorize.files import replacing_folder, write_csv, write_json
 
 log = logging.getLogger(__name__)
 
@@ -174,16 +174,14 @@ def _write_index(selection: Selection, usable: dict[int, Outcome], folder: Path,
     train = [slot for slot in kept if not selection.is_val(slot)]
     if not kept:
         raise UserError(f"no usable image: {len(selection.rejected)} skipped, the first: {selection.rejected[0][1]}")
-    with (folder / "manifest.csv").open("w", newline="", errors="surrogateescape") as file:
-        rows = csv.writer(file)
-        rows.writerow(["id", "file", "sha256", "picture", "split", "row"])
-        for slot, c in kept.items():
-            split = "val" if selection.is_val(slot) else "train"
-            rows.writerow([c.id, c.path, usable[slot].sha256, usable[slot].picture, split, slot])
-    with (folder / "skipped.csv").open("w", newline="", errors="surrogateescape") as file:
-        rows = csv.writer(file)
-        rows.writerow(["id", "file", "reason"])
-        rows.writerows([c.id, c.path, reason] for c, reason in selection.rejected)
+    rows = [
+        {"id": c.id, "file": c.path, "sha256": usable[slot].sha256, "picture": usable[slot].picture}
+        | {"split": "val" if selection.is_val(slot) else "train", "row": slot}
+        for slot, c in kept.items()
+    ]
+    write_csv(folder / "manifest.csv", ["id", "file", "sha256", "picture", "split", "row"], rows)
+    skipped = [{"id": c.id, "file": c.path, "reason": reason} for c, reason in selection.rejected]
+    write_csv(folder / "skipped.csv", ["id", "file", "reason"], skipped)
     ids = [c.id if c is not None and isinstance(c.id, int) else slot for slot, c in enumerate(selection.slots)]
     index = {
         "shape": [len(selection.slots), 3, size, size],
@@ -194,7 +192,7 @@ def _write_index(selection: Selection, usable: dict[int, Outcome], folder: Path,
         "digest": _digest(f"{usable[slot].picture} {selection.is_val(slot)} {slot}\n" for slot in kept),
         "trained_on": _digest(sorted(usable[slot].picture for slot in train)),
     }
-    (folder / "index.json").write_text(json.dumps(index))
+    write_json(folder / "index.json", index, indent=None)
     if selection.rejected:
         _tell_skipped(selection.rejected, len(kept))
 

@@ -1,7 +1,6 @@
 """Whether an image store is what was written: digests of its files, and of its pixels by blocks."""
 
 import hashlib
-import json
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from colorize.claims import from_json
 from colorize.digests import sha256
-from colorize.files import replacing
+from colorize.files import write_json
 
 SUMS = "sums.json"
 PIXELS = "pixels.u8"
@@ -22,8 +21,7 @@ def write_sums(folder: Path) -> None:
     """Write the digests of a store as it is."""
     count = -(-(folder / PIXELS).stat().st_size // BLOCK)
     sums = {file: sha256(folder / file) for file in SMALL}
-    with replacing(folder / SUMS) as temporary:
-        temporary.write_text(json.dumps(sums | {"blocks": _digests(folder / PIXELS, range(count))}))
+    write_json(folder / SUMS, sums | {"blocks": _digests(folder / PIXELS, range(count))}, indent=None)
 
 
 def damage_of(folder: Path, whole: bool = False) -> str | None:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from colorize.checks import one_of
 from colorize.errors import UserError
 
 
@@ -72,9 +73,7 @@ class GANLoss(nn.Module):
 
     def __init__(self, gan_mode: str, real_label: float = 1.0, fake_label: float = 0.0) -> None:
         super().__init__()
-        if gan_mode not in MODES:
-            raise UserError(f"unknown gan_mode {gan_mode!r}; choose one of {sorted(MODES)}")
-        self.mode = MODES[gan_mode]
+        self.mode = MODES[one_of("gan_mode", gan_mode, sorted(MODES))]
         if not self.mode.labels and (real_label, fake_label) != (1.0, 0.0):
             with_labels = sorted(name for name, mode in MODES.items() if mode.labels)
             raise UserError(

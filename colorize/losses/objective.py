@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorize.errors import UserError
+from colorize.checks import at_least, within
 from colorize.losses.bins import BinsLoss
 from colorize.losses.colorfulness import colorfulness_distance
 from colorize.losses.gan import GANLoss
@@ -72,13 +72,9 @@ class GanL1(nn.Module):
         weights = {"lambda_FM": lambda_FM, "lambda_perceptual": lambda_perceptual}
         weights |= {"lambda_colorfulness": lambda_colorfulness, "lambda_bins": lambda_bins}
         for key, weight in (self.penalties | weights).items():
-            if not isinstance(weight, int | float) or weight < 0:
-                kind = "auto or " if key in asked else ""
-                raise UserError(f"loss.{key} must be {kind}a number of at least 0; got {weight}")
-        if penalty_every < 1:
-            raise UserError(f"loss.penalty_every must be at least 1; got {penalty_every}")
-        if not isinstance(rebalance, int | float) or not 0 < rebalance <= 1:
-            raise UserError(f"loss.rebalance must be in (0, 1]; got {rebalance}")
+            at_least(f"loss.{key}", weight, 0, also=("auto",) if key in asked else ())
+        at_least("loss.penalty_every", penalty_every, 1, whole=True)
+        within("loss.rebalance", rebalance, 0, 1, "(]")
         self._penalty_share = 1.0 if self.gan.mode.relative else 0.5  # see above
         self.lambda_L1 = lambda_L1
         self.lambda_FM = lambda_FM

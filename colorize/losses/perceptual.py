@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorize.backbones import Backbone
-from colorize.errors import UserError
+from colorize.checks import at_least
 from colorize.lab import l_ab_to_rgb
 
 
@@ -27,9 +27,7 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self, network: str = "tf_efficientnet_lite1", weights: str = "auto", stride: int = 1) -> None:
         super().__init__()
-        if not isinstance(stride, int) or stride < 1:
-            raise UserError(f"loss.perceptual_stride must be a whole number of at least 1; got {stride}")
-        self.stride = stride
+        self.stride = at_least("loss.perceptual_stride", stride, 1, whole=True)
         self._backbone = [_pretrained(network, weights)]  # in a list, so that it is no submodule
 
     def forward(self, L: Tensor, fake_ab: Tensor, ab: Tensor) -> Tensor:

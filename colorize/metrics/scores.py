@@ -77,6 +77,9 @@ def summarise(per_image: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+SUMMARY = (*summarise(dict.fromkeys(PER_IMAGE, torch.zeros(1))), "l1_at_cf", "calibrated_gain")  # what validation logs
+
+
 def bootstrap(
     per_image: dict[str, Tensor], resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:

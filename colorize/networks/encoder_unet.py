@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from colorize.checks import above, within
 from colorize.errors import UserError
 from colorize.networks.attention import TransformerBlock
 from colorize.networks.bins import annealed_mean, bin_centers
@@ -226,12 +227,11 @@ def _check(
         raise UserError(f"generator.query_strides must be among {reached}; got {list(query_strides)}")
     if sorted(set(heads)) != sorted(heads) or not heads or set(heads) - set(HEADS):
         raise UserError(f"generator.heads must be [ab], [bins], [ab, bins] or [bins, ab]; got {list(heads)}")
-    if not temperature > 0:
-        raise UserError(f"generator.temperature must be above 0; got {temperature}")
+    above("generator.temperature", temperature, 0)
 
 
 def _check_amounts(**given: Sequence[int]) -> None:
     for name, values in given.items():
         least, most = int("width" in name), MOST.get(name, 4096)
-        if not all(least <= value <= most for value in values):
-            raise UserError(f"generator.{name} must be from {least} to {most}; got {list(values)}")
+        for value in values:
+            within(f"generator.{name}", value, least, most, whole=True)

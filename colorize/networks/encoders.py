@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorize.backbones import Backbone
+from colorize.checks import within
 from colorize.errors import UserError
 from colorize.lab import l_to_grey
 
@@ -64,9 +65,8 @@ class Encoder(Backbone):
     def _layers(self, frozen: str | int) -> list[nn.Module]:
         """Return the layers that stay as they are."""
         ends = [name.replace(".", "_") for name in self.network.feature_info.module_name()]
+        within("generator.frozen", frozen, 0, len(ends), whole=True, also=("all", "none"))
         count = {"all": len(ends), "none": 0}.get(frozen, frozen)
-        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= len(ends):
-            raise UserError(f"generator.frozen must be all, none, or 1 to {len(ends)} stages; got {frozen!r}")
         layers = [(name.replace(".", "_"), part) for name, part in self.network.named_modules()]
         layers = [
             (name, part) for name, part in layers if not any(part.children()) or [*part.parameters(recurse=False)]

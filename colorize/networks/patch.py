@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from colorize.checks import at_least, one_of
 from colorize.errors import UserError
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -38,12 +39,9 @@ class PatchDiscriminator(nn.Module):
         self, input_c: int = 3, num_filters: int = 64, n_down: int = 3, norm: str = "batch", input_stride: int = 1
     ) -> None:
         super().__init__()
-        if norm not in NORMS:
-            raise UserError(f"unknown discriminator.norm {norm!r}; choose one of {list(NORMS)}")
-        if n_down < 1 or num_filters < 1:
-            raise UserError(f"discriminator.n_down={n_down} num_filters={num_filters}: both must be at least 1")
-        if input_stride < 1:
-            raise UserError(f"discriminator.input_stride must be a whole number of at least 1; got {input_stride}")
+        one_of("discriminator.norm", norm, NORMS)
+        for key, value in (("n_down", n_down), ("num_filters", num_filters), ("input_stride", input_stride)):
+            at_least(f"discriminator.{key}", value, 1, whole=True)
         self.smallest = 3 * 2**n_down * input_stride  # the two last convolutions each take one pixel off
         self.pool = nn.AvgPool2d(input_stride)  # of 1: the image as it is
         layers: list[nn.Module] = [nn.Conv2d(input_c, num_filters, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from colorize.checks import within
 from colorize.errors import UserError
 from colorize.networks.attention import SelfAttention
 from colorize.networks.init import init_weights
@@ -74,11 +75,8 @@ class Unet(nn.Module):
         attention_spectral_norm: bool = True,
     ) -> None:
         super().__init__()
-        if not (2 <= n_down <= MAX_DOWN and 1 <= num_filters <= MAX_FILTERS):
-            raise UserError(
-                f"generator.n_down={n_down} num_filters={num_filters}: use n_down from 2 to {MAX_DOWN}, "
-                f"num_filters from 1 to {MAX_FILTERS}"
-            )
+        within("generator.n_down", n_down, 2, MAX_DOWN, whole=True)
+        within("generator.num_filters", num_filters, 1, MAX_FILTERS, whole=True)
         if not set(attention) <= set(range(1, n_down)):
             raise UserError(f"generator.attention must be levels from 1 to {n_down - 1}; got {list(attention)}")
         self.factor = 2**n_down

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from colorize.errors import UserError
+from colorize.checks import one_of
 
 PRECISIONS = ("32", "bf16", "16")
 
@@ -43,8 +43,7 @@ def load_predictor(checkpoint: str | Path, device: str = "auto", precision: str 
     Raises:
         UserError: if the file is missing, damaged or foreign, or the device or precision is not here.
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"precision={precision} is unknown; use one of {', '.join(PRECISIONS)}")
+    one_of("precision", precision, PRECISIONS)
     if Path(checkpoint).suffix == ".onnx":
         from colorize.predictors.onnx import OnnxPredictor
 

@@ -11,7 +11,16 @@ from colorize.sweeps.table import interval
 
 LOWER = ("l1", "delta_", "loss_", "out_of_gamut", "fid", "kid", "lpips")  # starts of names that are better when lower
 HIGHER = ("psnr", "ssim", "recognizability")
-NO_FACTOR = {"seed", "run_dir", "ckpt_path"}  # a draw, and places
+NO_FACTOR = {
+    "seed",
+    "run_dir",
+    "ckpt_path",
+    "data.root",
+    "data.store_dir",
+    "logger",
+    "logger.mode",
+}  # a draw, and places
+DEFAULT = "default"  # the level of a group, such as `experiment`, where none was chosen
 
 
 @dataclass(frozen=True)
@@ -136,8 +145,15 @@ def _from_config(run: Run, key: str) -> Value:
     for part in key.split("."):
         found = found.get(part) if isinstance(found, dict) else None
     if found is None or isinstance(found, dict):
-        return "default"
+        return DEFAULT
     return parse(str(found).lower() if isinstance(found, bool) else str(found).replace(" ", ""))
+
+
+def _label(levels: Mapping[str, Value], runs: int) -> str:
+    """Return the levels that were chosen; keys that only other configurations set are left out."""
+    if not levels:
+        return "this run" if runs == 1 else "all runs"
+    return label_of({key: value for key, value in levels.items() if value != DEFAULT}) or "defaults"
 
 
 def _configuration(group: Sequence[tuple[Run, Row]], factors: Sequence[Factor], metric: str) -> Configuration:
@@ -145,7 +161,7 @@ def _configuration(group: Sequence[tuple[Run, Row]], factors: Sequence[Factor], 
     values = tuple(run.metrics[metric] for run in runs if metric in run.metrics)
     levels = {factor.key: group[0][1][factor.key] for factor in factors}
     return Configuration(
-        label_of(levels) or ("this run" if len(runs) == 1 else "all runs"),
+        _label(levels, len(runs)),
         levels,
         runs,
         values,

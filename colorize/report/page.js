@@ -21,28 +21,30 @@ function themed(layout) {
 function draw(plot) {
   const {data, layout} = JSON.parse(document.getElementById(plot.dataset.figure).textContent);
   if (plot.classList.contains("curves"))
-    for (const trace of data) trace.visible = shown(trace.legendgroup);
+    for (const trace of data) trace.visible = shown(plot, trace.legendgroup);
   return Plotly.react(plot, data, themed(layout), {responsive: true, displayModeBar: false});
 }
 
-function shown(group) {
-  return document.querySelector(`[data-group="${group}"]`).ariaPressed === "true";
+// Of one data set: each has a legend of its own
+const within = (element, selector) => [...element.closest(".data-set").querySelectorAll(selector)];
+
+function shown(plot, group) {
+  return within(plot, `[data-group="${group}"]`)[0].ariaPressed === "true";
 }
 
 const plots = [...document.querySelectorAll(".plot")];
-const curves = plots.filter(plot => plot.classList.contains("curves"));
 const drawAll = () => Promise.all(plots.map(draw));
 
 for (const button of document.querySelectorAll("[data-group]"))
   button.addEventListener("click", () => {
     button.ariaPressed = String(button.ariaPressed !== "true");
-    curves.forEach(draw);
+    within(button, ".curves").forEach(draw);
   });
 
 for (const button of document.querySelectorAll("[data-all]"))
   button.addEventListener("click", () => {
-    for (const one of document.querySelectorAll("[data-group]")) one.ariaPressed = button.dataset.all;
-    curves.forEach(draw);
+    for (const one of within(button, "[data-group]")) one.ariaPressed = button.dataset.all;
+    within(button, ".curves").forEach(draw);
   });
 
 for (const select of document.querySelectorAll("[data-switches]"))

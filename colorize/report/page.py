@@ -9,10 +9,12 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from colorize.report import plots, words
 from colorize.report.configurations import Configuration, Design, arrange, lower_is_better, show
+from colorize.report.data_sets import by_data_set
 from colorize.report.effects import cell_means, decompose, main_effect
 from colorize.report.runs import Run
 from colorize.report.samples import MOST, sheets
@@ -38,12 +40,62 @@ def render(runs: Sequence[Run], metric: str, folder: str) -> str:
     Raises:
         UserError: if the metric will not do.
     """
+    sets = by_data_set(runs)
+    ranked = [(title, group) for title, group in sets if _measured(group, metric)] or sets[:1]
+    notes = [f"{title}: left out, as no run has {metric}." for title, group in sets if (title, group) not in ranked]
+    environment = _environment()
+    sections = environment.from_string(_read("sections.html"))
+    parts = [
+        {
+            "at": f"set-{number}-" if number else "",
+            "title": title,
+            "runs": len(group),
+            "html": Markup(sections.render(_sections(group, metric, f"set-{number}-" if number else "", title))),
+        }
+        for number, (title, group) in enumerate(ranked)
+    ]
+    return environment.from_string(_read("page.html")).render(
+        folder=folder,
+        parts=parts,
+        notes=notes,
+        style=Markup(_read("page.css")),
+        script=Markup(_read("page.js")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _read(name: str) -> str:
+    return HERE.joinpath(name).read_text("utf-8")
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.lstrip_blocks = True
+    environment.filters |= {
+        name: getattr(words, name) for name in ("breakable", "number", "percent", "term", "with_interval")
+    }
+    return environment
+
+
+def _measured(runs: Sequence[Run], metric: str) -> bool:
+    """Tell whether runs may be ranked by a metric: one has it, or none has been scored."""
+    known = {name for run in runs for name in run.logged if name.startswith("val/")}
+    return not known or metric in known
+
+
+def _sections(runs: Sequence[Run], metric: str, at: str, title: str) -> dict[str, Any]:
+    """Return what the sections of one set of images show; ``at`` begins their ids."""
     configurations, design = arrange(runs, metric)
     decomposition = decompose(design.factors, design.rows, design.values)
     ranked = [one for one in configurations if one.values]
     metrics = [metric, *(name for name in SCORES if name != metric)]
     weight = {share.term: share.share for share in decomposition.shares}
-    sections = {
+    return {
+        "at": at,
+        "title": title,
+        "metric": metric,
+        "lower": lower_is_better(metric),
+        "shared": " ".join(design.shared),
         "sentences": words.sentences(runs, configurations, design, decomposition, metric),
         "tiles": _tiles(runs, ranked, metric),
         "ranking": _ranking(configurations, metric),
@@ -63,20 +115,6 @@ def render(runs: Sequence[Run], metric: str, folder: str) -> str:
         "cost": _cost(configurations),
         "provenance": _provenance(runs),
     }
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.lstrip_blocks = True
-    environment.filters |= {name: getattr(words, name) for name in ("number", "percent", "term", "with_interval")}
-    parts = {name: jinja2.filters.Markup(HERE.joinpath(name).read_text("utf-8")) for name in ("page.css", "page.js")}
-    return environment.from_string(HERE.joinpath("page.html").read_text("utf-8")).render(
-        folder=folder,
-        metric=metric,
-        lower=lower_is_better(metric),
-        shared=" ".join(design.shared),
-        style=parts["page.css"],
-        script=parts["page.js"],
-        plotly=jinja2.filters.Markup(get_plotlyjs()),
-        **sections,
-    )
 
 
 def _tiles(runs: Sequence[Run], ranked: Sequence[Configuration], metric: str) -> list[tuple[str, str]]:
@@ -104,9 +142,6 @@ def _ranking(configurations: Sequence[Configuration], metric: str) -> dict[str, 
                 "states": words.states(words.summed(one.runs)),
                 "state": _ended(one.runs),
                 "rollbacks": sum(run.rollbacks for run in one.runs),
-                "seconds": words.duration(_mean(run.seconds for run in one.runs)),
-                "speed": words.number(_mean(run.summary.get("images_per_s") for run in one.runs)),
-                "memory": words.memory(_most(run.summary.get("peak_memory_bytes") for run in one.runs)),
                 "command": one.runs[0].command,
                 "seeds": [run.choices["seed"] for run in one.runs[1:] if "seed" in run.choices],
             }

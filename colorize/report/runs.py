@@ -16,7 +16,7 @@ from colorize.report.curves import Change, Curve, read_changes, read_curves
 from colorize.states import STATES
 from colorize.sweeps.table import read_jobs
 
-LEFT_BY_A_RUN = ("job.json", "summary.json", "metrics.csv", ".hydra")
+LEFT_BY_A_RUN = ("job.json", "summary.json", "metrics.csv", "checkpoints")
 OF_A_SWEEP = ("sweep=", "ckpt_path=last")  # say how jobs are found and resumed: outside, they mean other things
 HELD_BY_A_RUN = {"checkpoints", "samples", "wandb", "tensorboard", ".hydra", ".git", ".venv"}  # not searched
 
@@ -110,7 +110,8 @@ def _jobs(sweep: Path) -> list[dict[str, Any]]:
 
 def _search(folder: Path) -> Iterator[Path]:
     for path, folders, files in os.walk(folder):
-        if set(LEFT_BY_A_RUN) & {*folders, *files} and "metrics.json" not in files:  # which only eval.py leaves
+        # A mistyped command leaves at most what Hydra writes; metrics.json is what only eval.py leaves
+        if set(LEFT_BY_A_RUN) & {*folders, *files} and "metrics.json" not in files:
             yield Path(path)
         folders[:] = [name for name in folders if name not in HELD_BY_A_RUN]
 

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import floor, isnan, log10
 
+from markupsafe import Markup, escape
+
 from colorize.report.configurations import Configuration, Design, lower_is_better
 from colorize.report.effects import Decomposition, Share
 from colorize.report.runs import Run
@@ -92,6 +94,11 @@ def summed(runs: Iterable[Run]) -> dict[str, int]:
 def term(share: Share) -> str:
     """Return a term of the decomposition as its factors, crossed."""
     return " × ".join(share.term)
+
+
+def breakable(name: str) -> Markup:
+    """Return a metric's name, without its stage, that a line may break after each underscore."""
+    return escape(name.removeprefix("val/")).replace("_", Markup("_<wbr>"))
 
 
 def _minus(text: str) -> str:

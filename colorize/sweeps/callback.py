@@ -52,6 +52,8 @@ class SweepTable(Callback):
         done = [job["status"] for job in jobs]
         pruned = f", {done.count('pruned')} pruned" if "pruned" in done else ""
         log.info("%d of %d jobs completed%s; %s", done.count("completed"), len(jobs), pruned, folder / "sweep.csv")
+        if "completed" in done:
+            log.info("next: colorize report %s", folder)
         if is_search(config.hydra.sweeper) and "completed" in done:
             bad = [job for job in bad if job["status"] != "failed"]  # to a search, they are results
         if bad:

@@ -4,11 +4,13 @@ import functools
 import json
 import logging
 import math
+import re
+import shutil
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ from omegaconf import DictConfig
 
 from colorize.console import in_one_line, leave
 from colorize.errors import UserError
-from colorize.files import replacing
+from colorize.files import write_json
 from colorize.sweeps.requeue import saving_first
 from colorize.sweeps.table import FINISHED, LOCK
 
 log = logging.getLogger(__name__)
+
+DATE = re.compile(r"\d{4}-\d\d-\d\d")  # names the folders that hydra.run.dir makes by itself
 
 
 class PrunedError(Exception):
@@ -53,9 +57,22 @@ def job(task: Callable[[DictConfig], float | None]) -> Callable[[DictConfig], fl
         try:
             return task(cfg)
         except Exception as error:
+            if in_one_line(error):
+                _remove_unused(Path(hydra.runtime.output_dir), {hydra.output_subdir, f"{hydra.job.name}.log"})
             leave(error)
 
     return run
+
+
+def _remove_unused(folder: Path, of_hydra: set[str]) -> None:
+    """Remove the directory of a run that a mistake ended before it left anything but what Hydra writes first."""
+    if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= of_hydra:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    if DATE.fullmatch(folder.parent.name):
+        with suppress(OSError):  # not empty: there are other runs
+            folder.parent.rmdir()
+            folder.parent.parent.rmdir()
 
 
 def _run_in_sweep(task: Callable[[DictConfig], float | None], cfg: DictConfig, hydra: Any) -> float | None:
@@ -150,5 +167,4 @@ def difference(there: Sequence[str], here: Sequence[str]) -> str:
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    with replacing(folder / "job.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2))
+    write_json(folder / "job.json", record)

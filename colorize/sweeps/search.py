@@ -18,6 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
+from colorize.checks import at_least, one_of
 from colorize.errors import UserError
 from colorize.files import replacing
 from colorize.seeds import seed_for
@@ -45,11 +46,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for key, least in (("n_trials", 1), ("n_jobs", 1), ("seed", 0), ("startup_trials", 0), ("min_epochs", 1)):
-            value = getattr(self, key)
-            if not isinstance(value, int) or value < least:
-                raise UserError(f"hydra.sweeper.{key} must be a whole number of at least {least}; got {value}")
-        if self.pruner not in studies.PRUNERS:
-            raise UserError(f"unknown hydra.sweeper.pruner {self.pruner!r}; choose one of {list(studies.PRUNERS)}")
+            at_least(f"hydra.sweeper.{key}", getattr(self, key), least, whole=True)
+        one_of("hydra.sweeper.pruner", self.pruner, studies.PRUNERS)
 
 
 def search(given: list[str], settings: Settings, config: DictConfig, loader: Any, launcher: Launcher) -> None:

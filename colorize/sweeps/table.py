@@ -1,6 +1,5 @@
 """What the jobs of a sweep came to, one by one and as means over seeds; imports nothing heavy."""
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -9,7 +8,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from colorize.files import replacing
+from colorize.files import write_csv
 
 LOCK = "job.lock"  # in a job's directory, held while the job runs
 FINISHED = {"completed", "pruned"}  # not run again; in a search, a failed job is not either
@@ -127,7 +126,4 @@ def write_seeds(folder: Path, groups: list[dict[str, Any]]) -> None:
 
 def _write_csv(path: Path, first: list[str], rows: list[dict[str, Any]]) -> None:
     columns = first + sorted({key for row in rows for key in row} - set(first))
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, columns, rows)

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from colorize.checks import at_least
 from colorize.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,7 @@ class BestWithin(Checkpoint):
     """
 
     def __init__(self, dirpath: str, filename: str, monitor: str, bound: str = "val/l1", slack: float = 0.03) -> None:
-        if not isinstance(slack, int | float) or slack < 0:
-            raise UserError(f"callbacks.{filename}.slack must be at least 0; got {slack}")
+        at_least(f"callbacks.{filename}.slack", slack, 0)
         self.path = Path(dirpath) / f"{filename}.ckpt"
         self.monitor = monitor
         self.bound = bound

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from colorize.errors import UserError
+from colorize.checks import above, one_of
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}  # seconds
 
@@ -29,12 +29,8 @@ class Clock(Callback):
     """
 
     def __init__(self, max_minutes: float, kind: str = "wall") -> None:
-        if not isinstance(max_minutes, int | float) or not max_minutes > 0:
-            raise UserError(f"max_minutes must be null or above 0; got {max_minutes}")
-        if kind not in CLOCKS:
-            raise UserError(f"unknown clock {kind!r}; choose one of {list(CLOCKS)}")
-        self.max_minutes = max_minutes
-        self._now = CLOCKS[kind]
+        self.max_minutes = above("max_minutes", max_minutes, 0)
+        self._now = CLOCKS[one_of("clock", kind, CLOCKS)]
         self._counted = 0.0  # seconds, up to the last stop
         self._since: float | None = None  # while it runs
 

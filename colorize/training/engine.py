@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from colorize.checks import at_least, one_of, true_or_false
 from colorize.errors import UserError
 from colorize.machine import cores, keep_freed_memory
 
@@ -64,15 +65,12 @@ def choose_engine(settings: Mapping[str, Any], precision: str, device: torch.dev
         "resident": "auto",
         "threads": None if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ else cores(),
     }
-    chosen = {key: best[key] if value == "auto" else value for key, value in settings.items()}
-    for key, value in chosen.items():
+    for key, value in settings.items():
         if key == "threads":
-            fits = value is None or (isinstance(value, int) and value >= 1)
+            at_least(f"engine.{key}", value, 1, whole=True, also=("auto", None))
         else:
-            fits = isinstance(value, bool) or (key, value) == ("resident", "auto")
-        if not fits:
-            kind = "or a whole number of at least 1" if key == "threads" else "true or false"
-            raise UserError(f"engine.{key} must be auto, {kind}; got {value}")
+            true_or_false(f"engine.{key}", value, also=("auto",))
+    chosen = {key: best[key] if value == "auto" else value for key, value in settings.items()}
     if chosen["cuda_graphs"] and not (device.type == "cuda" and one_device):
         raise UserError("engine.cuda_graphs=true needs one CUDA GPU, and one only: leave it at auto")
     return Engine(choose_precision(precision, device), **chosen)
@@ -92,10 +90,7 @@ def choose_precision(asked: str, device: torch.device) -> str:
     Raises:
         UserError: if it is none of ``auto``, ``32`` and ``bf16-mixed``.
     """
-    choices = ("auto", "32", "bf16-mixed")
-    if asked not in choices:
-        raise UserError(f"unknown trainer.precision {asked!r}; choose one of {list(choices)}")
-    if asked != "auto":
+    if one_of("trainer.precision", asked, ("auto", "32", "bf16-mixed")) != "auto":
         return asked
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from colorize.checks import at_least, one_of, within
 from colorize.errors import UserError
 from colorize.training.augment import DIFFAUGMENT
 
@@ -48,23 +49,18 @@ class Game:
 
     def __post_init__(self) -> None:
         for key in ("D_every", "G_every"):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
-                raise UserError(f"game.{key} must be a whole number of at least 1; got {getattr(self, key)}")
+            at_least(f"game.{key}", getattr(self, key), 1, whole=True)
         if self.D_every > 1 and self.G_every > 1:
             raise UserError(
                 f"game.D_every={self.D_every} game.G_every={self.G_every}: one of the two must be 1, "
                 "the network that steps on every batch"
             )
         for key in ("warmup_G", "warmup_D", "instance_noise"):
-            if not isinstance(getattr(self, key), int | float) or getattr(self, key) < 0:
-                raise UserError(f"game.{key} must be at least 0; got {getattr(self, key)}")
-        if not isinstance(self.instance_noise_until, int | float) or not 0 < self.instance_noise_until <= 1:
-            raise UserError(f"game.instance_noise_until must be in (0, 1]; got {self.instance_noise_until}")
-        unknown = sorted(set(self.diffaugment) - DIFFAUGMENT.keys())
-        if unknown:
-            raise UserError(f"unknown game.diffaugment {unknown}; choose from {list(DIFFAUGMENT)}")
-        if self.ema_decay is not None and not (isinstance(self.ema_decay, float) and 0 < self.ema_decay < 1):
-            raise UserError(f"game.ema_decay must be null or in (0, 1); got {self.ema_decay}")
+            at_least(f"game.{key}", getattr(self, key), 0)
+        within("game.instance_noise_until", self.instance_noise_until, 0, 1, "(]")
+        for name in self.diffaugment:
+            one_of("game.diffaugment", name, DIFFAUGMENT)
+        within("game.ema_decay", self.ema_decay, 0, 1, "()", also=(None,))
 
     def turn(self, batch: int, batches_per_epoch: int, penalty_every: int = 0, observed: bool = False) -> Turn:
         """Return what happens on a batch.

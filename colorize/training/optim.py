@@ -1,12 +1,14 @@
 """Optimizers: built by name, of the weights that learn, with a learning rate for each part of a network."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
+from colorize.checks import above, at_least, within
+from colorize.claims import told
 from colorize.errors import UserError
 from colorize.registry import Registry
 
@@ -28,7 +30,7 @@ def adam(params: Groups, lr: float, betas: Iterable[float], fused: bool = True) 
     Raises:
         UserError: if ``lr`` is not positive or ``betas`` is not two numbers in [0, 1).
     """
-    return Adam(params, lr=_checked_lr("lr", lr), betas=_checked_betas(betas), fused=fused)
+    return Adam(params, lr=above("lr", lr, 0), betas=_checked_betas(betas), fused=fused)
 
 
 @OPTIMIZERS.register("adamw")
@@ -45,23 +47,15 @@ def adamw(params: Groups, lr: float, betas: Iterable[float], weight_decay: float
     Raises:
         UserError: as `adam`, or if ``weight_decay`` is negative.
     """
-    if not 0 <= weight_decay < float("inf"):
-        raise UserError(f"weight_decay must be at least 0; got {weight_decay}")
+    at_least("weight_decay", weight_decay, 0)
     settings = {"betas": _checked_betas(betas), "weight_decay": weight_decay, "fused": fused}
-    return AdamW(params, lr=_checked_lr("lr", lr), **settings)
+    return AdamW(params, lr=above("lr", lr, 0), **settings)
 
 
-def _checked_lr(key: str, lr: Any) -> float:
-    if not isinstance(lr, int | float) or not 0 < lr < float("inf"):
-        raise UserError(f"{key} must be above 0; got {lr}")
-    return lr
-
-
-def _checked_betas(betas: Iterable[float]) -> tuple[float, float]:
-    betas = tuple(betas)
-    if len(betas) != 2 or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):
-        raise UserError(f"betas must be two numbers in [0, 1); got {list(betas)}")
-    return betas
+def _checked_betas(betas: Any) -> tuple[float, float]:
+    if not isinstance(betas, Sequence) or len(betas) != 2:
+        raise UserError(f"betas must be two numbers, such as [0.5,0.999]; got {told(betas)}")
+    return tuple(within("each of betas", beta, 0, 1, "[)") for beta in betas)
 
 
 def build_optimizers(generator: nn.Module, discriminator: nn.Module, optim: Mapping[str, Any]) -> list[Optimizer]:
@@ -78,9 +72,7 @@ def build_optimizers(generator: nn.Module, discriminator: nn.Module, optim: Mapp
     Raises:
         UserError: if a value will not do, or nothing of the generator learns.
     """
-    ratio = optim.get("lr_ratio", 1.0)
-    if not isinstance(ratio, int | float) or not ratio > 0:
-        raise UserError(f"lr_ratio must be above 0; got {ratio}")
+    ratio = above("lr_ratio", optim.get("lr_ratio", 1.0), 0)
     settings = {name: dict(optim[name]) for name in ("generator", "discriminator")}
     for part in settings.values():
         part.pop("clip_norm", None)
@@ -101,7 +93,7 @@ def build_optimizers(generator: nn.Module, discriminator: nn.Module, optim: Mapp
 def _groups(network: nn.Module, encoder_lr: float | None = None) -> Groups:
     encoder = getattr(network, "encoder", None)
     if encoder_lr is not None:
-        _checked_lr("optim.generator.encoder_lr", encoder_lr)
+        above("optim.generator.encoder_lr", encoder_lr, 0)
         if encoder is None:
             raise UserError(f"optim.generator.encoder_lr={encoder_lr}: this generator has no encoder; set it to null")
     inside = set() if encoder is None else set(encoder.parameters())
@@ -120,10 +112,7 @@ def clip_norm(optim: Mapping[str, Any], network: str) -> float | None:
     Raises:
         UserError: if it is not above 0.
     """
-    norm = optim[network].get("clip_norm")
-    if norm is not None and not (isinstance(norm, int | float) and norm > 0):
-        raise UserError(f"optim.{network}.clip_norm must be null or above 0; got {norm}")
-    return norm
+    return above(f"optim.{network}.clip_norm", optim[network].get("clip_norm"), 0, also=(None,))
 
 
 def prepare_optimizer(optimizer: Optimizer) -> None:

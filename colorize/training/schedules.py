@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from colorize.errors import UserError
+from colorize.checks import one_of
 
 Schedule = Callable[[float, int], float]  # epoch from 0, perhaps within one, and number of epochs; to a share
 BY_THE_CLOCK = 100  # "epochs" of a run that ends by the clock: each is one hundredth of its minutes
@@ -51,9 +51,7 @@ def schedule_of(name: str) -> Schedule:
     Raises:
         UserError: if the name is unknown.
     """
-    if name not in SCHEDULES:
-        raise UserError(f"unknown optim.schedule {name!r}; choose one of {list(SCHEDULES)}")
-    return SCHEDULES[name]
+    return SCHEDULES[one_of("optim.schedule", name, SCHEDULES)]
 
 
 def position(epoch: float, max_epochs: int | None, time_used: float | None) -> tuple[float, int]:

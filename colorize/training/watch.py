@@ -12,8 +12,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from colorize.checks import at_least, one_of, within
 from colorize.errors import UserError
-from colorize.files import replacing
+from colorize.files import write_csv
 from colorize.states import STATES
 from colorize.training.diagnosis import DIVERGING, HEALTHY, Bounds, Diagnosis, diagnose
 from colorize.training.divergence import TrainingDivergedError
@@ -67,15 +68,12 @@ class Watch(Callback):
         for key, what in given.items():
             if key not in names:
                 raise UserError(f"unknown state {key!r} in callbacks.watch.policy; choose from {list(names)}")
-            if what not in POLICIES:
-                raise UserError(f"callbacks.watch.policy.{key} must be one of {list(POLICIES)}; got {what!r}")
-        if not 0 < lr_factor < 1:
-            raise UserError(f"callbacks.watch.lr_factor must be in (0, 1); got {lr_factor}")
-        if min(every_n_batches, window) < 1 or min(grace, max_tries) < 0:
-            raise UserError(
-                "callbacks.watch: every_n_batches and window must be at least 1, grace and max_tries at least 0; got "
-                f"{every_n_batches}, {window}, {grace} and {max_tries}"
-            )
+            one_of(f"callbacks.watch.policy.{key}", what, POLICIES)
+        within("callbacks.watch.lr_factor", lr_factor, 0, 1, "()")
+        for key, value in (("every_n_batches", every_n_batches), ("window", window)):
+            at_least(f"callbacks.watch.{key}", value, 1, whole=True)
+        for key, value in (("grace", grace), ("max_tries", max_tries)):
+            at_least(f"callbacks.watch.{key}", value, 0, whole=True)
         wrong = {key: value for key, value in bounds.items() if not isinstance(value, int | float)}
         if wrong or set(bounds) != set(Bounds.__dataclass_fields__):
             kinds = ", ".join(Bounds.__dataclass_fields__)
@@ -235,10 +233,7 @@ class Watch(Callback):
         level = logging.INFO if found.state == HEALTHY else logging.WARNING
         log.log(level, "epoch %d, batch %d: %s: %s%s", epoch, batch, *found[:2], f"; {action}" if action else "")
         self._rows.append(dict(zip(COLUMNS, (epoch, batch, *found[:2], action), strict=True)))
-        with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self._rows)
+        write_csv(self.path, COLUMNS, self._rows)
 
 
 def _sent(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:

@@ -1,0 +1,5 @@
+"""Run as `python -m colorize`."""
+
+from colorize.cli import app
+
+app(prog_name="colorize")
