@@ -70,3 +70,12 @@ def test_colors_that_follow_the_category_are_explained_by_it() -> None:
 def test_together_they_explain_what_neither_does() -> None:
     found = explained_by(survey_of(lambda category, L: np.where(L > 50, 1, -1) * (30.0 if category == "car" else -30)))
     assert found["both"].value > 0.97 and found["lightness"].value < 0.05 and found["category"].value < 0.05
+
+
+def test_a_category_of_one_photograph_takes_the_mean_of_all_things_elsewhere() -> None:
+    data, rng = DataSurvey(), np.random.default_rng(0)
+    for number in range(12):
+        category = "tree" if number == 11 else "car"
+        ab = np.array([[20.0], [0.0]]) + rng.normal(size=(2, 500))
+        data.within[category][number] = data.whole[number] = lightness_sums(rng.uniform(0, 100, 500), ab)
+    assert explained_by(data)["both"].value == pytest.approx(0, abs=0.05)
