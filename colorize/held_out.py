@@ -1,6 +1,7 @@
 """Which images checkpoints are scored on: validation images of their own data or another set, none they trained on."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def hold_out(store: ImageStore, options: dict[str, Any], models: Models) -> list
         own = _own_options(model)
         notes += _differences(path, own, options)
         store_dirs = {Path(each["store_dir"]) for each in (own, options) if "store_dir" in each}
-        known, why = _trained_on(model, store_dirs)
+        known, why = trained_on(model.about, store_dirs)
         if known is None:
             notes.append(f"which images {path} was trained on is not known ({why}): some of these may be among them")
         elif rows := {row for row in candidates if pictures[row] in known}:
@@ -88,9 +89,14 @@ def hold_out(store: ImageStore, options: dict[str, Any], models: Models) -> list
     return notes
 
 
-def _trained_on(model: Model, store_dirs: set[Path]) -> tuple[set[str] | None, str]:
-    """Return the pictures of a model's training, or ``None`` and why they are not known."""
-    digest = model.about.get("trained_on")
+def trained_on(about: Mapping[str, Any], store_dirs: set[Path]) -> tuple[set[str] | None, str]:
+    """Return the pictures of a model's training, or ``None`` and why they are not known.
+
+    Args:
+        about: of the model, see `colorize.checkpoint.Model`.
+        store_dirs: folders that keep image stores.
+    """
+    digest = about.get("trained_on")
     if digest is None:
         return None, "it does not say"
     where = ", ".join(sorted(map(str, store_dirs)))

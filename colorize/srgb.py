@@ -41,8 +41,10 @@ def lab(pixels: np.ndarray) -> np.ndarray:
     Returns:
         ``(3, H, W)`` float32: L* in [0, 100], a*, b*.
     """
-    x, L, z = np.moveaxis(_to_lightness(TABLES[pixels.dtype][pixels] @ (RGB_TO_XYZ / WHITE[:, None]).T), -1, 0)
-    return np.stack([L, 500 / 116 * (x - L), 200 / 116 * (L - z)])
+    red, green, blue = (np.take(TABLES[pixels.dtype], np.ascontiguousarray(pixels[..., c])) for c in range(3))
+    weights = (RGB_TO_XYZ / WHITE[:, None]).astype(np.float32)
+    x, L, z = (_to_lightness(r * red + g * green + b * blue) for r, g, b in weights)  # by planes: twice as fast
+    return np.stack([L, np.float32(500 / 116) * (x - L), np.float32(200 / 116) * (L - z)])
 
 
 def join(L: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
@@ -69,6 +71,22 @@ def join(L: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> tuple[
     return _encode(rgb, np.dtype(dtype)), len(limited)
 
 
+def clipped(L: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Join lightness and chroma into sRGB as published protocols do: what sRGB cannot show is clipped, L* and all.
+
+    Args:
+        L: ``(H, W)`` float32 in [0, 100], or of any shape.
+        a: the same shape, float32 in Lab units.
+        b: the same.
+    Returns:
+        ``(3, H, W)`` uint8, and ``(H, W)`` bool, which pixels were clipped.
+    """
+    fy = (L + 16) / 116
+    rgb = _linear_rgb(fy, _from_f(fy), a, b)
+    outside = (rgb.min(axis=0) < LOWEST) | (rgb.max(axis=0) > HIGHEST)
+    return np.take(ENCODED, (np.clip(rgb, 0, 1) * (len(ENCODED) - 1) + 0.5).astype(np.uint16)), outside
+
+
 def _within(fy: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Halve the interval of chroma's scale until it is the largest that fits; 0, the grey, always does."""
     low, high = np.zeros_like(fy), np.ones_like(fy)
@@ -90,12 +108,14 @@ def _linear_rgb(fy: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> 
 
 
 def _from_f(t: np.ndarray) -> np.ndarray:
-    return np.where(t > DELTA, t * t * t, np.float32(3 * DELTA**2) * (t - np.float32(4 / 29)))
+    # The line below DELTA touches the cube there: sums of the parts, as np.where takes 5 times as long
+    above = np.maximum(t, np.float32(DELTA))
+    return above * above * above + np.float32(3 * DELTA**2) * np.minimum(t - np.float32(DELTA), 0)
 
 
 def _to_lightness(luminance: np.ndarray) -> np.ndarray:
-    root = np.where(luminance > DELTA**3, np.cbrt(luminance), luminance / (3 * DELTA**2) + 4 / 29)
-    return (116 * root - 16).astype(np.float32)
+    line = np.minimum(luminance - DELTA**3, 0) / (3 * DELTA**2)  # as in `_from_f`
+    return (116 * (np.cbrt(np.maximum(luminance, DELTA**3)) + line) - 16).astype(np.float32, copy=False)
 
 
 def _to_linear(encoded: np.ndarray) -> np.ndarray:

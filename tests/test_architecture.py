@@ -39,6 +39,7 @@ FLOORS = {
     3: ["training"],
     4: [
         "adapt",
+        "bias",
         "console",
         "sweeps",
         "tracking",
@@ -50,6 +51,7 @@ FLOORS = {
         "score_table",
         "held_out",
         "report",
+        "scoring",
         "dashboard",
         "batch",
         "coco",
@@ -58,7 +60,8 @@ FLOORS = {
         "demo",
         "showcase",
     ],
-    5: ["__main__", "cli"],
+    5: ["cli"],
+    6: ["__main__"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 FORBIDDEN = {
@@ -68,6 +71,7 @@ FORBIDDEN = {
     3: {"hydra", "wandb"},
     4: set(),
     5: set(),
+    6: set(),
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -31,7 +31,6 @@ TABLES = {
     "watch": 1,
     "generators": 1,
     "old_photos": 1,
-    "spill": 1,
     "mutated_models": 1,
     "page_load": 2,
 }

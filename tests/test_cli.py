@@ -284,3 +284,23 @@ def test_the_shell_can_complete(run) -> None:
     command = [str(Path(sys.executable).with_name("colorize"))]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert "image" in done.stdout.split() and "export" in done.stdout.split()
+
+
+def test_score_prints_the_table_and_names_its_files(run) -> None:
+    for number in range(3):
+        for folder in ("true", "mine"):
+            Path(folder).mkdir(exist_ok=True)
+            colorful_image(number).save(f"{folder}/{number}.png")
+    result = run("score", "true", "same=mine", "--protocol", "full-size", "--no-learned", "--resamples", 100)
+    assert result.exit_code == 0, result.output
+    assert "| same | 3 | 0 [0, 0] |" in result.stdout and "scores: scores/scores.json" in result.stdout
+    result = run("score", "true", "mine", "--protocol", "as-is", "--no-learned")
+    assert result.exit_code == 2 and "name another --out" in result.stderr
+
+
+def test_a_judge_that_fails_its_own_test_gives_status_1(run, monkeypatch) -> None:
+    monkeypatch.setattr("colorize.scoring.run.checks", lambda *_: [{"check": "l1: grey < truth", "passed": False}])
+    Path("true").mkdir()
+    colorful_image(0).save("true/a.png")
+    result = run("score", "true", "true", "--protocol", "full-size", "--no-learned", "--resamples", 100)
+    assert result.exit_code == 1 and "not as expected: l1: grey < truth" in result.stderr

@@ -14,7 +14,7 @@ from colorize.experiment import train
 from colorize.lab import rgb_to_l_ab
 from colorize.metrics import judge as module
 from colorize.metrics.judge import Judge, JudgeScores, Verdict, judge_missing
-from colorize.metrics.perceptual import _fid, _kid
+from colorize.metrics.perceptual import frechet_distance, kernel_distance
 from tests.conftest import colorful_image, small_config
 
 
@@ -80,9 +80,11 @@ def test_kid_and_fid_are_those_of_the_judges_features() -> None:
     whole = JudgeScores(Stand())
     whole.update(L, 0.3 * ab, ab, ids)
     ((outputs, truth),) = whole._pairs
-    assert scores.compute()["fid_lite2"] == pytest.approx(_fid(outputs.features, truth.features))
+    assert scores.compute()["fid_lite2"] == pytest.approx(frechet_distance(outputs.features, truth.features))
     found = scores.compute(fid=False)
-    assert (found["kid_lite2"], found["kid_lite2_std"]) == pytest.approx(_kid(outputs.features, truth.features))
+    assert (found["kid_lite2"], found["kid_lite2_std"]) == pytest.approx(
+        kernel_distance(outputs.features, truth.features)
+    )
     assert "fid_lite2" not in found
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from colorize.errors import UserError, missing_extra
 from colorize.metrics import PerceptualScores, perceptual
-from colorize.metrics.perceptual import _fid, _kid
+from colorize.metrics.perceptual import frechet_distance, kernel_distance
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 ALEXNET = "alexnet-owt-7be5be79.pth"
@@ -159,7 +159,7 @@ def test_fid_is_that_of_torchmetrics(count):
     reference = FrechetInceptionDistance(Features())
     reference.update(targets, real=True)
     reference.update(outputs, real=False)
-    assert _fid(outputs, targets) == pytest.approx(reference.compute().item(), rel=1e-5)
+    assert frechet_distance(outputs, targets) == pytest.approx(reference.compute().item(), rel=1e-5)
 
 
 def kid_by_loops(x, y):
@@ -186,12 +186,12 @@ def test_kid_is_that_of_loops_over_pairs_of_images(monkeypatch, block):
     monkeypatch.setattr(perceptual, "KID_BLOCK", block)
     outputs, targets = 1.5 * features(7, 5, 0) + 0.3, features(7, 5, 1)
     mean, per_image = kid_by_loops(outputs.double().numpy(), targets.double().numpy())
-    assert _kid(outputs, targets) == pytest.approx((mean, 2 * np.std(per_image, ddof=1) / 7**0.5), rel=1e-12)
+    assert kernel_distance(outputs, targets) == pytest.approx((mean, 2 * np.std(per_image, ddof=1) / 7**0.5), rel=1e-12)
 
 
 def test_kid_of_a_set_against_itself_is_zero():
     outputs = 2 * features(100, 32, 0).abs()
-    assert _kid(outputs, outputs) == pytest.approx((0, 0), abs=1e-12)
+    assert kernel_distance(outputs, outputs) == pytest.approx((0, 0), abs=1e-12)
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.95], ids=["two halves", "pairs that share their content"])
@@ -200,12 +200,12 @@ def test_kid_of_one_distribution_is_zero_on_average(shared):
     for seed in range(200):
         content = shared * features(20, 16, 3 * seed)
         own = (1 - shared**2) ** 0.5
-        found.append(_kid(*(content + own * features(20, 16, 3 * seed + k) for k in (1, 2)))[0])
+        found.append(kernel_distance(*(content + own * features(20, 16, 3 * seed + k) for k in (1, 2)))[0])
     assert abs(np.mean(found)) < 3 * np.std(found) / len(found) ** 0.5
 
 
 def test_kids_standard_error_is_its_spread_over_draws():
-    draws = [_kid(features(60, 16, 2 * seed) + 0.5, features(60, 16, 2 * seed + 1)) for seed in range(300)]
+    draws = [kernel_distance(features(60, 16, 2 * seed) + 0.5, features(60, 16, 2 * seed + 1)) for seed in range(300)]
     values, errors = np.array(draws).T
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.15)  # 300 draws tell a spread to 4%
 

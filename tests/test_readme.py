@@ -7,6 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -21,6 +22,7 @@ from colorize.adapt import Adapted
 from colorize.check_config import check
 from colorize.cli import app
 from colorize.export import export
+from tests.coco_folder import box, write_coco
 from tests.conftest import ROOT, colorful_image
 from tests.fake_runs import write_run, write_sweep
 from tests.test_video import greys, record
@@ -118,6 +120,9 @@ def workplace(tmp_path, monkeypatch, checkpoint) -> Path:
     }
     Path("data/coco/annotations").mkdir()
     Path("data/coco/annotations/instances_train2017.json").write_text(json.dumps(index))
+    pictures = [np.asarray(colorful_image(number, 64, 64)) for number in range(3)]
+    write_coco(Path("mini"), pictures, [box(number, 1, 0, 0, 32, 32) for number in (1, 2, 3)], ("dog",))
+    shutil.copytree("mini/images", "others")
     for name in ("film.mp4", "film.mkv"):
         record(Path(name), greys(3))
     return tmp_path
@@ -130,6 +135,7 @@ def adapted(folder: Path, out: Path, checkpoint: str, minutes: float) -> Adapted
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools beside numpy 2
 def test_every_command_of_colorize_runs_in_its_order(workplace, monkeypatch) -> None:
     served = []
     monkeypatch.setattr("colorize.demo.serve", lambda checkpoints, *rest: served.append(list(checkpoints)))

@@ -6,8 +6,10 @@ import typer
 
 from colorize import __version__
 from colorize.cli.coloring import coco, image, video
+from colorize.cli.measuring import bias
 from colorize.cli.models import adapt, export, info
 from colorize.cli.pages import dashboard, demo, report
+from colorize.cli.scoring import score
 
 ABOUT_CHECKPOINTS = (
     "A checkpoint is `photographs`, which comes with the package; `best`, the newest `best.ckpt` of the runs in "
@@ -38,7 +40,7 @@ def main(
     """Take the options that come before a command; `app` says what the program does."""
 
 
-for command in (image, coco, video):
+for command in (image, coco, video, bias):
     app.command(epilog=ABOUT_CHECKPOINTS)(command)
-for command in (adapt, export, demo, report, dashboard, info):
+for command in (score, adapt, export, demo, report, dashboard, info):
     app.command()(command)

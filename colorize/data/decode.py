@@ -60,19 +60,38 @@ def _decode(job: Job) -> Outcome:
         pixels = np.array(read_rgb(job.image))  # (H, W, 3)
     except ImageError as error:
         return Outcome(job.row, reason=str(error))
-    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    # As Pillow's bicubic, but for some roundings, in a fifth of its time
-    resized = F.interpolate(planes, (job.size, job.size), mode="bicubic", antialias=True)[0].contiguous().numpy()
-    if is_near_grey(resized.transpose(1, 2, 0)):
+    planes = resized(pixels, job.size, job.size)
+    if is_near_grey(planes.transpose(1, 2, 0)):
         return Outcome(job.row, reason=NEAR_GREY)
     with job.pixels.open("r+b") as file:
-        file.seek(job.row * resized.size)
-        file.write(resized.data)
+        file.seek(job.row * planes.size)
+        file.write(planes.data)
     with job.image.open("rb") as file:
-        return Outcome(job.row, hashlib.file_digest(file, "sha256").hexdigest(), _digest_of(pixels))
+        return Outcome(job.row, hashlib.file_digest(file, "sha256").hexdigest(), digest_of_picture(pixels))
 
 
-def _digest_of(pixels: np.ndarray) -> str:
+def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Stretch a picture, bicubic with antialiasing: as Pillow, but for some roundings, in a fifth of its time.
+
+    Args:
+        pixels: ``(H, W, 3)`` uint8.
+        height: of the result, in pixels.
+        width: the same.
+    Returns:
+        ``(3, height, width)`` uint8; at its own size the same pixels.
+    """
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    if pixels.shape[:2] != (height, width):
+        planes = F.interpolate(planes, (height, width), mode="bicubic", antialias=True)
+    return planes[0].contiguous().numpy()
+
+
+def digest_of_picture(pixels: np.ndarray) -> str:
+    """Return the digest that a picture is known by, whatever file it is in.
+
+    Args:
+        pixels: ``(H, W, 3)`` uint8, as decoded.
+    """
     # Of pixels, not of the file: a copy saved again with other metadata or in another lossless format is the same
     # picture. Before they are resized: stores of all sizes then agree. 0.6 ms, where decoding takes 4 to 8
     digest = hashlib.sha256(f"{pixels.shape}".encode())

@@ -1,13 +1,14 @@
 """Scores of RGB images, one value per image: fidelity to the original and colorfulness."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from colorize.errors import UserError
 
 PEAK = 255  # largest uint8 value
 SSIM_WINDOW = 7  # pixels a side
-SSIM_CHUNK = 8  # images at a time: each needs about 10 MB at 256x256
+SSIM_PLANES = 24  # at a time, one of each channel: 3 MB each at 256x256
 
 
 def psnr(out: Tensor, target: Tensor) -> Tensor:
@@ -25,7 +26,8 @@ def psnr(out: Tensor, target: Tensor) -> Tensor:
         ValueError: if the two are not uint8 images of one shape.
     """
     check_rgb(out, target)
-    squares = (out.int() - target.int()).square().flatten(1).sum(1)  # int64
+    difference = (out.int() - target.int()).flatten(1)
+    squares = (difference * difference).sum(1)  # int64
     return 10 * torch.log10(PEAK**2 * out.shape[1:].numel() / squares.clamp(min=1))
 
 
@@ -48,24 +50,40 @@ def ssim(out: Tensor, target: Tensor) -> Tensor:
     height, width = out.shape[2:]
     if min(height, width) < SSIM_WINDOW:
         raise UserError(f"image is {height}x{width}; SSIM needs at least {SSIM_WINDOW}x{SSIM_WINDOW}")
-    chunks = zip(out.split(SSIM_CHUNK), target.split(SSIM_CHUNK), strict=True)
-    return torch.cat([_ssim_map(x.int(), y.int()).mean((1, 2, 3)) for x, y in chunks])
+    planes = SSIM_PLANES if out.is_cuda else 1  # one fits into a core's cache: twice as fast as three
+    chunks = zip(*(x.flatten(0, 1).split(planes) for x in (out, target)), strict=True)
+    return torch.cat([_ssim(x.int(), y.int()) for x, y in chunks]).view(-1, 3).mean(1)
 
 
-def _ssim_map(x: Tensor, y: Tensor) -> Tensor:
+def _ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Compare planes ``(P, H, W)``; return ``(P,)``."""
     n = SSIM_WINDOW**2
     c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
-    sum_x, sum_y = _window_sum(x), _window_sum(y)
-    product, squares = sum_x * sum_y, sum_x.square() + sum_y.square()  # at most 3.2e8: inside int32
-    covariance = (n * _window_sum(x * y) - product) / (n * (n - 1))
-    variances = (n * _window_sum(x.square() + y.square()) - squares) / (n * (n - 1))
-    luminance = (2 * product / n**2 + c1) / (squares / n**2 + c1)
-    return luminance * (2 * covariance + c2) / (variances + c2)
+    sum_x, sum_y = _window_sums(x), _window_sums(y)
+    product = sum_x * sum_y  # at most 1.6e8: inside int32
+    squares = (sum_x * sum_x).add_(sum_y * sum_y)  # square() of integers takes 20 times as long
+    covariance = (n * _window_sums(x * y)).sub_(product) * (2 / (n * (n - 1)))
+    variances = (n * _window_sums((x * x).add_(y * y))).sub_(squares) * (1 / (n * (n - 1)))
+    above = (product * (2 / n**2)).add_(c1).mul_(covariance.add_(c2))
+    below = (squares * (1 / n**2)).add_(c1).mul_(variances.add_(c2))
+    height, width = x.shape[1:]
+    inside = F.pad(above.div_(below), (0, 6 * width + 6)).view(x.shape)[:, : height - 6, : width - 6]
+    return inside.mean((1, 2))
 
 
-def _window_sum(x: Tensor) -> Tensor:
-    rows = x.unfold(-1, SSIM_WINDOW, 1).sum(-1, dtype=torch.int32)  # (B, 3, H, W - 6)
-    return rows.unfold(-2, SSIM_WINDOW, 1).sum(-1, dtype=torch.int32)  # (B, 3, H - 6, W - 6)
+def _window_sums(x: Tensor) -> Tensor:
+    """Sum over the windows of planes ``(P, H, W)``; those that reach over the right end of a row mean nothing.
+
+    Returns:
+        ``(P, H * W - 6 * W - 6)``: a plane's rows follow each other, so that all is added in long runs.
+    """
+    x, width = x.flatten(1), x.shape[2]
+    for step in (1, width):
+        count = x.shape[1] - 6 * step
+        pairs = x[:, step:] + x[:, :-step]
+        first, second, third = (pairs[:, start * step :][:, :count] for start in (0, 2, 4))
+        x = (first + second).add_(third).add_(x[:, 6 * step :])
+    return x
 
 
 def colorfulness(rgb: Tensor) -> Tensor:
@@ -118,8 +136,9 @@ def _opponents(rgb: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _spread(red_green: Tensor, yellow_blue: Tensor, smooth: float = 0.0) -> Tensor:
-    variance = red_green.var(1, correction=0) + yellow_blue.var(1, correction=0)
-    mean = red_green.mean(1).square() + yellow_blue.mean(1).square()
+    means = [plane.mean(1, keepdim=True) for plane in (red_green, yellow_blue)]
+    variance = sum((plane - m).square().mean(1) for plane, m in zip((red_green, yellow_blue), means, strict=True))
+    mean = sum(m[:, 0].square() for m in means)
     return (variance + smooth).sqrt() + 0.3 * (mean + smooth).sqrt()
 
 

@@ -10,7 +10,7 @@ from colorize.backbones import PACKAGES, load_weights, weights_file
 from colorize.errors import missing_extra
 from colorize.lab import l_ab_to_rgb, to_uint8
 from colorize.metrics.image import check_rgb
-from colorize.metrics.perceptual import _fid, _kid
+from colorize.metrics.perceptual import frechet_distance, kernel_distance
 
 NETWORK = "tf_efficientnet_lite2"  # timm's name
 SCORES = "kid_lite2, fid_lite2, recognizability"
@@ -107,7 +107,7 @@ class JudgeScores:
         outputs, truth = (Verdict(*map(torch.cat, zip(*side, strict=True))) for side in zip(*self._pairs, strict=True))
         scores = {"recognizability": (outputs.classes == truth.classes).float().mean().item()}
         if len(outputs.classes) > 1:
-            scores["kid_lite2"], scores["kid_lite2_std"] = _kid(outputs.features, truth.features)
+            scores["kid_lite2"], scores["kid_lite2_std"] = kernel_distance(outputs.features, truth.features)
             if fid:
-                scores["fid_lite2"] = _fid(outputs.features, truth.features)
+                scores["fid_lite2"] = frechet_distance(outputs.features, truth.features)
         return scores

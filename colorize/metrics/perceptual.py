@@ -25,6 +25,64 @@ FEATURES = 2048  # of Inception's last pooling layer
 KID_BLOCK = 512  # images whose kernels with all others are in memory at once: 20 MB each for 5,000 images
 
 
+class PerceptualNetworks:
+    """The networks behind FID, KID and LPIPS, as far as their weights are at hand; they are built when first used.
+
+    Args:
+        weights_dir: folder of the weights files; by default the one that torch.hub uses. Nothing is ever downloaded.
+        device: where the networks run.
+    Attributes:
+        absent: by network, a line for each thing that is lacking to build it.
+        present: names of the others, as in ``SOURCES``.
+    """
+
+    def __init__(self, weights_dir: Path | str | None = None, device: torch.device | str = "cpu") -> None:
+        self._folder = Path(weights_dir) if weights_dir else Path(torch.hub.get_dir()) / "checkpoints"
+        self._device = torch.device(device)
+        self._paths = {name: self._folder / file for name, (file, _) in SOURCES.items()}
+        self.absent = self._look_for_weights()
+        self.present = sorted(self._paths.keys() - self.absent.keys())
+        self._networks: dict[str, nn.Module] = {}
+
+    def _look_for_weights(self) -> dict[str, list[str]]:
+        absent = {}
+        for name, path in self._paths.items():
+            lines = []
+            if name == INCEPTION and importlib.util.find_spec("torch_fidelity") is None:
+                lines.append(missing_extra(f"{name}: torch-fidelity is not installed", "fid"))
+            if not path.is_file():
+                lines.append(f"{name}: no {path.name}; get it from {SOURCES[name][1]} and put it into {self._folder}")
+            if lines:
+                absent[name] = lines
+        return absent
+
+    def _network(self, name: str) -> nn.Module:
+        if name not in self._networks:
+            self._networks[name] = _build(name, self._paths[name]).to(self._device)
+        return self._networks[name]
+
+    @torch.no_grad()
+    def features(self, rgb: Tensor) -> Tensor:
+        """Return Inception's features ``(B, FEATURES)`` of ``(B, 3, H, W)`` uint8, on the CPU.
+
+        Raises:
+            UserError: if the weights file is damaged or holds another network.
+        """
+        with torch.autocast(self._device.type, enabled=False):  # half precision would move the distances
+            return self._network(INCEPTION)(rgb.to(self._device))[0].cpu()
+
+    @torch.no_grad()
+    def lpips(self, name: str, output: Tensor, target: Tensor) -> Tensor:
+        """Return the distance of each pair ``(B, 3, H, W)`` uint8: ``(B,)`` on the CPU.
+
+        Raises:
+            UserError: if the weights file is damaged or holds another network.
+        """
+        with torch.autocast(self._device.type, enabled=False):
+            distances = self._network(name)(_signed(output.to(self._device)), _signed(target.to(self._device)))
+        return distances.flatten().cpu()
+
+
 class PerceptualScores:
     """FID, KID and LPIPS of outputs against their targets, as far as the networks' weights are at hand.
 
@@ -38,38 +96,20 @@ class PerceptualScores:
     """
 
     def __init__(self, weights_dir: Path | str | None = None, device: torch.device | str = "cpu") -> None:
-        self._folder = Path(weights_dir) if weights_dir else Path(torch.hub.get_dir()) / "checkpoints"
-        self._device = torch.device(device)
-        self._paths = {name: self._folder / file for name, (file, _) in SOURCES.items()}
-        self._absent = self._look_for_weights()
-        self._networks: dict[str, nn.Module] = {}
+        self._networks = PerceptualNetworks(weights_dir, device)
         self._lpips: dict[str, list[Tensor]] = {name: [] for name in SOURCES if name != INCEPTION}
         self._outputs: list[Tensor] = []  # (B, FEATURES) each, like the next, on the CPU
         self._targets: list[Tensor] = []
         self._count = 0
 
-    def _look_for_weights(self) -> dict[str, list[str]]:
-        """List, by network, what is lacking to build it."""
-        absent = {}
-        for name, path in self._paths.items():
-            lines = []
-            if name == INCEPTION and importlib.util.find_spec("torch_fidelity") is None:
-                lines.append(missing_extra(f"{name}: torch-fidelity is not installed", "fid"))
-            if not path.is_file():
-                lines.append(f"{name}: no {path.name}; get it from {SOURCES[name][1]} and put it into {self._folder}")
-            if lines:
-                absent[name] = lines
-        return absent
-
     @property
     def missing(self) -> list[str]:
         """One line per reason for which a metric is left out; empty if there is none."""
-        lines = [line for reasons in self._absent.values() for line in reasons]
-        if self._count == 1 and INCEPTION not in self._absent:
+        lines = [line for reasons in self._networks.absent.values() for line in reasons]
+        if self._count == 1 and INCEPTION not in self._networks.absent:
             lines.append(f"{INCEPTION}: need at least 2 images; got 1")
         return lines
 
-    @torch.no_grad()
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take in a batch.
 
@@ -81,17 +121,12 @@ class PerceptualScores:
             UserError: if a weights file is damaged or holds another network.
         """
         check_rgb(output, target)
-        output, target = output.to(self._device), target.to(self._device)
-        if not self._networks:
-            present = self._paths.keys() - self._absent.keys()
-            self._networks = {name: _build(name, self._paths[name]).to(self._device) for name in sorted(present)}
-        for name, network in self._networks.items():
-            with torch.autocast(self._device.type, enabled=False):  # half precision would move the distances
-                if name == INCEPTION:
-                    self._outputs.append(network(output)[0].cpu())
-                    self._targets.append(network(target)[0].cpu())
-                else:
-                    self._lpips[name].append(network(_signed(output), _signed(target)).flatten().cpu())
+        for name in self._networks.present:
+            if name == INCEPTION:
+                self._outputs.append(self._networks.features(output))
+                self._targets.append(self._networks.features(target))
+            else:
+                self._lpips[name].append(self._networks.lpips(name, output, target))
         self._count += len(output)
 
     def compute(self) -> dict[str, float]:
@@ -105,15 +140,15 @@ class PerceptualScores:
         scores = {}
         if self._outputs and self._count > 1:
             outputs, targets = torch.cat(self._outputs), torch.cat(self._targets)
-            scores["fid"] = _fid(outputs, targets)
-            scores["kid"], scores["kid_std"] = _kid(outputs, targets)
+            scores["fid"] = frechet_distance(outputs, targets)
+            scores["kid"], scores["kid_std"] = kernel_distance(outputs, targets)
         for name, values in self._lpips.items():
             if values:
                 scores[name] = torch.cat(values).mean().item()
         return scores
 
 
-def _fid(outputs: Tensor, targets: Tensor) -> float:
+def frechet_distance(outputs: Tensor, targets: Tensor) -> float:
     """Frechet distance of the Gaussians fitted to two sets of features (Heusel et al. 2017).
 
     The trace of the root of the two covariances' product is the sum of the singular values of the product of their
@@ -133,7 +168,7 @@ def _covariance_factor(features: Tensor) -> Tensor:
     return torch.linalg.qr(centred, mode="r").R
 
 
-def _kid(outputs: Tensor, targets: Tensor) -> tuple[float, float]:
+def kernel_distance(outputs: Tensor, targets: Tensor) -> tuple[float, float]:
     """Squared MMD of two sets of features under KID's kernel (Binkowski et al. 2018), and its standard error.
 
     Output i and target i show the same content, so the two sets are not independent: an estimate that contains

@@ -27,7 +27,7 @@ def border_jump(ab: Tensor, mask: Tensor, band: int = 4) -> Tensor:
         torch.cat([ab * inside, ab * (1 - inside), inside[None], 1 - inside[None]])[None], window, 1, band
     )[0]
     means_in, means_out = sums[:2] / sums[4:5], sums[2:4] / sums[5:6]
-    return (means_in - means_out).norm(dim=0)[_border(mask)].mean()
+    return (means_in - means_out)[:, _border(mask)].norm(dim=0).mean()
 
 
 def _border(mask: Tensor) -> Tensor:

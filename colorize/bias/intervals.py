@@ -1,0 +1,106 @@
+"""Values of groups of things with intervals over photographs: things of one photograph are not independent."""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm, spearmanr
+
+RESAMPLES = 2000
+LEVEL = 0.95
+LEAST_PHOTOGRAPHS = 5  # with fewer, a bootstrap interval says nothing
+LEAST_DRAWN = 0.9  # share of the draws that have a value
+CHUNK = 1 << 24  # draws at once
+
+Statistic = Callable[[np.ndarray], np.ndarray]  # of sums (..., k) to values (...)
+
+
+class Estimate(NamedTuple):
+    """A value and its 95% interval; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def known(self) -> bool:
+        """Tell whether there is an interval."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+
+UNKNOWN = Estimate(np.nan, np.nan, np.nan)
+
+
+def estimate(
+    values: np.ndarray,
+    photographs: Sequence[Hashable],
+    statistic: Statistic,
+    period: float | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Compute a function of sums over things, with its percentile interval over photographs drawn with replacement.
+
+    Args:
+        values: ``(n, k)``, a row for each thing.
+        photographs: of each thing.
+        statistic: of the sums.
+        period: of a value that goes round, as 360 of an angle in degrees.
+        resamples: number of draws.
+        seed: of the draws.
+    Returns:
+        NaN without things; without an interval where they are of fewer than ``LEAST_PHOTOGRAPHS``, or too many draws
+        have no value.
+    """
+    if not len(values):
+        return UNKNOWN
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sums = sums_by(values, photographs)
+        value = float(statistic(sums.sum(0)))
+        if len(sums) < LEAST_PHOTOGRAPHS or not np.isfinite(value):
+            return Estimate(value, np.nan, np.nan)
+        drawn = np.concatenate([statistic(counts @ sums) for counts in _draws(len(sums), resamples, seed)])
+    if period:
+        drawn = value + (drawn - value + period / 2) % period - period / 2
+    drawn = drawn[np.isfinite(drawn)]  # such as a ratio of spreads where one thing was drawn again and again
+    if len(drawn) < LEAST_DRAWN * resamples:
+        return Estimate(value, np.nan, np.nan)
+    low, high = np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return Estimate(value, float(low), float(high))
+
+
+def sums_by(values: np.ndarray, photographs: Sequence[Hashable]) -> np.ndarray:
+    """Sum up the rows of each photograph: ``(n, k)`` to ``(photographs, k)``."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(photographs))}
+    sums = np.zeros((len(places), values.shape[1]))
+    np.add.at(sums, [places[name] for name in photographs], values)
+    return sums
+
+
+def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield how often each of ``count`` photographs is drawn, ``(r, count)``."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, resamples, step := max(1, CHUNK // count)):
+        rows = min(step, resamples - start)
+        places = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        yield np.bincount(places.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
+
+
+def ratio(sums: np.ndarray) -> np.ndarray:
+    """Return the first of two sums over the second."""
+    return sums[..., 0] / sums[..., 1]
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Return Spearman's rank correlation with the interval of Bonett and Wright 2000 (Psychometrika 65, 23-28).
+
+    The pairs are taken for independent of each other. Below 5 pairs there is no interval; without variation, no value.
+    """
+    if len(x) < 3 or len(set(x)) == 1 or len(set(y)) == 1:
+        return UNKNOWN
+    rho = float(spearmanr(x, y).statistic)
+    if len(x) < 5 or abs(rho) >= 1:
+        return Estimate(rho, np.nan, np.nan)
+    half = norm.ppf((1 + LEVEL) / 2) * np.sqrt((1 + rho**2 / 2) / (len(x) - 3))
+    low, high = np.tanh(np.arctanh(rho) + np.array([-half, half]))
+    return Estimate(rho, float(low), float(high))

@@ -1,0 +1,234 @@
+"""What is scored: folders of pictures, models, and rows whose scores are known beforehand, to test the judge."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from colorize.checkpoint import CONFIG, load_generator
+from colorize.data.store import training_pictures
+from colorize.inference import Colorizer, Options
+from colorize.manifest import digest_of_model
+from colorize.painting import ArrayPicture, Chroma
+from colorize.predictors.onnx import OnnxPredictor
+from colorize.predictors.pytorch import TorchPredictor, choose_device
+from colorize.scoring import protocols
+from colorize.scoring.matching import Matched
+from colorize.scoring.pictures import Colored, Truth, joined, read_output, read_truth, short_digest
+from colorize.srgb import join, lab
+from colorize.upsampling import GuidedUpsampler
+from colorize.weights import SHIPPED
+
+STORES = Path("data/stores")
+JPEG_QUALITY = 90
+
+
+class Method(Protocol):
+    """What gives each true picture colors.
+
+    Attributes:
+        name: of its row.
+        kind: ``folder``, ``model`` or ``reference``.
+    """
+
+    name: str
+    kind: str
+
+    def has(self, image: str) -> bool:
+        """Whether there is something to score."""
+
+    def digest(self, image: str) -> str:
+        """Return what changes when its colors of an image do."""
+
+    def color(self, image: str, truth: Truth, predicted: Chroma | None) -> Colored:
+        """Return its colors; on a thread.
+
+        Raises:
+            ImageError: if its picture is damaged.
+            ValueError: if it cannot be compared.
+        """
+
+    def about(self) -> dict[str, Any]:
+        """Return what a result says of it."""
+
+
+class Folder:
+    """A folder of pictures.
+
+    Args:
+        name: of the row.
+        path: of the folder.
+        matched: its pictures.
+        protocol: that they are compared by.
+    """
+
+    kind = "folder"
+
+    def __init__(self, name: str, path: Path, matched: Matched, protocol: protocols.Protocol) -> None:
+        self.name, self.path, self.matched, self.protocol = name, path, matched, protocol
+
+    def has(self, image: str) -> bool:
+        """See `Method`."""
+        return image in self.matched.files
+
+    def digest(self, image: str) -> str:
+        """See `Method`."""
+        return short_digest(self.matched.files[image])
+
+    def color(self, image: str, truth: Truth, predicted: Chroma | None) -> Colored:
+        """See `Method`."""
+        return read_output(self.matched.files[image], truth, self.protocol)
+
+    def about(self) -> dict[str, Any]:
+        """See `Method`."""
+        matched = self.matched
+        doubled = {name: [path.name for path in paths] for name, paths in matched.doubled.items()}
+        return {
+            "formats": formats(matched.files), "matched by": matched.by, "missing": matched.missing,
+            "extra": matched.extra, "doubled": doubled, "left out": matched.notes,
+        }  # fmt: skip
+
+
+class Model:
+    """A checkpoint, an exported folder or an ONNX file; it sees the truth's L, and colors as ``colorize image`` does.
+
+    Args:
+        name: of the row.
+        path: see `colorize.predictors.load_predictor`.
+        protocol: that it is run under.
+        device: the same.
+        stores: folder of image stores, in which those of its training are looked for.
+    Attributes:
+        generator: arguments of its generator.
+        trained_on: digests of the pictures of its training, see `colorize.data.decode.digest_of_picture`; None if these
+            are not known.
+    """
+
+    kind = "model"
+
+    def __init__(
+        self, name: str, path: str, protocol: protocols.Protocol, device: str = "auto", stores: Path = STORES
+    ) -> None:
+        self.name, self.protocol = name, protocol
+        if Path(path).suffix == ".onnx":
+            predictor = OnnxPredictor(Path(path), device)
+            self.generator = predictor.generator
+        else:
+            generator, model = load_generator(path)
+            predictor = TorchPredictor(generator, model.image_size, choose_device(device), about=model.about)
+            self.generator = model.generator
+        self.colorizer = Colorizer(predictor)
+        self._digest = digest_of_model(path)[:32]
+        about = predictor.about
+        own = about.get("provenance", {}).get("config", {}).get("data", {})
+        folders = {stores, Path(own.get("store_dir", stores))}
+        self.trained_on = training_pictures(about["trained_on"], folders) if about.get("trained_on") else None
+
+    def has(self, image: str) -> bool:
+        """See `Method`."""
+        return True
+
+    def digest(self, image: str) -> str:
+        """See `Method`."""
+        return self._digest
+
+    def predict(self, truths: Sequence[Truth]) -> list[Chroma]:
+        """Predict the colors of true pictures by their lightness."""
+        pictures = [ArrayPicture(np.ascontiguousarray(truth.rgb.transpose(1, 2, 0))) for truth in truths]
+        return self.colorizer.predict(pictures, Options(tint="keep"))
+
+    def color(self, image: str, truth: Truth, predicted: Chroma | None) -> Colored:
+        """See `Method`."""
+        height, width = truth.size
+        L = truth.lab[0]
+        ab = GuidedUpsampler(predicted.L, predicted.ab, (width, height)).block((0, 0, width, height), L)
+        if self.protocol.truth_L:
+            return joined(truth, np.stack(ab))
+        painted, limited = join(L, *ab, np.dtype(np.uint8))
+        own = lab(painted)
+        error = float(np.abs(own[0] - L).mean())
+        return Colored(own[0], own[1:], np.ascontiguousarray(painted.transpose(2, 0, 1)), limited / L.size, error)
+
+    def about(self) -> dict[str, Any]:
+        """See `Method`."""
+        return {
+            "digest": self._digest, "gain": self.colorizer.gain, "sees": self.colorizer.predictor.image_size,
+            "training images known": self.trained_on is not None,
+        }  # fmt: skip
+
+
+class Reference:
+    """A row that tests the judge.
+
+    Args:
+        name: one of `REFERENCES`.
+        files: the true pictures; another's colors are those of the next.
+        protocol: that they are compared by.
+    """
+
+    kind = "reference"
+
+    def __init__(self, name: str, files: Mapping[str, Path], protocol: protocols.Protocol) -> None:
+        self.name, self.protocol = name, protocol
+        names = list(files)
+        self._next = {image: files[names[(at + 1) % len(names)]] for at, image in enumerate(names)}
+
+    def has(self, image: str) -> bool:
+        """See `Method`."""
+        return image in self._next
+
+    def digest(self, image: str) -> str:
+        """See `Method`."""
+        return short_digest(self._next[image]) if self.name == ANOTHER else ""
+
+    def color(self, image: str, truth: Truth, predicted: Chroma | None) -> Colored:
+        """See `Method`."""
+        if self.name == JPEG:
+            return self._saved(truth)
+        if self.name == ANOTHER:
+            other = read_truth(self._next[image], self.protocol)
+            rgb = protocols.resized(other.rgb.transpose(1, 2, 0), *truth.size)
+            return joined(truth, lab(rgb.transpose(1, 2, 0))[1:])
+        return joined(truth, truth.lab[1:] * np.float32(CHROMA[self.name]))
+
+    def _saved(self, truth: Truth) -> Colored:
+        saved = io.BytesIO()
+        Image.fromarray(truth.rgb.transpose(1, 2, 0)).save(saved, "JPEG", quality=JPEG_QUALITY)
+        rgb = np.asarray(Image.open(saved)).transpose(2, 0, 1)
+        own = lab(rgb.transpose(1, 2, 0))
+        error = float(np.abs(own[0] - truth.lab[0]).mean())
+        if self.protocol.truth_L:
+            return joined(truth, own[1:], error)
+        return Colored(own[0], own[1:], np.ascontiguousarray(rgb), 0.0, error)
+
+    def about(self) -> dict[str, Any]:
+        """See `Method`."""
+        return {}
+
+
+GREY, TRUTH, ANOTHER, HALF, MORE, JPEG = (
+    "grey", "truth", "another image's colors", "truth, chroma x0.5", "truth, chroma x1.5",
+    f"truth, JPEG {JPEG_QUALITY}",
+)  # fmt: skip
+CHROMA = {GREY: 0.0, TRUTH: 1.0, HALF: 0.5, MORE: 1.5}  # times
+REFERENCES = GREY, TRUTH, HALF, MORE, JPEG, ANOTHER
+
+
+def is_model(path: str) -> bool:
+    """Tell what names a model from a folder of pictures."""
+    folder = Path(path)
+    return (
+        folder.suffix in (".ckpt", ".onnx") or (folder / CONFIG).is_file() or (path in SHIPPED and not folder.is_dir())
+    )
+
+
+def formats(files: Mapping[str, Path]) -> dict[str, int]:
+    """Count endings."""
+    counts: dict[str, int] = {}
+    for path in files.values():
+        ending = path.suffix.lower().lstrip(".")
+        counts[ending] = counts.get(ending, 0) + 1
+    return dict(sorted(counts.items()))

@@ -1,0 +1,203 @@
+"""One pass over the images: each is read once for all rows that lack it, scored on a thread, and written as a line."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from colorize.data.decode import digest_of_picture
+from colorize.errors import UserError
+from colorize.images import ImageError
+from colorize.machine import cores, network_threads
+from colorize.painting import Chroma
+from colorize.scoring.images import ImageTable
+from colorize.scoring.methods import Method, Model
+from colorize.scoring.networks import Networks
+from colorize.scoring.pictures import Colored, Truth, read_truth, short_digest
+from colorize.scoring.protocols import Protocol
+from colorize.scoring.scores import curves_of, scores_of
+
+TOGETHER = 8  # pictures that a network sees at once
+AHEAD = 4  # images in work for each thread; more would only take memory
+DIGITS = 7  # significant, of a line's numbers: float32 has no more
+
+
+@dataclass
+class _Image:
+    """An image on its way."""
+
+    name: str
+    path: Path
+    wanted: list[Method] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)  # of the methods' colors, by row
+    truth: Truth | None = None
+    error: str | None = None  # why the truth cannot be read
+    digest: str = ""  # of the truth
+    predicted: dict[str, Chroma] = field(default_factory=dict)
+    scored: list[tuple[str, dict[str, Any], Colored | None]] = field(default_factory=list)  # row, line
+
+
+class Pass:
+    """A pass.
+
+    Args:
+        files: true pictures, by name.
+        methods: rows, each with its table.
+        protocol: that all are compared by.
+        networks: that judge pictures, too.
+        advance: is told how many images are done, of how many.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, Path],
+        methods: Mapping[str, tuple[Method, ImageTable]],
+        protocol: Protocol,
+        networks: Networks | None = None,
+        advance: Callable[[int, int | None], None] = lambda done, total: None,
+    ) -> None:
+        self.files, self.methods, self.protocol, self.networks = files, methods, protocol, networks
+        self.advance = advance
+        self.models = [method for method, _ in methods.values() if isinstance(method, Model)]
+        self.digested = any(model.trained_on is not None for model in self.models)  # of pictures
+
+    def run(self) -> int:
+        """Score what has no line yet; return how many images that was."""
+        threads = cores()
+        done = fresh = 0
+        with ThreadPoolExecutor(threads, initializer=network_threads, initargs=(1,)) as pool:
+            try:
+                for batch in _batches(self._scored(pool, threads * AHEAD), TOGETHER):
+                    self._write(batch)
+                    done += len(batch)
+                    fresh += sum(bool(image.scored) for image in batch)
+                    self.advance(done, len(self.files))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return fresh
+
+    def _scored(self, pool: ThreadPoolExecutor, ahead: int) -> Iterator[_Image]:
+        """Yield the images in their order; some are worked on meanwhile."""
+        names = iter(self.files)
+        reading: deque[Future[_Image]] = deque()
+        scoring: deque[Future[_Image]] = deque()
+        while True:
+            while len(reading) + len(scoring) < ahead and (name := next(names, None)) is not None:
+                reading.append(pool.submit(self._read, name))
+            if not reading and not scoring:
+                return
+            batch = [reading.popleft().result() for _ in range(min(len(reading), TOGETHER if self.models else 1))]
+            for model in self.models:
+                self._predict(model, [image for image in batch if image.truth and model in image.wanted])
+            scoring.extend(pool.submit(self._score, image) for image in batch)
+            while scoring and (len(scoring) >= ahead // 2 or not reading):
+                yield scoring.popleft().result()
+
+    def _read(self, name: str) -> _Image:
+        """Find out which rows lack an image, and read it if any does."""
+        image = _Image(name, self.files[name])
+        try:
+            image.digest = short_digest(image.path)
+        except OSError as error:
+            image.error = error.strerror or str(error)
+        for row, (method, table) in self.methods.items():
+            if not method.has(name):
+                continue
+            try:
+                image.digests[row] = method.digest(name)
+            except OSError as error:
+                image.digests[row] = f"unreadable: {error.strerror}"
+            if not table.holds(name, image.digest, image.digests[row]):
+                image.wanted.append(method)
+        if image.wanted and image.error is None:
+            try:
+                image.truth = read_truth(image.path, self.protocol, keep=self.digested)
+            except ImageError as error:
+                image.error = _reason(error, image.path)
+        return image
+
+    def _predict(self, model: Model, images: Sequence[_Image]) -> None:
+        if images:
+            for image, chroma in zip(images, model.predict([image.truth for image in images]), strict=True):
+                image.predicted[model.name] = chroma
+
+    def _score(self, image: _Image) -> _Image:
+        """Score an image for all rows that lack it."""
+        for method in image.wanted:
+            line = {"image": image.name, "truth": image.digest, "output": image.digests[method.name]}
+            if image.truth is None:
+                image.scored.append((method.name, line | {"error": f"the truth: {image.error}"}, None))
+                continue
+            try:
+                colored = method.color(image.name, image.truth, image.predicted.pop(method.name, None))
+                line |= _line(image.truth, colored)
+            except (ImageError, ValueError, OSError) as error:
+                line["error"] = _reason(error, Path())
+                colored = None
+            if colored and self._trained_on(method, image.truth):
+                line["notes"] = [*line["notes"], "trained on"]
+            image.scored.append((method.name, line, colored if self.networks and self.networks.names else None))
+        return image
+
+    def _trained_on(self, method: Method, truth: Truth) -> bool:
+        known = method.trained_on if isinstance(method, Model) else None
+        return bool(known) and digest_of_picture(truth.pixels) in known
+
+    def _write(self, batch: Sequence[_Image]) -> None:
+        if self.networks and self.networks.names:
+            self._judge(batch)
+        lines: dict[str, list[dict[str, Any]]] = {}
+        for image in batch:
+            for row, line, _ in image.scored:
+                lines.setdefault(row, []).append(line)
+        for row, each in lines.items():
+            self.methods[row][1].append(each)
+
+    def _judge(self, batch: Sequence[_Image]) -> None:
+        pairs = [
+            (line, colored.rgb, image.truth.rgb) for image in batch for _, line, colored in image.scored if colored
+        ]
+        for _, alike in groupby(pairs, key=lambda pair: pair[1].shape):
+            for part in _batches(alike, TOGETHER):
+                outputs, targets = (torch.stack([torch.from_numpy(pair[side]) for pair in part]) for side in (1, 2))
+                for (line, _, _), found in zip(part, self.networks.look_at(outputs, targets), strict=True):
+                    line |= found
+
+
+def _line(truth: Truth, colored: Colored) -> dict[str, Any]:
+    scores = {name: _rounded(value) for name, value in scores_of(truth, colored).items() if value == value}
+    curves, reference = curves_of(truth, colored)
+    notes = [*colored.notes, *(["grey truth"] if truth.grey else [])]
+    rounded = {name: [_rounded(value) for value in values] for name, values in curves.items()}
+    return {"notes": notes, "scores": scores, "curves": rounded, "reference": [_rounded(value) for value in reference]}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Return what is wrong with a file, without its path, which says where things lay."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, ImageError):
+        return text.rpartition(": ")[2] if ": " in text else text
+    if isinstance(error, UserError | ValueError):
+        return text
+    return error.strerror or text
+
+
+def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

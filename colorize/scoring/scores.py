@@ -1,0 +1,109 @@
+"""All scores of one picture that need no network, and the same over gains of its chroma."""
+
+import numpy as np
+import torch
+
+from colorize.metrics import ciede2000, colorfulness, colorfulness_abs, l1, psnr, ssim
+from colorize.metrics.distribution import chroma_spread, hue_distance
+from colorize.metrics.image import PEAK, SSIM_WINDOW
+from colorize.scoring.pictures import Colored, Truth
+from colorize.srgb import AB_SCALE, clipped
+
+SCORES = (
+    "l1", "psnr", "ssim", "delta_e", "colorfulness", "colorfulness_abs", "target_colorfulness",
+    "target_colorfulness_abs", "out_of_gamut", "lightness_error", "hue_distance", "chroma_spread",
+    "target_chroma_spread",
+)  # fmt: skip
+GAINS = tuple(2 ** (step / 3) for step in range(-3, 10))  # 1/2 to 8
+CURVES = ("l1", "psnr", "ssim", "delta_e", "colorfulness", "colorfulness_abs", "out_of_gamut")
+WINDOW_EVERY = 40  # pixels: of each 40x40, the 7x7 of one of SSIM's windows
+MOST_WINDOWS = 16  # a side
+
+
+def scores_of(truth: Truth, colored: Colored) -> dict[str, float]:
+    """Score a picture.
+
+    ``out_of_gamut`` is of the colors as they are joined with L, ``lightness_error`` of the method's own L*, in L*
+    units, and ``hue_distance`` and ``chroma_spread`` of `colorize.metrics.distribution`, in Lab units; all others are
+    those of `colorize.metrics.score_images`, and equal to these where L is the truth's.
+
+    Returns:
+        for every name of ``SCORES``; ``lightness_error`` is NaN where the method has no lightness of its own.
+    Raises:
+        UserError: if the picture is smaller than SSIM's window.
+    """
+    out, target = torch.from_numpy(colored.rgb)[None], torch.from_numpy(truth.rgb)[None]
+    ab, true_ab = torch.from_numpy(colored.ab)[None], torch.from_numpy(truth.lab[1:])[None]
+    lab = torch.from_numpy(np.concatenate([colored.L[None], colored.ab]))[None]
+    values = {
+        "l1": l1(ab, true_ab) / AB_SCALE,
+        "psnr": psnr(out, target),
+        "ssim": ssim(out, target),
+        "delta_e": ciede2000(lab, torch.from_numpy(truth.lab)[None]).mean(),
+        "colorfulness": colorfulness(out),
+        "colorfulness_abs": colorfulness_abs(out),
+        "hue_distance": hue_distance(ab, true_ab),
+        "chroma_spread": chroma_spread(ab),
+        "target_chroma_spread": chroma_spread(true_ab),
+    }
+    found = {name: value.item() for name, value in values.items()}
+    found["target_colorfulness"], found["target_colorfulness_abs"] = truth.colorfulness
+    found["out_of_gamut"] = colored.outside
+    found["lightness_error"] = float("nan") if colored.lightness_error is None else colored.lightness_error
+    return found
+
+
+def curves_of(truth: Truth, colored: Colored) -> tuple[dict[str, list[float]], list[float]]:
+    """Score a picture with its chroma times each of ``GAINS``, on windows of 7x7 pixels spread over it.
+
+    Returns:
+        for every name of ``CURVES`` a score by gain; and both colorfulnesses of the truth on these pixels, of 2003 and
+        of published tables.
+    """
+    rows, columns = (_starts(side) for side in truth.size)
+    take = np.ix_(rows.ravel(), columns.ravel())
+
+    def windows(planes: np.ndarray) -> np.ndarray:
+        """Cut ``(C, H, W)`` into ``(C, K, 49)``."""
+        cut = planes[:, take[0], take[1]].reshape(-1, len(rows), SSIM_WINDOW, len(columns), SSIM_WINDOW)
+        return np.ascontiguousarray(cut.transpose(0, 1, 3, 2, 4)).reshape(len(planes), -1, SSIM_WINDOW**2)
+
+    target = torch.from_numpy(windows(truth.rgb))[None]  # (1, 3, K, 49)
+    true_lab = torch.from_numpy(windows(truth.lab))[None]
+    L, a, b = windows(np.concatenate([colored.L[None], colored.ab]))
+    gains = np.array(GAINS, np.float32)[:, None, None]
+    lab = np.stack([np.broadcast_to(L, (len(GAINS), *L.shape)), gains * a, gains * b])  # (3, G, K, 49)
+    rgb, outside = clipped(*lab)
+    out = torch.from_numpy(rgb).transpose(0, 1).contiguous()
+    labs = torch.from_numpy(lab).transpose(0, 1).contiguous()
+    target, true_lab = target.expand_as(out), true_lab.expand_as(labs)
+    curves = {
+        "l1": l1(labs[:, 1:], true_lab[:, 1:]) / AB_SCALE,
+        "psnr": psnr(out, target),
+        "ssim": _window_ssim(out, target),
+        "delta_e": ciede2000(labs, true_lab).mean((1, 2)),
+        "colorfulness": colorfulness(out),
+        "colorfulness_abs": colorfulness_abs(out),
+        "out_of_gamut": torch.from_numpy(outside.mean((1, 2))),
+    }
+    reference = [colorfulness(target[:1]).item(), colorfulness_abs(target[:1]).item()]
+    return {name: curves[name].tolist() for name in CURVES}, reference
+
+
+def _starts(side: int) -> np.ndarray:
+    """Return the rows of windows spread over a side: ``(n, 7)``."""
+    count = min(MOST_WINDOWS, max(1, side // WINDOW_EVERY))
+    space = (side - SSIM_WINDOW) / count
+    return (space * (np.arange(count) + 0.5)).astype(int)[:, None] + np.arange(SSIM_WINDOW)
+
+
+def _window_ssim(out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the mean over windows ``(B, 3, K, 49)`` of the index that `colorize.metrics.ssim` has at each pixel."""
+    x, y = out.float(), target.float()
+    mean_x, mean_y = x.mean(-1), y.mean(-1)
+    x, y = x - mean_x[..., None], y - mean_y[..., None]
+    count = x.shape[-1] - 1
+    variances, covariance = (x.square() + y.square()).sum(-1) / count, (x * y).sum(-1) / count
+    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
+    return (luminance * (2 * covariance + c2) / (variances + c2)).mean((1, 2))

@@ -1,0 +1,226 @@
+"""From per-image tables to scores of sets of images: means, bootstrap intervals, and paired differences.
+
+Every score here is a function of means over images, so a bootstrap draw is a row of weights, the same for all methods.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from colorize.metrics.perceptual import SOURCES, frechet_distance, kernel_distance
+from colorize.scoring.images import read_lines
+from colorize.scoring.networks import CLASS, SETS, unpacked
+from colorize.scoring.scores import CURVES, GAINS, SCORES
+
+LEVEL = 0.95
+DETECTABLE = 1.959964 + 0.841621  # standard errors: seen in 80 of 100 samples by a two-sided test at 5%
+DRAWS_AT_ONCE = 64  # of the bootstrap: 5 MB for 10,000 images
+LPIPS = tuple(name for name in SOURCES if name.startswith("lpips"))
+COLUMNS = (
+    *SCORES,
+    "delta_colorfulness_image",
+    *LPIPS,
+    "recognizability",
+    *(f"{name}@{at}" for name in CURVES for at in range(len(GAINS))),
+    "reference",  # the truth's colorfulness_abs on the pixels of the curves
+)
+AT = {name: position for position, name in enumerate(COLUMNS)}
+
+
+@dataclass
+class Values:
+    """A method's per-image scores.
+
+    Attributes:
+        images: their names.
+        table: ``(images, COLUMNS)`` float64; NaN where there is none.
+        errors: reasons by image, of those that have no scores.
+        notes: images by what is to be counted of them.
+        classes: that the judge puts the pictures into, by image.
+    """
+
+    images: list[str]
+    table: np.ndarray
+    errors: dict[str, str]
+    notes: dict[str, list[str]]
+    classes: dict[str, int]
+
+    def of(self, images: Sequence[str]) -> np.ndarray:
+        """Return the rows of these images."""
+        at = {image: row for row, image in enumerate(self.images)}
+        return self.table[[at[image] for image in images]]
+
+
+def read_values(path: Path, images: Sequence[str], classes: Mapping[str, int] | None = None) -> Values:
+    """Read a per-image table.
+
+    Args:
+        path: of it.
+        images: whose lines count.
+        classes: of the true pictures, for ``recognizability``.
+    """
+    wanted, lines = set(images), {}
+    for line in read_lines(path):
+        if line["image"] in wanted:
+            lines[line["image"]] = _taken(line, classes or {})
+    values = Values([], np.empty((0, len(COLUMNS))), {}, {}, {})
+    rows = []
+    for image in images:
+        if image not in lines:
+            continue
+        row, error, notes, category = lines[image]
+        if row is None:
+            values.errors[image] = error
+            continue
+        values.images.append(image)
+        rows.append(row)
+        for note in notes:
+            values.notes.setdefault(note, []).append(image)
+        if category is not None:
+            values.classes[image] = category
+    if rows:
+        values.table = np.array(rows)
+    return values
+
+
+def _taken(line: Mapping[str, Any], classes: Mapping[str, int]) -> tuple[np.ndarray | None, str, list[str], int | None]:
+    if "error" in line:
+        return None, line["error"], [], None
+    row = np.full(len(COLUMNS), np.nan)
+    scores, category = line["scores"], line.get(CLASS)
+    for name in SCORES:
+        row[AT[name]] = scores.get(name, np.nan)
+    row[AT["delta_colorfulness_image"]] = abs(scores["colorfulness_abs"] - scores["target_colorfulness_abs"])
+    for name in LPIPS:
+        row[AT[name]] = line.get(name, np.nan)
+    if category is not None and line["image"] in classes:
+        row[AT["recognizability"]] = category == classes[line["image"]]
+    for name in CURVES:
+        start = AT[f"{name}@0"]
+        row[start : start + len(GAINS)] = line["curves"][name]
+    row[AT["reference"]] = line["reference"][1]
+    return row, "", line["notes"], category
+
+
+def scores_of_means(means: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of sets of images.
+
+    Args:
+        means: ``(R, COLUMNS)``, of each set.
+    Returns:
+        ``(R,)`` by name; NaN where there is none. ``NAME_at_cf`` is a score at the gain of chroma that brings the
+        mean ``colorfulness_abs`` to the truth's, ``gain_at_cf``, on the pixels of the curves.
+    """
+    column = lambda name: means[:, AT[name]]  # noqa: E731
+    scores = {name: column(name) for name in (*SCORES, *LPIPS, "recognizability") if not name.startswith("target_")}
+    scores["delta_colorfulness"] = np.abs(column("colorfulness_abs") - column("target_colorfulness_abs"))
+    scores["delta_colorfulness_hs"] = np.abs(column("colorfulness") - column("target_colorfulness"))
+    scores["delta_colorfulness_image"] = column("delta_colorfulness_image")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scores["chroma_spread_ratio"] = column("chroma_spread") / column("target_chroma_spread")
+    gain, low, weight = _crossing(_curve(means, "colorfulness_abs"), column("reference"))
+    scores["gain_at_cf"] = gain
+    for name in CURVES:
+        if not name.startswith("colorfulness"):
+            start, end = _both_sides(_curve(means, name), low)
+            scores[f"{name}_at_cf"] = start + weight * (end - start)
+    return scores
+
+
+def _curve(means: np.ndarray, name: str) -> np.ndarray:
+    start = AT[f"{name}@0"]
+    return means[:, start : start + len(GAINS)]
+
+
+def _crossing(colors: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find where curves ``(R, G)`` first reach a target.
+
+    Returns:
+        the gain, the place before it, and the share of the way to the next place, NaN where it is not reached.
+    """
+    below = np.cumprod(colors < target[:, None], axis=1).sum(1)
+    reached = (below > 0) & (below < len(GAINS))
+    low = np.clip(below - 1, 0, len(GAINS) - 2)
+    start, end = _both_sides(colors, low)
+    weight = np.full(len(target), np.nan)
+    np.divide(target - start, end - start, out=weight, where=reached)
+    gains = np.array(GAINS)
+    return gains[low] + weight * (gains[low + 1] - gains[low]), low, weight
+
+
+def _both_sides(curve: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.arange(len(curve))
+    return curve[rows, low], curve[rows, low + 1]
+
+
+def drawn_means(tables: Sequence[np.ndarray], resamples: int, seed: int) -> Iterator[list[np.ndarray]]:
+    """Yield the means of tables ``(N, COLUMNS)`` over images drawn again with replacement, the same for all tables.
+
+    Each time ``(R, COLUMNS)`` for every table; R adds up to ``resamples``.
+    """
+    count, random = len(tables[0]), np.random.default_rng(seed)
+    for start in range(0, resamples, DRAWS_AT_ONCE):
+        draws = min(DRAWS_AT_ONCE, resamples - start)
+        picks = random.integers(count, size=(draws, count)) + count * np.arange(draws)[:, None]
+        weights = np.bincount(picks.ravel(), minlength=draws * count).reshape(draws, count) / count
+        yield [weights @ table for table in tables]
+
+
+def bootstrapped(tables: Mapping[str, np.ndarray], resamples: int, seed: int) -> dict[str, dict[str, np.ndarray]]:
+    """Return every score of every method in each draw: ``(resamples,)`` by method and name."""
+    parts: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in tables}
+    for means in drawn_means(list(tables.values()), resamples, seed):
+        for name, mean in zip(tables, means, strict=True):
+            parts[name].append(scores_of_means(mean))
+    return {
+        name: {score: np.concatenate([part[score] for part in each]) for score in each[0]}
+        for name, each in parts.items()
+    }
+
+
+def interval(draws: np.ndarray) -> list[float] | None:
+    """Return both ends of the percentile interval; None where some draws have no value."""
+    if not np.isfinite(draws).all():
+        return None
+    return np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+
+
+def paired(one: np.ndarray, two: np.ndarray, difference: float) -> dict[str, Any] | None:
+    """Compare two methods by a score.
+
+    Args:
+        one: of the first, in each draw; the same draws for both.
+        two: of the second.
+        difference: of the scores of all images, first less second.
+    Returns:
+        ``difference``, its interval ``ci95``, and ``detectable``, the smallest true difference that so many images
+        tell from none in 80 of 100 samples; None where some draws have no value.
+    """
+    draws = one - two
+    ends = interval(draws)
+    if ends is None or not np.isfinite(difference):
+        return None
+    return {"difference": float(difference), "ci95": ends, "detectable": float(DETECTABLE * draws.std())}
+
+
+def distances(path: Path, truth: Path, images: Sequence[str]) -> dict[str, float]:
+    """Return KID and FID of a method's pictures against the true ones, on each network's features that lines hold."""
+    found = {}
+    for key, ending in SETS.items():
+        outputs, targets = _features(path, key, images), _features(truth, key, images)
+        if outputs is not None and targets is not None and len(images) > 1:
+            found[f"kid{ending}"], found[f"kid{ending}_std"] = kernel_distance(outputs, targets)
+            found[f"fid{ending}"] = frechet_distance(outputs, targets)
+    return found
+
+
+def _features(path: Path, key: str, images: Sequence[str]) -> torch.Tensor | None:
+    rows, at = {}, set(images)
+    for line in read_lines(path):
+        if line["image"] in at and key in line:
+            rows[line["image"]] = unpacked(line[key])
+    return torch.from_numpy(np.stack([rows[image] for image in images])) if len(rows) == len(at) else None
