@@ -11,6 +11,7 @@ from omegaconf import DictConfig, open_dict
 from torch import Tensor, nn
 
 from colorize.checkpoint import load_generator, read_model
+from colorize.checks import above
 from colorize.data import ColorizationDataModule
 from colorize.data.sources import FolderSource
 from colorize.errors import UserError
@@ -64,6 +65,7 @@ def adapt(folder: Path, out: Path, checkpoint: str, minutes: float = 10.0) -> Ad
         UserError: if the folder, the checkpoint or the minutes will not do, or ``out`` exists.
     """
     started = time.perf_counter()
+    above("minutes", minutes, 0)
     if out.exists():
         raise UserError(f"{out} exists already; name a new folder with --out")
     if len(found := FolderSource(str(folder)).paths) < LEAST:

@@ -1,6 +1,7 @@
 """The card of an exported model, and what a model says of its training."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -17,6 +18,7 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         "library_name: colorize",
         "pipeline_tag: image-to-image",
         "tags: [colorization, gan, pix2pix]",
+        "license: other",
         "---",
         "",
         f"# {name}",
@@ -25,7 +27,9 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         f"trained at {model.image_size}x{model.image_size}.",
         "",
         "```bash",
-        f"colorize image photo.jpg -o coloured --checkpoint {name}",
+        "make setup                        # in a clone of the project",
+        "source .venv/bin/activate",
+        f"colorize image photo.jpg --checkpoint {name}",
         "```",
         "",
         "```python",
@@ -38,9 +42,15 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         "",
         *(f"- {key}: {value}" for key, value in training_facts(model).items()),
         "",
+        "## License",
+        "",
+        "The code is under the MIT license. The weights follow from the images that they were trained on: what the",
+        "licenses of those allow is for whoever publishes this model to say.",
+        "",
         "## Metrics",
         "",
         "Of the validation images, measured in training when the checkpoint was saved.",
+        *_baseline(model.about.get("metrics", {})),
         "",
         "| Metric | Value |",
         "|---|---|",
@@ -62,6 +72,15 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         ]
     lines += ["", "## Config", "", "```json", json.dumps(provenance.get("config", {}), indent=2), "```", ""]
     return "\n".join(lines)
+
+
+def _baseline(metrics: Mapping[str, float]) -> list[str]:
+    """Compare the L1 with that of no chroma, where validation measured both."""
+    if not {"val/l1", "val/l1_grey"} <= metrics.keys() or not metrics["val/l1_grey"]:
+        return []
+    grey = metrics["val/l1_grey"]
+    share = metrics["val/l1"] / grey
+    return [f"The baseline is grey, no chroma at all: its L1 is {grey:.4g}; this model has {share:.2f} of it."]
 
 
 def training_facts(model: Model) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, ListConfig
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from colorize.metrics import ImageScores, PerceptualScores, bootstrap, ciede2000
 from colorize.metrics.judge import SCORES, Judge, JudgeScores, judge_missing, own_encoder
 from colorize.predictors.pytorch import choose_device
 from colorize.provenance import commit
+from colorize.score_table import print_scores
 from colorize.training import ColorizationModule
 from colorize.training.module import RAW, SCORED
 
@@ -72,7 +74,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Row]:
     }
     _write(Path(cfg.run_dir), rows, about)
     _draw(Path(cfg.run_dir) / "picture.png", data, trained, device, cfg.num_pictures)
-    _report(Path(cfg.run_dir), rows, PerceptualScores(cfg.weights_dir).missing + ([no_judge] if no_judge else []))
+    missing = PerceptualScores(cfg.weights_dir).missing + ([no_judge] if no_judge else [])
+    _report(Path(cfg.run_dir), rows, about, missing)
     return rows
 
 
@@ -156,12 +159,16 @@ def _write(run_dir: Path, rows: dict[str, Row], about: dict[str, Any]) -> None:
 
 def markdown_table(rows: dict[str, Row], images: int, notes: list[str]) -> str:
     """Return the rows' main metrics as a Markdown table, each with its 95% interval, and the notes below."""
-    names = [name for name in TABLE if any(name in row for row in rows.values())]
+    names = _shown(rows)
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for name, row in rows.items():
         lines.append(f"| {name} | " + " | ".join(_cell(row, metric) for metric in names) + " |")
     lines += ["", f"{images} images; in brackets the 95% bootstrap interval.", ""]
     return "\n".join([*lines, *(f"- {note}" for note in notes), *([""] if notes else [])])
+
+
+def _shown(rows: dict[str, Row]) -> list[str]:
+    return [name for name in TABLE if any(name in row for row in rows.values())]
 
 
 def _cell(row: Row, metric: str) -> str:
@@ -190,8 +197,11 @@ def _draw(
         picture_grid(columns | {"real": three["real"]} | errors).save(temporary)
 
 
-def _report(run_dir: Path, rows: dict[str, Row], missing: list[str]) -> None:
-    print((run_dir / "metrics.md").read_text())
+def _report(run_dir: Path, rows: dict[str, Row], about: dict[str, Any], missing: list[str]) -> None:
+    print_scores(rows, (GREY, TRUTH), _shown(rows), Console())
+    print(f"{about['images']} images; in brackets the 95% bootstrap interval.")
+    for line in about["notes"]:
+        print(line)
     for line in missing:
         print(f"left out: {line}")
     for name, row in rows.items():

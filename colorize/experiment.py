@@ -185,10 +185,11 @@ def build_trainer(
     run_dir = Path(cfg.run_dir)
     about = {"overrides": [], "resumed": []} | (about or {})
     name, group = tracking.identity(about["overrides"])
+    lines = [EpochLine(cfg.optimized_metric)] if "progress" in cfg.callbacks else []
     return SavingTrainer(
         **config["trainer"] | {"precision": engine.precision},
         max_epochs=cfg.max_epochs,
-        callbacks=[*callbacks, tracking.WandbIdentity(), Cost(), EpochLine(cfg.optimized_metric)],
+        callbacks=[*callbacks, tracking.WandbIdentity(), Cost(), *lines],
         logger=tracking.build_loggers(cfg.logger, run_dir, tracking.columns(config, **about), name, group, resumed),
         plugins=[AsyncCheckpointIO() if engine.async_checkpoints else AtomicCheckpointIO()],
         default_root_dir=run_dir,
@@ -205,7 +206,9 @@ def numbers(metrics: Mapping[str, Tensor]) -> dict[str, float]:
 
 def tell_how_to_go_on(run_dir: Path) -> None:
     """Say in the log that a run which a signal stopped is saved, and the command that goes on with it."""
-    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if not HydraConfig.initialized():  # a program composed the config: it knows where the run is
+        return
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     last = run_dir / "checkpoints" / "last.ckpt"
     how = (
         f"the same command, with hydra.sweep.dir={run_dir.parent}" if in_sweep else f"python train.py ckpt_path={last}"

@@ -66,7 +66,10 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
         rows: each from name to value; what a row lacks is empty.
     """
     # Names of files may hold bytes that are no text
-    with replacing(path) as temporary, temporary.open("w", newline="", errors="surrogateescape") as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

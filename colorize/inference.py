@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -28,6 +28,7 @@ from colorize.weights import DEFAULT
 FITS = ("pad", "stretch")
 ENSEMBLES = ("none", "flip")
 MAX_STRENGTH = 1.5
+Picture = TypeVar("Picture")  # what is coloured and what comes back: a Pillow image, an array or a tensor
 
 
 @dataclass(frozen=True)
@@ -97,25 +98,50 @@ class Colorizer:
 
     from_pretrained = from_checkpoint  # by the name that the hub's users look for
 
-    def colorize(self, image: Any, **options: Any) -> Any:
+    def colorize(
+        self,
+        image: Picture,
+        *,
+        strength: float = 1.0,
+        working_size: int | None = None,
+        fit: Literal["pad", "stretch"] = "pad",
+        ensemble: Literal["none", "flip"] = "none",
+        tint: Literal["auto", "keep", "remove"] = "auto",
+    ) -> Picture:
         """Return a picture in colour, at its own size and of its own kind; its own colours are not looked at.
 
         Args:
             image: a Pillow image of any mode; an array ``(H, W)`` or ``(H, W, 3)``; or a torch tensor ``(H, W)``,
                 ``(1, H, W)`` or ``(3, H, W)``. Arrays and tensors: uint8, uint16, or floats in [0, 1].
-            options: see `Options`.
+            strength: factor of the model's chroma, 0 to 1.5.
+            working_size: pixels of the longer side that the network sees; None is the size it was trained at.
+            fit: ``pad`` keeps the picture's shape; ``stretch`` makes it square, as training did.
+            ensemble: ``flip`` takes the mean with the mirrored picture's colours.
+            tint: of toned prints: ``auto``, ``keep`` or ``remove``, see `Options`.
         Returns:
             A Pillow image ``RGB``, or ``RGBA`` if it is transparent; an array ``(H, W, 3)``; a tensor ``(3, H, W)``.
         Raises:
             UserError: if an option is out of range, or memory does not suffice.
             ValueError: if the image is none of these.
         """
-        return self.colorize_batch([image], **options)[0]
+        options = Options(strength, working_size, fit, ensemble, tint)
+        return self._colorized([image], options)[0]
 
-    def colorize_batch(self, images: Sequence[Any], **options: Any) -> list[Any]:
+    def colorize_batch(
+        self,
+        images: Sequence[Picture],
+        *,
+        strength: float = 1.0,
+        working_size: int | None = None,
+        fit: Literal["pad", "stretch"] = "pad",
+        ensemble: Literal["none", "flip"] = "none",
+        tint: Literal["auto", "keep", "remove"] = "auto",
+    ) -> list[Picture]:
         """Colour several pictures, which need not be alike; see `colorize`."""
+        return self._colorized(images, Options(strength, working_size, fit, ensemble, tint))
+
+    def _colorized(self, images: Sequence[Any], how: Options) -> list[Any]:
         taken = [_taken(image) for image in images]
-        how = Options(**options)
         sources = [untinted(source, how.tint) for source, _, _ in taken]
         colored = []
         for (_, dtype, give), source, chroma in zip(taken, sources, self.predict(sources, how), strict=True):

@@ -48,6 +48,7 @@ FLOORS = {
         "check_config",
         "warm_start",
         "evaluation",
+        "score_table",
         "held_out",
         "report",
         "scoring",

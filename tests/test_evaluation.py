@@ -1,6 +1,7 @@
 """`eval.py`: rows, files, several checkpoints, and what it says of missing weights."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
+from rich.console import Console
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from colorize.errors import UserError
-from colorize.evaluation import evaluate
+from colorize.evaluation import TABLE, evaluate
 from colorize.experiment import train
+from colorize.score_table import print_scores
 from tests.conftest import ROOT, small_config
 
 
@@ -117,6 +120,25 @@ def test_lpips_is_scored_where_its_weights_are(make_config, checkpoints, tmp_pat
     torch.save(alexnet(weights=None).state_dict(), tmp_path / "alexnet-owt-7be5be79.pth")
     rows = evaluate(make_config(f"ckpt_path={checkpoints[0]}"))
     assert rows["ground truth"]["lpips_alex"] == 0 < rows["grey"]["lpips_alex"]
+
+
+@pytest.mark.parametrize("models", [1, 2, 5])
+def test_the_table_fits_80_columns_and_has_every_value(models) -> None:
+    paths = [f"outputs/2026-01-01/10-00-0{number}/checkpoints/best.ckpt" for number in range(models)]
+    names = ["grey", "ground truth", *paths]
+    rows = {
+        name: dict.fromkeys(TABLE, 0.123456 + place / 1000) | {"ci95": {metric: [0.1234, 10.23] for metric in TABLE}}
+        for place, name in enumerate(names)
+    }
+    console = Console(width=80, file=io.StringIO())
+    print_scores(rows, names[:2], TABLE, console)
+    printed = console.file.getvalue()
+    tables, legend = printed.split("\nmodel", 1)
+    assert max(map(len, tables.splitlines())) <= 80 and "…" not in tables
+    for place in range(2, len(names)):
+        assert tables.count(f"{0.123456 + place / 1000:.4g}") == len(TABLE)
+    assert tables.count("[0.1234, 10.23]") == models * len(TABLE)
+    assert all(name in legend for name in names[2:])
 
 
 def test_the_last_lines_name_the_score_and_the_picture(make_config, checkpoints, capsys, tmp_path) -> None:

@@ -127,6 +127,18 @@ def test_the_checksums_are_those_of_sha256sum(exported) -> None:
     assert len((exported / "SHA256SUMS").read_text().splitlines()) == 3
 
 
+def test_the_card_has_license_install_line_and_baseline(exported, checkpoint, tmp_path) -> None:
+    card = (exported / "README.md").read_text()
+    header = card.split("---")[1]
+    assert "\nlicense: other\n" in header and "## License" in card
+    assert card.index("make setup ") < card.index("colorize image photo.jpg --checkpoint ")
+    assert "baseline" not in card  # of a checkpoint from before it was measured
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save(content | {"metrics": {"val/l1": 0.06, "val/l1_grey": 0.08}}, tmp_path / "y.ckpt")
+    export(tmp_path / "y.ckpt", tmp_path / "y")
+    assert "its L1 is 0.08; this model has 0.75 of it." in (tmp_path / "y/README.md").read_text()
+
+
 def test_the_card_says_what_it_was_trained_on_and_its_metrics(exported) -> None:
     card = (exported / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: colorize\n")

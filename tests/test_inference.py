@@ -1,8 +1,11 @@
 """Colouring pictures from Python."""
 
+import inspect
 import subprocess
 import sys
+from dataclasses import asdict
 from types import MappingProxyType
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,9 +15,10 @@ from skimage.color import rgb2lab
 
 from colorize import painting
 from colorize.errors import UserError
-from colorize.inference import Colorizer, Options
+from colorize.inference import ENSEMBLES, FITS, Colorizer, Options
 from colorize.painting import ArrayPicture
 from colorize.predictors.pytorch import TorchPredictor
+from colorize.tint import TINTS
 from tests.conftest import colorful_image
 
 
@@ -193,6 +197,14 @@ def test_bf16_differs_by_rounding_only(checkpoint, colorizer) -> None:
     rough = Colorizer.from_checkpoint(checkpoint, "cpu", precision="bf16").colorize(grey_picture())
     difference = np.abs(np.asarray(rough).astype(int) - np.asarray(colorizer.colorize(grey_picture())))
     assert 0 < difference.max() <= 4
+
+
+@pytest.mark.parametrize("method", [Colorizer.colorize, Colorizer.colorize_batch])
+def test_the_signature_names_every_option_with_its_default_and_choices(method) -> None:
+    parameters = inspect.signature(method).parameters
+    assert {name: parameters[name].default for name in list(parameters)[2:]} == asdict(Options())
+    for name, choices in (("fit", FITS), ("ensemble", ENSEMBLES), ("tint", TINTS)):
+        assert get_args(parameters[name].annotation) == tuple(choices)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,12 @@ def test_the_target_is_the_image_that_was_split():
     assert score_images(L, 0 * ab, ab)["target_colorfulness_abs"].item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_baseline_is_the_l1_of_no_chroma(batch):
+    L, ab_pred, ab_true = batch
+    expected = ab_true.abs().mean((1, 2, 3))
+    torch.testing.assert_close(score_images(L, ab_pred, ab_true)["l1_grey"], expected)
+
+
 def test_grey_output_has_no_colour():
     L, ab = rgb_to_l_ab(photographs(1))
     assert score_images(L, 0 * ab, ab)["colorfulness"].item() < 0.5  # rounding to uint8 leaves traces
@@ -86,6 +92,7 @@ def test_delta_colorfulness_image_is_the_mean_of_differences():
 def test_the_summary_has_these_names():
     assert list(summarise(made_up())) == [
         "l1",
+        "l1_grey",
         "psnr",
         "ssim",
         "colorfulness",

@@ -17,9 +17,22 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from colorize.sweeps.jobs import remove_unused
 from colorize.sweeps.table import LOCK, interval, over_seeds, read_jobs
 from tests.conftest import ROOT, SMALL
 from tests.sweeping import APP, CONFIG, environment, ran, rows, sweep
+
+
+def test_the_directory_of_a_mistake_goes_with_its_date_but_no_other(tmp_path) -> None:
+    for name in ("2026-01-02/10-00-00", "2026-01-02/11-00-00", "2026-01-03/10-00-00"):
+        (tmp_path / "outputs" / name / ".hydra").mkdir(parents=True)
+        (tmp_path / "outputs" / name / "train.log").touch()
+    kept = tmp_path / "outputs/2026-01-02/11-00-00/metrics.csv"
+    kept.touch()
+    for run in sorted((tmp_path / "outputs").glob("*/*")):
+        remove_unused(run, {".hydra", "train.log"})
+    assert sorted(tmp_path.rglob("*.*")) == sorted([kept, kept.with_name("train.log"), kept.with_name(".hydra")])
+    assert not (tmp_path / "outputs/2026-01-03").exists()
 
 
 def test_finished_jobs_are_skipped_and_failed_ones_run_again(tmp_path) -> None:

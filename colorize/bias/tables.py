@@ -1,7 +1,5 @@
 """Results as files: ``bias.json``, tables as CSV, and ``bias.md`` for people."""
 
-import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from colorize.bias.people import SKIN
 from colorize.bias.run import Bias
 from colorize.bias.skin import typology_angle
 from colorize.bias.words import DIGITS, findings, percent, shown
-from colorize.files import replacing
+from colorize.files import replacing, write_csv, write_json
 
 SHOWN = ("relative_error", "delta_e", "chroma_ratio", "diversity_ratio", "hue_shift", "jump_ratio")
 NAMED = 10  # photographs that are left out
@@ -24,7 +22,7 @@ NAMED = 10  # photographs that are left out
 def write_results(bias: Bias, out: Path) -> list[str]:
     """Write all into a folder, each file whole or not at all; return the findings, in sentences."""
     sentences = findings(bias.summary)
-    _write_text(out / "bias.json", json.dumps(plain({"findings": sentences, "about": ABOUT} | bias.summary), indent=1))
+    write_json(out / "bias.json", plain({"findings": sentences, "about": ABOUT} | bias.summary), indent=1)
     _write_rows(out / "data.csv", (_flat(row) for row in bias.summary["data"]["categories"]))
     survey, models = bias.survey, bias.summary.get("models", {})
     if models:
@@ -79,13 +77,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     rows = list(rows)
     header = list(dict.fromkeys(name for row in rows for name in row))
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as f,
-    ):
-        table = csv.DictWriter(f, header)
-        table.writeheader()
-        table.writerows({key: value for key, value in row.items() if value == value} for row in rows)
+    write_csv(path, header, ({key: value for key, value in row.items() if value == value} for row in rows))
 
 
 def _write_text(path: Path, text: str) -> None:

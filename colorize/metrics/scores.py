@@ -12,6 +12,7 @@ from colorize.metrics.image import colorfulness, colorfulness_abs, psnr, ssim
 
 PER_IMAGE = (
     "l1",
+    "l1_grey",  # of no chroma: the baseline
     "psnr",
     "ssim",
     "colorfulness",
@@ -43,6 +44,7 @@ def score_images(L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> dict[str, Tenso
     out, target = to_uint8(l_ab_to_rgb(L, ab_pred)), to_uint8(l_ab_to_rgb(L, ab_true))
     return {
         "l1": l1(ab_pred, ab_true),
+        "l1_grey": l1(torch.zeros_like(ab_true), ab_true),
         "psnr": psnr(out, target),
         "ssim": ssim(out, target),
         "colorfulness": colorfulness(out),

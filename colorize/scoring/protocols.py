@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from colorize.checks import one_of
 from colorize.data.decode import resized
 from colorize.errors import UserError
 
@@ -128,6 +129,4 @@ def protocol(name: str) -> Protocol:
     Raises:
         UserError: if there is none.
     """
-    if name not in PROTOCOLS:
-        raise UserError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    return PROTOCOLS[one_of("protocol", name, PROTOCOLS)]

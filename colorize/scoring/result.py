@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from colorize.errors import UserError
-from colorize.files import replacing
+from colorize.files import write_json
 
 FILE = "scores.json"
 
@@ -37,8 +37,7 @@ class Result:
 
     def write(self, folder: Path) -> Path:
         """Write it into a folder of scores; return the file."""
-        with replacing(folder / FILE) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1))
+        write_json(folder / FILE, asdict(self), indent=1)
         return folder / FILE
 
 

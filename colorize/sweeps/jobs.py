@@ -58,13 +58,13 @@ def job(task: Callable[[DictConfig], float | None]) -> Callable[[DictConfig], fl
             return task(cfg)
         except Exception as error:
             if in_one_line(error):
-                _remove_unused(Path(hydra.runtime.output_dir), {hydra.output_subdir, f"{hydra.job.name}.log"})
+                remove_unused(Path(hydra.runtime.output_dir), {hydra.output_subdir, f"{hydra.job.name}.log"})
             leave(error)
 
     return run
 
 
-def _remove_unused(folder: Path, of_hydra: set[str]) -> None:
+def remove_unused(folder: Path, of_hydra: set[str]) -> None:
     """Remove the directory of a run that a mistake ended before it left anything but what Hydra writes first."""
     if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= of_hydra:
         return

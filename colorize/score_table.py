@@ -1,0 +1,47 @@
+"""Scores as a table in a terminal: metrics down, rows of the evaluation across, at most 80 columns wide."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+WIDTH = 80
+ABREAST = 2  # models in one table, beside grey and the ground truth
+
+
+def print_scores(
+    rows: Mapping[str, Mapping[str, Any]], references: Sequence[str], metrics: Sequence[str], console: Console
+) -> None:
+    """Print the rows' metrics, models with their 95% intervals below the values.
+
+    Args:
+        rows: name to metric to value; ``ci95`` to metric to its interval.
+        references: those of the rows that models are compared with, which every table has.
+        metrics: in the order in which they are shown.
+        console: where.
+    """
+    models = [name for name in rows if name not in references]
+    numbers = {name: f"model {number}" if len(models) > 1 else "model" for number, name in enumerate(models, start=1)}
+    groups = [models[start : start + ABREAST] for start in range(0, len(models), ABREAST)]
+    for group in groups:
+        table = Table("", *references, *(numbers[name] for name in group), box=box.SIMPLE)
+        for column in table.columns[1:]:
+            column.justify, column.no_wrap = "right", True
+        for metric in metrics:
+            cells = [_value(rows[name], metric) for name in references]
+            cells += [_value(rows[name], metric) + _interval(rows[name], metric) for name in group]
+            table.add_row(metric, *cells)
+        console.print(table, width=WIDTH)
+    for name, number in numbers.items():
+        console.print(f"{number}: {name}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _value(row: Mapping[str, Any], metric: str) -> str:
+    return f"{row[metric]:.4g}" if metric in row else ""
+
+
+def _interval(row: Mapping[str, Any], metric: str) -> str:
+    interval = row["ci95"].get(metric)
+    return f"\n\\[{interval[0]:.4g}, {interval[1]:.4g}]" if interval else ""
