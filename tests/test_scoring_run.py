@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,15 @@ def test_what_is_written_before_an_interruption_stays(truth, faded, tmp_path, mo
     assert len(seen) == 7 * 4
 
 
+def test_lines_that_know_more_networks_are_kept(truth, faded, tmp_path, monkeypatch) -> None:
+    score(truth, [str(faded)], tmp_path / "out", FAST)
+    for table in (tmp_path / "out/images").iterdir():
+        table.write_text(table.read_text().replace('"networks":[]', '"networks":["lite2"]', 1))
+    seen = scored(monkeypatch)
+    result = score(truth, [str(faded)], tmp_path / "out", FAST)
+    assert not seen and not any("scored anew" in note for note in result.notes)
+
+
 def test_another_protocol_is_refused_in_the_same_folder(truth, faded, tmp_path) -> None:
     score(truth, [str(faded)], tmp_path / "out", FAST)
     with pytest.raises(UserError, match="holds scores by protocol full-size, which do not stand beside those by as-is"):
@@ -228,13 +238,15 @@ def test_paired_differences_are_of_the_same_images(truth, faded, tmp_path) -> No
 def test_a_checkpoint_colors_the_truth_first(truth, checkpoint, tmp_path) -> None:
     from colorize.inference import Colorizer
 
-    result = score(truth, [str(checkpoint)], tmp_path / "out", FAST)
+    result = score(truth, [str(checkpoint)], tmp_path / "out", replace(FAST, pictures=True))
     colorizer = Colorizer.from_checkpoint(checkpoint)
     for number in range(6):
         colored = colorizer.colorize(Image.open(truth / f"{number}.png"), tint="keep")
         (tmp_path / "x").mkdir(exist_ok=True)
         colored.save(tmp_path / "x" / f"{number}.png")
     as_pictures = score(truth, [str(tmp_path / "x")], tmp_path / "out2", FAST)
+    with Image.open(tmp_path / "out/pictures/x/3.png") as kept, Image.open(tmp_path / "x/3.png") as own:
+        assert np.abs(np.asarray(kept).astype(int) - np.asarray(own)).mean() < 1
     row = result.rows["x"]
     assert row["kind"] == "model" and any("trained on is not known" in note for note in result.notes)
     for name in ("psnr", "delta_e", "colorfulness_abs"):  # but for gamut and rounding

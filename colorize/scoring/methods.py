@@ -87,8 +87,8 @@ class Folder:
         matched = self.matched
         doubled = {name: [path.name for path in paths] for name, paths in matched.doubled.items()}
         return {
-            "formats": formats(matched.files), "matched by": matched.by, "missing": matched.missing,
-            "extra": matched.extra, "doubled": doubled, "left out": matched.notes,
+            "folder": str(self.path), "formats": formats(matched.files), "matched by": matched.by,
+            "missing": matched.missing, "extra": matched.extra, "doubled": doubled, "left out": matched.notes,
         }  # fmt: skip
 
 
