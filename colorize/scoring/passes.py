@@ -20,7 +20,7 @@ from colorize.painting import Chroma
 from colorize.scoring.images import ImageTable
 from colorize.scoring.methods import Method, Model
 from colorize.scoring.networks import Networks
-from colorize.scoring.pictures import Colored, Truth, read_truth, short_digest
+from colorize.scoring.pictures import Colored, Truth, gained, read_truth, short_digest
 from colorize.scoring.protocols import Protocol
 from colorize.scoring.scores import curves_of, scores_of
 
@@ -114,7 +114,7 @@ class Pass:
             if not method.has(name):
                 continue
             try:
-                image.digests[row] = method.digest(name)
+                image.digests[row] = method.digest(name) + (f" x{method.gain:g}" if method.gain != 1 else "")
             except OSError as error:
                 image.digests[row] = f"unreadable: {error.strerror}"
             picture = self._picture(method, name)
@@ -141,6 +141,8 @@ class Pass:
                 continue
             try:
                 colored = method.color(image.name, image.truth, image.predicted.pop(method.name, None))
+                if method.gain != 1:
+                    colored = gained(colored, method.gain)
                 line |= _line(image.truth, colored)
                 if picture := self._picture(method, image.name):
                     with replacing(picture) as temporary:

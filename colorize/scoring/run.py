@@ -16,11 +16,23 @@ from colorize.predictors.pytorch import choose_device
 from colorize.scoring.combined import summed_up
 from colorize.scoring.images import ImageTable
 from colorize.scoring.matching import listed, matched
-from colorize.scoring.methods import GREY, REFERENCES, STORES, TRUTH, Folder, Method, Model, Reference, is_model
+from colorize.scoring.methods import (
+    GREY,
+    REFERENCES,
+    STORES,
+    TRUTH,
+    Folder,
+    Method,
+    Model,
+    Reference,
+    at_colorfulness,
+    is_model,
+)
 from colorize.scoring.networks import Networks
 from colorize.scoring.passes import Pass
 from colorize.scoring.protocols import Protocol, protocol
 from colorize.scoring.result import Result
+from colorize.scoring.summary import matching_gain
 from colorize.scoring.tables import latex, markdown
 
 TABLES, PICTURES = "images", "pictures"  # folders of the per-image tables, and of what models colored
@@ -38,6 +50,8 @@ class Setup:
         device: of models and networks.
         stores: folder of image stores, from which the images that models were trained on are known.
         pictures: write what models color, as ``pictures/NAME/IMAGE.png``.
+        matched: score each method also with its chroma times the gain that makes it as colorful as the truth, with all
+            scores, by one more pass.
         resamples: of the bootstrap.
         seed: the same.
     """
@@ -48,6 +62,7 @@ class Setup:
     device: str = "auto"
     stores: Path = STORES
     pictures: bool = False
+    matched: bool = False
     resamples: int = 1000
     seed: int = 0
 
@@ -84,16 +99,25 @@ def score(
     keep_freed_memory()
     try:
         with FileLock(out / ".lock", timeout=0):
-            tables = {}
-            for method in methods:
-                path = out / TABLES / f"{_file_name(method.name)}.jsonl"
+            tables: dict[str, tuple[Method, ImageTable]] = {}
+
+            def add(methods: Sequence[Method]) -> None:
+                """Score what these rows lack."""
                 judges = networks.names if networks else ()
-                tables[method.name] = method, ImageTable(path, method.name, rules.told(), judges)
-            try:
-                Pass(files, tables, rules, networks, advance, out / PICTURES if setup.pictures else None).run()
-            finally:
-                for _, table in tables.values():
-                    table.close()
+                new = {}
+                for method in methods:
+                    path = out / TABLES / f"{_file_name(method.name)}.jsonl"
+                    new[method.name] = method, ImageTable(path, method.name, rules.told(), judges)
+                try:
+                    Pass(files, new, rules, networks, advance, out / PICTURES if setup.pictures else None).run()
+                finally:
+                    for _, table in new.values():
+                        table.close()
+                tables.update(new)
+
+            add(methods)
+            if setup.matched:
+                add(_at_colorfulness(tables, names))
             result = summed_up(tables, files, rules, setup.resamples, setup.seed)
             result.truth |= {"folder": str(truth), "doubled": sorted(true.doubled), "left out": true.notes}
             result.notes += networks.missing if networks else []
@@ -124,6 +148,14 @@ def _methods(outputs: Sequence[str], names: Sequence[str], rules: Protocol, setu
         else:
             found[name] = Folder(name, Path(path), matched(names, listed(Path(path), out)), rules)
     return list(found.values())
+
+
+def _at_colorfulness(tables: Mapping[str, tuple[Method, ImageTable]], names: Sequence[str]) -> list[Method]:
+    found = []
+    for method, table in tables.values():
+        if method.kind != "reference" and (gain := matching_gain(table.path, names)):
+            found.append(at_colorfulness(method, gain))
+    return found
 
 
 def _networks(methods: Sequence[Method], setup: Setup) -> Networks:
