@@ -299,7 +299,7 @@ def test_score_prints_the_table_and_names_its_files(run) -> None:
 
 
 def test_a_judge_that_fails_its_own_test_gives_status_1(run, monkeypatch) -> None:
-    monkeypatch.setattr("colorize.scoring.run.checks", lambda *_: [{"check": "l1: grey < truth", "passed": False}])
+    monkeypatch.setattr("colorize.scoring.combined.checks", lambda *_: [{"check": "l1: grey < truth", "passed": False}])
     Path("true").mkdir()
     colorful_image(0).save("true/a.png")
     result = run("score", "true", "true", "--protocol", "full-size", "--no-learned", "--resamples", 100)

@@ -2,13 +2,18 @@
 
 import json
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
+from colorize.data.decode import digest_of_picture
 from colorize.errors import UserError
+from colorize.export import export
+from colorize.inference import Colorizer
 from colorize.scoring import Setup, passes, read_result, run, score, side_by_side
 from colorize.scoring import methods as methods_module
 from colorize.scoring.checks import checks
@@ -69,6 +74,16 @@ def test_a_gain_makes_up_for_half_the_chroma(truth, faded, tmp_path) -> None:
     scores = score(truth, [str(faded)], tmp_path / "out", FAST).rows["truth, chroma x0.5"]["scores"]
     assert scores["gain_at_cf"] == pytest.approx(2, rel=0.01)
     assert scores["l1_at_cf"] < 0.02 * scores["l1"]
+
+
+def test_a_matched_row_is_as_colorful_as_the_truth(truth, faded, tmp_path, monkeypatch) -> None:
+    rows = score(truth, [str(faded)], tmp_path / "out", replace(FAST, matched=True)).rows
+    own, matched, true = (rows[name]["scores"] for name in ("faded", "faded, at the truth's CF", "truth"))
+    assert own["colorfulness_abs"] < 0.6 * true["colorfulness_abs"]
+    assert matched["colorfulness_abs"] == pytest.approx(true["colorfulness_abs"], rel=0.05)
+    assert matched["l1"] == pytest.approx(own["l1_at_cf"], rel=0.1)
+    seen = scored(monkeypatch)
+    assert score(truth, [str(faded)], tmp_path / "out", replace(FAST, matched=True)).rows == rows and not seen
 
 
 def test_grey_has_no_score_at_the_truths_colorfulness(truth, faded, tmp_path) -> None:
@@ -188,6 +203,15 @@ def test_what_is_written_before_an_interruption_stays(truth, faded, tmp_path, mo
     assert len(seen) == 7 * 4
 
 
+def test_lines_that_know_more_networks_are_kept(truth, faded, tmp_path, monkeypatch) -> None:
+    score(truth, [str(faded)], tmp_path / "out", FAST)
+    for table in (tmp_path / "out/images").iterdir():
+        table.write_text(table.read_text().replace('"networks":[]', '"networks":["lite2"]', 1))
+    seen = scored(monkeypatch)
+    result = score(truth, [str(faded)], tmp_path / "out", FAST)
+    assert not seen and not any("scored anew" in note for note in result.notes)
+
+
 def test_another_protocol_is_refused_in_the_same_folder(truth, faded, tmp_path) -> None:
     score(truth, [str(faded)], tmp_path / "out", FAST)
     with pytest.raises(UserError, match="holds scores by protocol full-size, which do not stand beside those by as-is"):
@@ -226,24 +250,31 @@ def test_paired_differences_are_of_the_same_images(truth, faded, tmp_path) -> No
 
 
 def test_a_checkpoint_colors_the_truth_first(truth, checkpoint, tmp_path) -> None:
-    from colorize.inference import Colorizer
-
-    result = score(truth, [str(checkpoint)], tmp_path / "out", FAST)
+    result = score(truth, [str(checkpoint)], tmp_path / "out", replace(FAST, pictures=True))
     colorizer = Colorizer.from_checkpoint(checkpoint)
     for number in range(6):
         colored = colorizer.colorize(Image.open(truth / f"{number}.png"), tint="keep")
         (tmp_path / "x").mkdir(exist_ok=True)
         colored.save(tmp_path / "x" / f"{number}.png")
     as_pictures = score(truth, [str(tmp_path / "x")], tmp_path / "out2", FAST)
+    with Image.open(tmp_path / "out/pictures/x/3.png") as kept, Image.open(tmp_path / "x/3.png") as own:
+        assert np.abs(np.asarray(kept).astype(int) - np.asarray(own)).mean() < 1
     row = result.rows["x"]
     assert row["kind"] == "model" and any("trained on is not known" in note for note in result.notes)
     for name in ("psnr", "delta_e", "colorfulness_abs"):  # but for gamut and rounding
         assert row["scores"][name] == pytest.approx(as_pictures.rows["x"]["scores"][name], rel=0.02)
 
 
-def test_images_that_a_model_was_trained_on_are_left_out_of_all_rows(truth, checkpoint, tmp_path, monkeypatch) -> None:
-    from colorize.data.decode import digest_of_picture
+@pytest.mark.parametrize("onnx", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_an_export_scores_as_its_checkpoint(truth, checkpoint, tmp_path, onnx) -> None:
+    export(str(checkpoint), tmp_path / "model", onnx)
+    exported = tmp_path / "model" / ("model.onnx" if onnx else "")
+    rows = score(truth, [str(checkpoint), f"export={exported}"], tmp_path / "out", FAST).rows
+    assert rows["export"]["kind"] == "model"
+    assert rows["export"]["scores"] == pytest.approx(rows["x"]["scores"], rel=1e-3)
 
+
+def test_images_that_a_model_was_trained_on_are_left_out_of_all_rows(truth, checkpoint, tmp_path, monkeypatch) -> None:
     own = {digest_of_picture(np.asarray(colorful_image(number))) for number in (1, 4)}
     monkeypatch.setattr(methods_module, "training_pictures", lambda digest, folders: own)
     plain = methods_module.load_generator
@@ -291,8 +322,6 @@ def test_only_some_images_test_the_judge_where_there_are_many(truth, faded, tmp_
 
 
 def test_two_processes_do_not_score_into_one_folder(truth, faded, tmp_path) -> None:
-    from filelock import FileLock
-
     (tmp_path / "out").mkdir()
     with FileLock(tmp_path / "out/.lock"), pytest.raises(UserError, match="another process is scoring into it"):
         score(truth, [str(faded)], tmp_path / "out", FAST)

@@ -38,6 +38,11 @@ def score(
     stores: Annotated[
         Path, typer.Option(help="Of image stores: what a model was trained on is known from these, and left out.")
     ] = Path("data/stores"),
+    pictures: Annotated[bool, typer.Option("--pictures", help="Keep what models color in OUT/pictures.")] = False,
+    matched: Annotated[
+        bool,
+        typer.Option("--matched", help="Also each method with the gain of chroma that gives it the truth's CF."),
+    ] = False,
     resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 1000,
 ) -> None:
     """Score any method's pictures under one protocol, beside rows that test the scores themselves.
@@ -52,7 +57,7 @@ def score(
         from colorize.scoring import Setup, markdown
         from colorize.scoring import score as run
 
-        setup = Setup(protocol, learned, weights_dir, device, stores, resamples)
+        setup = Setup(protocol, learned, weights_dir, device, stores, pictures, matched, resamples)
         given = [named(output) for output in outputs]
         with bar("images") as advance:
             result = run(truth, given, out, setup, advance)

@@ -54,6 +54,8 @@ class ImageTable:
                 f"{self.path} holds scores by protocol {name}, which do not stand beside those by "
                 f"{self.header['protocol']['name']}: name another --out"
             )
+        if {*self.header["networks"]} <= {*header.get("networks", ())}:
+            self.header["networks"] = header["networks"]  # lines know more than is asked for
         if header != self.header:
             changed = [key for key in self.header if header.get(key) != self.header[key]]
             self.renewed = f"scored anew: {', '.join(changed)} changed"

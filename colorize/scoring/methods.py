@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,10 +33,12 @@ class Method(Protocol):
     Attributes:
         name: of its row.
         kind: ``folder``, ``model`` or ``reference``.
+        gain: that its chroma is multiplied by.
     """
 
     name: str
     kind: str
+    gain: float
 
     def has(self, image: str) -> bool:
         """Whether there is something to score."""
@@ -65,7 +68,7 @@ class Folder:
         protocol: that they are compared by.
     """
 
-    kind = "folder"
+    kind, gain = "folder", 1.0
 
     def __init__(self, name: str, path: Path, matched: Matched, protocol: protocols.Protocol) -> None:
         self.name, self.path, self.matched, self.protocol = name, path, matched, protocol
@@ -87,8 +90,8 @@ class Folder:
         matched = self.matched
         doubled = {name: [path.name for path in paths] for name, paths in matched.doubled.items()}
         return {
-            "formats": formats(matched.files), "matched by": matched.by, "missing": matched.missing,
-            "extra": matched.extra, "doubled": doubled, "left out": matched.notes,
+            "folder": str(self.path), "gain": self.gain, "formats": formats(matched.files), "matched by": matched.by,
+            "missing": matched.missing, "extra": matched.extra, "doubled": doubled, "left out": matched.notes,
         }  # fmt: skip
 
 
@@ -107,7 +110,7 @@ class Model:
             are not known.
     """
 
-    kind = "model"
+    kind, gain = "model", 1.0
 
     def __init__(
         self, name: str, path: str, protocol: protocols.Protocol, device: str = "auto", stores: Path = STORES
@@ -155,8 +158,8 @@ class Model:
     def about(self) -> dict[str, Any]:
         """See `Method`."""
         return {
-            "digest": self._digest, "gain": self.colorizer.gain, "sees": self.colorizer.predictor.image_size,
-            "training images known": self.trained_on is not None,
+            "digest": self._digest, "gain": self.gain * self.colorizer.gain,
+            "sees": self.colorizer.predictor.image_size, "training images known": self.trained_on is not None,
         }  # fmt: skip
 
 
@@ -169,7 +172,7 @@ class Reference:
         protocol: that they are compared by.
     """
 
-    kind = "reference"
+    kind, gain = "reference", 1.0
 
     def __init__(self, name: str, files: Mapping[str, Path], protocol: protocols.Protocol) -> None:
         self.name, self.protocol = name, protocol
@@ -214,7 +217,15 @@ GREY, TRUTH, ANOTHER, HALF, MORE, JPEG = (
     f"truth, JPEG {JPEG_QUALITY}",
 )  # fmt: skip
 CHROMA = {GREY: 0.0, TRUTH: 1.0, HALF: 0.5, MORE: 1.5}  # times
+MATCHED = ", at the truth's CF"  # ends the name of a row
 REFERENCES = GREY, TRUTH, HALF, MORE, JPEG, ANOTHER
+
+
+def at_colorfulness(method: Method, gain: float) -> Method:
+    """Return a method with its chroma times a gain, as a row of its own."""
+    other = copy(method)
+    other.name, other.gain = f"{method.name}{MATCHED}", gain
+    return other
 
 
 def is_model(path: str) -> bool:

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from colorize.data.decode import digest_of_picture
 from colorize.errors import UserError
+from colorize.files import replacing
 from colorize.images import ImageError
 from colorize.machine import cores, network_threads
 from colorize.painting import Chroma
 from colorize.scoring.images import ImageTable
 from colorize.scoring.methods import Method, Model
 from colorize.scoring.networks import Networks
-from colorize.scoring.pictures import Colored, Truth, read_truth, short_digest
+from colorize.scoring.pictures import Colored, Truth, gained, read_truth, short_digest
 from colorize.scoring.protocols import Protocol
 from colorize.scoring.scores import curves_of, scores_of
 
@@ -28,7 +30,7 @@ DIGITS = 7  # significant, of a line's numbers: float32 has no more
 
 
 @dataclass
-class _Image:
+class _Job:
     """An image on its way."""
 
     name: str
@@ -51,6 +53,7 @@ class Pass:
         protocol: that all are compared by.
         networks: that judge pictures, too.
         advance: is told how many images are done, of how many.
+        pictures: folder for what models color; None keeps no pictures.
     """
 
     def __init__(
@@ -60,9 +63,10 @@ class Pass:
         protocol: Protocol,
         networks: Networks | None = None,
         advance: Callable[[int, int | None], None] = lambda done, total: None,
+        pictures: Path | None = None,
     ) -> None:
         self.files, self.methods, self.protocol, self.networks = files, methods, protocol, networks
-        self.advance = advance
+        self.advance, self.pictures = advance, pictures
         self.models = [method for method, _ in methods.values() if isinstance(method, Model)]
         self.digested = any(model.trained_on is not None for model in self.models)  # of pictures
 
@@ -82,11 +86,11 @@ class Pass:
                 raise
         return fresh
 
-    def _scored(self, pool: ThreadPoolExecutor, ahead: int) -> Iterator[_Image]:
+    def _scored(self, pool: ThreadPoolExecutor, ahead: int) -> Iterator[_Job]:
         """Yield the images in their order; some are worked on meanwhile."""
         names = iter(self.files)
-        reading: deque[Future[_Image]] = deque()
-        scoring: deque[Future[_Image]] = deque()
+        reading: deque[Future[_Job]] = deque()
+        scoring: deque[Future[_Job]] = deque()
         while True:
             while len(reading) + len(scoring) < ahead and (name := next(names, None)) is not None:
                 reading.append(pool.submit(self._read, name))
@@ -99,9 +103,9 @@ class Pass:
             while scoring and (len(scoring) >= ahead // 2 or not reading):
                 yield scoring.popleft().result()
 
-    def _read(self, name: str) -> _Image:
+    def _read(self, name: str) -> _Job:
         """Find out which rows lack an image, and read it if any does."""
-        image = _Image(name, self.files[name])
+        image = _Job(name, self.files[name])
         try:
             image.digest = short_digest(image.path)
         except OSError as error:
@@ -110,10 +114,11 @@ class Pass:
             if not method.has(name):
                 continue
             try:
-                image.digests[row] = method.digest(name)
+                image.digests[row] = method.digest(name) + (f" x{method.gain:g}" if method.gain != 1 else "")
             except OSError as error:
                 image.digests[row] = f"unreadable: {error.strerror}"
-            if not table.holds(name, image.digest, image.digests[row]):
+            picture = self._picture(method, name)
+            if not table.holds(name, image.digest, image.digests[row]) or (picture and not picture.exists()):
                 image.wanted.append(method)
         if image.wanted and image.error is None:
             try:
@@ -122,12 +127,12 @@ class Pass:
                 image.error = _reason(error, image.path)
         return image
 
-    def _predict(self, model: Model, images: Sequence[_Image]) -> None:
+    def _predict(self, model: Model, images: Sequence[_Job]) -> None:
         if images:
             for image, chroma in zip(images, model.predict([image.truth for image in images]), strict=True):
                 image.predicted[model.name] = chroma
 
-    def _score(self, image: _Image) -> _Image:
+    def _score(self, image: _Job) -> _Job:
         """Score an image for all rows that lack it."""
         for method in image.wanted:
             line = {"image": image.name, "truth": image.digest, "output": image.digests[method.name]}
@@ -136,7 +141,12 @@ class Pass:
                 continue
             try:
                 colored = method.color(image.name, image.truth, image.predicted.pop(method.name, None))
+                if method.gain != 1:
+                    colored = gained(colored, method.gain)
                 line |= _line(image.truth, colored)
+                if picture := self._picture(method, image.name):
+                    with replacing(picture) as temporary:
+                        Image.fromarray(colored.rgb.transpose(1, 2, 0)).save(temporary)
             except (ImageError, ValueError, OSError) as error:
                 line["error"] = _reason(error, Path())
                 colored = None
@@ -145,11 +155,16 @@ class Pass:
             image.scored.append((method.name, line, colored if self.networks and self.networks.names else None))
         return image
 
+    def _picture(self, method: Method, name: str) -> Path | None:
+        """Return where a model's picture is kept."""
+        kept = self.pictures and isinstance(method, Model)
+        return self.pictures / method.name / f"{name}.png" if kept else None
+
     def _trained_on(self, method: Method, truth: Truth) -> bool:
         known = method.trained_on if isinstance(method, Model) else None
         return bool(known) and digest_of_picture(truth.pixels) in known
 
-    def _write(self, batch: Sequence[_Image]) -> None:
+    def _write(self, batch: Sequence[_Job]) -> None:
         if self.networks and self.networks.names:
             self._judge(batch)
         lines: dict[str, list[dict[str, Any]]] = {}
@@ -159,7 +174,7 @@ class Pass:
         for row, each in lines.items():
             self.methods[row][1].append(each)
 
-    def _judge(self, batch: Sequence[_Image]) -> None:
+    def _judge(self, batch: Sequence[_Job]) -> None:
         pairs = [
             (line, colored.rgb, image.truth.rgb) for image in batch for _, line, colored in image.scored if colored
         ]

@@ -1,6 +1,6 @@
 """A true picture and a method's colors of it, as they are compared: pixels, Lab, and what both are made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -117,6 +117,13 @@ def joined(truth: Truth, ab: np.ndarray, lightness_error: float | None = None, n
     L = truth.lab[0]
     rgb, outside = clipped(L, *ab)
     return Colored(L, ab, rgb, float(outside.mean()), lightness_error, notes)
+
+
+def gained(colored: Colored, gain: float) -> Colored:
+    """Multiply chroma by a gain, and join it with the same lightness anew."""
+    ab = colored.ab * np.float32(gain)
+    rgb, outside = clipped(colored.L, *ab)
+    return replace(colored, ab=ab, rgb=rgb, outside=float(outside.mean()))
 
 
 def short_digest(path: Path) -> str:

@@ -157,6 +157,13 @@ def _both_sides(curve: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndar
     return curve[rows, low], curve[rows, low + 1]
 
 
+def matching_gain(path: Path, images: Sequence[str]) -> float | None:
+    """Return the gain that makes a method as colorful as the truth, rounded; None where there is none."""
+    table = read_values(path, images).table
+    gain = scores_of_means(table.mean(0, keepdims=True))["gain_at_cf"].item() if len(table) else np.nan
+    return round(gain, 3) if np.isfinite(gain) else None
+
+
 def drawn_means(tables: Sequence[np.ndarray], resamples: int, seed: int) -> Iterator[list[np.ndarray]]:
     """Yield the means of tables ``(N, COLUMNS)`` over images drawn again with replacement, the same for all tables.
 
