@@ -70,7 +70,5 @@ def test_complete_are_the_5000_of_the_published_names() -> None:
 
 
 def test_an_unknown_protocol_names_the_choices() -> None:
-    with pytest.raises(
-        UserError, match=r"unknown protocol 'x'; choose one of \['coco', 'imagenet-val5k', 'as-is'"
-    ):
+    with pytest.raises(UserError, match=r"unknown protocol 'x'; choose one of \['coco', 'imagenet-val5k', 'as-is'"):
         protocol("x")
