@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -26,9 +25,10 @@ def print_scores(
     numbers = {name: f"model {number}" if len(models) > 1 else "model" for number, name in enumerate(models, start=1)}
     groups = [models[start : start + ABREAST] for start in range(0, len(models), ABREAST)]
     for group in groups:
-        table = Table("", *references, *(numbers[name] for name in group), box=box.SIMPLE)
+        table = Table("", *references, *(numbers[name] for name in group), box=None, padding=(0, 2, 0, 0))
+        table.columns[0].no_wrap = True
         for column in table.columns[1:]:
-            column.justify, column.no_wrap = "right", True
+            column.justify = "right"
         for metric in metrics:
             cells = [_value(rows[name], metric) for name in references]
             cells += [_value(rows[name], metric) + _interval(rows[name], metric) for name in group]
