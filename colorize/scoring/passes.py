@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from colorize.data.decode import digest_of_picture
-from colorize.errors import UserError
 from colorize.files import replacing
 from colorize.images import ImageError
 from colorize.machine import cores, network_threads
@@ -124,7 +123,7 @@ class Pass:
             try:
                 image.truth = read_truth(image.path, self.protocol, keep=self.digested)
             except ImageError as error:
-                image.error = _reason(error, image.path)
+                image.error = _reason(error)
         return image
 
     def _predict(self, model: Model, images: Sequence[_Job]) -> None:
@@ -144,12 +143,12 @@ class Pass:
                 if method.gain != 1:
                     colored = gained(colored, method.gain)
                 line |= _line(image.truth, colored)
-                if picture := self._picture(method, image.name):
-                    with replacing(picture) as temporary:
-                        Image.fromarray(colored.rgb.transpose(1, 2, 0)).save(temporary)
             except (ImageError, ValueError, OSError) as error:
-                line["error"] = _reason(error, Path())
+                line["error"] = _reason(error)
                 colored = None
+            if colored and (picture := self._picture(method, image.name)):  # a full disk is no damaged picture
+                with replacing(picture) as temporary:
+                    Image.fromarray(colored.rgb.transpose(1, 2, 0)).save(temporary)
             if colored and self._trained_on(method, image.truth):
                 line["notes"] = [*line["notes"], "trained on"]
             image.scored.append((method.name, line, colored if self.networks and self.networks.names else None))
@@ -197,14 +196,10 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _reason(error: Exception, path: Path) -> str:
+def _reason(error: Exception) -> str:
     """Return what is wrong with a file, without its path, which says where things lay."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if isinstance(error, ImageError):
-        return text.rpartition(": ")[2] if ": " in text else text
-    if isinstance(error, UserError | ValueError):
-        return text
-    return error.strerror or text
+    return text.rpartition(": ")[2] if isinstance(error, ImageError) else getattr(error, "strerror", None) or text
 
 
 def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
