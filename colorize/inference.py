@@ -22,6 +22,7 @@ from colorize.painting import ArrayPicture, Chroma, Source, blank, paint
 from colorize.photos import Photo, photo_of
 from colorize.predictors import Predictor, load_predictor
 from colorize.srgb import AB_SCALE, L_SCALE, lightness
+from colorize.tiles import hat, mirrored, rounded_up, starts
 from colorize.tint import REMOVED, TINTS, untinted
 from colorize.weights import DEFAULT
 
@@ -181,10 +182,10 @@ class Colorizer:
         smalls = [lightness(source.small(_working_size(source.size, size, options.fit))) for source in sources]
         alike = defaultdict(list)
         for index, L in enumerate(smalls):
-            alike[_up(L.shape, self.predictor.factor)].append(index)
+            alike[rounded_up(L.shape, self.predictor.factor)].append(index)
         found: dict[int, Chroma] = {}
         for shape, indices in alike.items():
-            canvases = np.stack([_padded(smalls[index], shape) for index in indices])[:, None] / L_SCALE - 1
+            canvases = np.stack([mirrored(smalls[index], shape) for index in indices])[:, None] / L_SCALE - 1
             predicted = self._predict(canvases)
             if options.ensemble == "flip":
                 predicted = (predicted + self._predict(canvases[..., ::-1].copy())[..., ::-1]) / 2
@@ -201,7 +202,7 @@ class Colorizer:
 
         Attention, whose memory grows faster, takes more at larger sizes than it is tried at.
         """
-        shape = _up([self.predictor.image_size] * 2, self.predictor.factor)
+        shape = rounded_up([self.predictor.image_size] * 2, self.predictor.factor)
         return_freed_memory()
         before = resident()
         filler = np.ones(max(0, peak_resident() - before), np.uint8)  # else what loading took would hide the trial
@@ -224,7 +225,8 @@ class Colorizer:
         room = limit.room()
         size = self.predictor.image_size
         tile, full = (
-            each * np.prod(_up([side] * 2, self.predictor.factor)) for side in (size, options.working_size or size)
+            each * np.prod(rounded_up([side] * 2, self.predictor.factor))
+            for side in (size, options.working_size or size)
         )
         taken = min(full, max(room / 2, tile))
         self.most_pixels = taken / each if taken < full else np.inf
@@ -251,15 +253,15 @@ class Colorizer:
     def _tiled(self, L: np.ndarray) -> np.ndarray:
         """Predict one picture in tiles of half its size, which overlap by half and fade into each other."""
         shape = L.shape[2:]
-        tile = _up([-(-side // 2) for side in shape], self.predictor.factor)
+        tile = rounded_up([-(-side // 2) for side in shape], self.predictor.factor)
         if tile == shape or max(tile) < self.predictor.image_size:
             raise UserError(
                 f"not enough memory to predict at {shape[1]}x{shape[0]}; use a smaller --working-size, "
                 "more --memory, or --device cpu"
             )
         total, weights = np.zeros((1, 2, *shape), np.float32), np.zeros(shape, np.float32)
-        fade = np.minimum.outer(*(_hat(side) for side in tile))
-        for top, left in product(*(_starts(full, side) for full, side in zip(shape, tile, strict=True))):
+        fade = np.minimum.outer(*(hat(side) for side in tile))
+        for top, left in product(*(starts(full, side) for full, side in zip(shape, tile, strict=True))):
             part = np.s_[top : top + tile[0], left : left + tile[1]]
             total[:, :, *part] += fade * self._predict(np.ascontiguousarray(L[:, :, *part]))
             weights[part] += fade
@@ -290,21 +292,3 @@ def _working_size(size: tuple[int, int], working: int, fit: str) -> tuple[int, i
     if fit == "stretch":
         return working, working
     return tuple(max(1, round(side * working / max(size))) for side in size)
-
-
-def _up(shape: Sequence[int], factor: int) -> tuple[int, int]:
-    return tuple(-(-side // factor) * factor for side in shape)
-
-
-def _padded(L: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Surround a small picture with its mirror images."""
-    around = [((full - own) // 2, -((own - full) // 2)) for full, own in zip(shape, L.shape, strict=True)]
-    return np.pad(L, around, mode="symmetric")
-
-
-def _hat(side: int) -> np.ndarray:
-    return np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1)).astype(np.float32)
-
-
-def _starts(full: int, tile: int) -> list[int]:
-    return [*range(0, full - tile, tile // 2), full - tile]

@@ -30,6 +30,7 @@ FLOORS = {
         "seeds",
         "srgb",
         "states",
+        "tiles",
         "upsampling",
         "weights",
         "webp",

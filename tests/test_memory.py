@@ -170,11 +170,11 @@ def test_memory_that_runs_out_beside_others_is_tried_alone(tmp_path, monkeypatch
         colorful_image(number).save(tmp_path / f"{number}.png")
     tried, reading = [], batch.read_photo
 
-    def read(path, quality):
+    def read(path, quality, wanted):
         tried.append(path.name)
         if path.name == "3.png" or tried.count(path.name) == 1:
             raise ImageError(f"{path}: not enough memory") from MemoryError()
-        return reading(path, quality)
+        return reading(path, quality, wanted)
 
     monkeypatch.setattr(batch, "read_photo", read)
     said = []

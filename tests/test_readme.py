@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -141,6 +142,9 @@ def test_every_command_of_colorize_runs_in_its_order(workplace, monkeypatch) -> 
     monkeypatch.setattr("colorize.demo.serve", lambda checkpoints, *rest: served.append(list(checkpoints)))
     monkeypatch.setattr("colorize.adapt.adapt", adapted)
     monkeypatch.setattr("colorize.dashboard.save", lambda project: project)  # else it would ask W&B
+    scored = []
+    monkeypatch.setattr("colorize.scoring.score", lambda *given: scored.append(given) or SimpleNamespace(checks=[]))
+    monkeypatch.setattr("colorize.scoring.markdown", lambda result: "")
     for line in COMMANDS:
         words = shlex.split(line, comments=True)
         if words[0] == "colorize" and words[1] != "--install-completion":
@@ -150,6 +154,9 @@ def test_every_command_of_colorize_runs_in_its_order(workplace, monkeypatch) -> 
             assert result.exit_code == 0, f"{line}: {result.output}"
     assert {path.name for path in Path("coloured").iterdir()} >= {"photo.jpg", "old.png", "1.png", "deep", "images"}
     assert Path("coloured.mp4").exists() and Path("coloured.webm").exists() and Path("model/model.onnx").exists()
+    assert [(str(truth), setup.protocol) for truth, _, _, setup, _ in scored] == [
+        ("coco/val2017", "coco"), ("truth", "full-size"), ("ILSVRC2012_val", "imagenet-val5k"), ("truth", "as-is"),
+    ]  # fmt: skip
     assert served == [["photographs"], ["model", "outputs/DATE/TIME/checkpoints/best.ckpt"]]
 
 

@@ -12,7 +12,9 @@ from colorize.showcase import CAPTIONS, SIDE, main
 @pytest.mark.slow
 def test_below_each_other_stand_grey_colored_and_real(tmp_path, capsys) -> None:
     main(tmp_path / "demo/photographs.png")
-    assert capsys.readouterr().out == f"photographs, grey, colored and real: {tmp_path / 'demo/photographs.png'}\n"
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"photographs, grey, colored and real: {tmp_path / 'demo/photographs.png'}"
+    assert second.endswith("colorize image photo.jpg")
     sheet = Image.open(tmp_path / "demo/photographs.png")
     left = 4 + 3 * (SIDE + 4)  # the fourth: square, so that nothing is cut off
     assert list(CAPTIONS)[3] == "astronaut"
