@@ -1,16 +1,17 @@
 """Values of groups of things with intervals over photographs: things of one photograph are not independent."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm, spearmanr
 
+from colorize.metrics.resampling import drawn_counts
+
 RESAMPLES = 2000
 LEVEL = 0.95
 LEAST_PHOTOGRAPHS = 5  # with fewer, a bootstrap interval says nothing
 LEAST_DRAWN = 0.9  # share of the draws that have a value
-CHUNK = 1 << 24  # draws at once
 
 Statistic = Callable[[np.ndarray], np.ndarray]  # of sums (..., k) to values (...)
 
@@ -59,7 +60,7 @@ def estimate(
         value = float(statistic(sums.sum(0)))
         if len(sums) < LEAST_PHOTOGRAPHS or not np.isfinite(value):
             return Estimate(value, np.nan, np.nan)
-        drawn = np.concatenate([statistic(counts @ sums) for counts in _draws(len(sums), resamples, seed)])
+        drawn = np.concatenate([statistic(counts @ sums) for counts in drawn_counts(len(sums), resamples, seed)])
     if period:
         drawn = value + (drawn - value + period / 2) % period - period / 2
     drawn = drawn[np.isfinite(drawn)]  # such as a ratio of spreads where one thing was drawn again and again
@@ -75,15 +76,6 @@ def sums_by(values: np.ndarray, photographs: Sequence[Hashable]) -> np.ndarray:
     sums = np.zeros((len(places), values.shape[1]))
     np.add.at(sums, [places[name] for name in photographs], values)
     return sums
-
-
-def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield how often each of ``count`` photographs is drawn, ``(r, count)``."""
-    rng = np.random.default_rng(seed)
-    for start in range(0, resamples, step := max(1, CHUNK // count)):
-        rows = min(step, resamples - start)
-        places = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
-        yield np.bincount(places.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:

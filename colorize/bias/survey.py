@@ -1,6 +1,5 @@
 """One pass over photographs: rows for each thing, person and photograph, and sums over pixels."""
 
-import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from colorize.bias.regions import LEAST, ErrorMaps, Output, Truth, error_maps, m
 from colorize.bias.skin import LEAST_SKIN, is_skin
 from colorize.bias.things import Photograph
 from colorize.metrics.regions import blob_energy
+from colorize.seeds import seed_for
 from colorize.srgb import lab
 
 PERSON = "person"
@@ -66,7 +66,7 @@ class DataSurvey:
                 named = photograph.id, photograph.file, thing.id, thing.category
                 self.rows.append(Truth(*named, *measure_truth(thing.mask, colors)))
                 if len(self.samples[thing.category]) * SAMPLE < MOST:
-                    places = sample(thing.mask, _seed(photograph.id, thing.id))
+                    places = sample(thing.mask, seed_for("palette", photograph.id, thing.id))
                     self.samples[thing.category].append(colors.reshape(3, -1)[:, places].T)
         for category, mask in union.items():
             if mask.any():
@@ -117,7 +117,7 @@ class ModelSurvey:
             self.things.append(Truth(*named, *measure_truth(thing.mask, colors, self.band)))
             for name, one in maps.items():
                 self.thing_outputs[name].append(measure_output(thing.mask, one, self.band))
-            self._sample(thing.category, sample(thing.mask, _seed(photograph.id, thing.id)), colors, maps)
+            self._sample(thing.category, sample(thing.mask, seed_for("palette", photograph.id, thing.id)), colors, maps)
             if thing.category != PERSON:
                 continue
             part = is_skin(photograph.rgb, thing.mask)
@@ -130,7 +130,3 @@ class ModelSurvey:
         if len(self.samples[category]) * SAMPLE < MOST:
             outputs = {name: one.ab.reshape(2, -1)[:, places].T for name, one in maps.items()}
             self.samples[category].append((colors.reshape(3, -1)[:, places].T, outputs))
-
-
-def _seed(*names: int | str) -> int:
-    return zlib.crc32(repr(names).encode())

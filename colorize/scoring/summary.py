@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from colorize.metrics.perceptual import SOURCES, frechet_distance, kernel_distance
+from colorize.metrics.resampling import drawn_counts
 from colorize.scoring.images import read_lines
 from colorize.scoring.networks import CLASS, SETS, unpacked
 from colorize.scoring.scores import CURVES, GAINS, SCORES
 
 LEVEL = 0.95
 DETECTABLE = 1.959964 + 0.841621  # standard errors: seen in 80 of 100 samples by a two-sided test at 5%
-DRAWS_AT_ONCE = 64  # of the bootstrap: 5 MB for 10,000 images
 LPIPS = tuple(name for name in SOURCES if name.startswith("lpips"))
 COLUMNS = (
     *SCORES,
@@ -169,12 +169,9 @@ def drawn_means(tables: Sequence[np.ndarray], resamples: int, seed: int) -> Iter
 
     Each time ``(R, COLUMNS)`` for every table; R adds up to ``resamples``.
     """
-    count, random = len(tables[0]), np.random.default_rng(seed)
-    for start in range(0, resamples, DRAWS_AT_ONCE):
-        draws = min(DRAWS_AT_ONCE, resamples - start)
-        picks = random.integers(count, size=(draws, count)) + count * np.arange(draws)[:, None]
-        weights = np.bincount(picks.ravel(), minlength=draws * count).reshape(draws, count) / count
-        yield [weights @ table for table in tables]
+    count = len(tables[0])
+    for counts in drawn_counts(count, resamples, seed):
+        yield [counts / count @ table for table in tables]
 
 
 def bootstrapped(tables: Mapping[str, np.ndarray], resamples: int, seed: int) -> dict[str, dict[str, np.ndarray]]:
