@@ -10,13 +10,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from colorize.batch import Batch
 from colorize.inference import Colorizer, Options
-from colorize.inputs import collect
+from colorize.inference.inputs import collect
+from colorize.inference.many import Batch
 
 
 class Formula:
-    """Predicts from lightness, without weights; see `colorize.predictors.Predictor`."""
+    """Predicts from lightness, without weights; see `colorize.inference.predictor.Predictor`."""
 
     image_size, factor, about = 32, 32, MappingProxyType({})
 

@@ -14,9 +14,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from benchmarks import harness
 from benchmarks.variants import SMALL, fit
-from colorize.experiment import build_data, build_module, engine_of
+from colorize.experiments.experiment import build_data, build_module, engine_of
+from colorize.training.callbacks.samples import SampleGrid
 from colorize.training.engine import prepare_process
-from colorize.training.samples import SampleGrid
 
 
 class EpochClock(Callback):

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 from benchmarks import harness
-from colorize.batch import Batch
 from colorize.inference import Colorizer, Options
-from colorize.inputs import Job
+from colorize.inference.inputs import Job
+from colorize.inference.many import Batch
+from colorize.inference.pytorch import TorchPredictor, choose_device
 from colorize.networks import build_generator
-from colorize.predictors.pytorch import TorchPredictor, choose_device
 
 SIZES = [(256, 256), (1152, 864), (4000, 3000), (8160, 6120), (11520, 8640)]  # width, height
 

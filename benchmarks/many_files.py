@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from benchmarks import harness
-from colorize.batch import Batch
 from colorize.export import export
 from colorize.inference import Colorizer, Options
-from colorize.inputs import collect
+from colorize.inference.inputs import collect
+from colorize.inference.many import Batch
 from colorize.networks import build_generator
 
 NETWORKS = {32: {"name": "unet", "n_down": 5, "num_filters": 4}, 256: {"name": "unet", "n_down": 8, "num_filters": 8}}

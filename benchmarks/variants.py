@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks import harness
 from colorize.data import Batch, ColorizationDataModule
 from colorize.data.store import ImageStore
-from colorize.experiment import (
+from colorize.experiments.experiment import (
     build_callbacks,
     build_data,
     build_module,
@@ -118,7 +118,7 @@ def fit(
     *callbacks: Callback,
     ckpt_path: Path | None = None,
 ) -> Trainer:
-    """Train as `colorize.experiment.train` does."""
+    """Train as `colorize.experiments.experiment.train` does."""
     with warnings.catch_warnings():
         silence_known_warnings()
         warnings.filterwarnings("ignore", ".*checkpoint.*")

@@ -33,7 +33,7 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         "```",
         "",
         "```python",
-        "from colorize.inference import Colorizer",
+        "from colorize import Colorizer",
         "",
         f'Colorizer.from_pretrained("{name}").colorize(picture)',
         "```",

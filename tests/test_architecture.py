@@ -110,7 +110,7 @@ def test_heavy_libraries_stay_on_their_floors(path: Path) -> None:
     assert not {name.split(".")[0] for name in imported(path)} & forbidden
 
 
-@pytest.mark.parametrize("module", ["colorize.data.scenes", "colorize.console", "colorize.sweeps"])
+@pytest.mark.parametrize("module", ["colorize.scenes.dataset", "colorize.console", "colorize.sweeps"])
 def test_what_workers_and_help_import_is_light(module) -> None:
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

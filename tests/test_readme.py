@@ -19,14 +19,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 from typer.testing import CliRunner
 
-from colorize.adapt import Adapted
-from colorize.check_config import check
 from colorize.cli import app
+from colorize.experiments.adapt import Adapted
+from colorize.experiments.check_config import check
 from colorize.export import export
 from tests.coco_folder import box, write_coco
 from tests.conftest import ROOT, colorful_image
 from tests.fake_runs import write_run, write_sweep
-from tests.test_video import greys, record
+from tests.inference.test_video import greys, record
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
@@ -139,9 +139,9 @@ def adapted(folder: Path, out: Path, checkpoint: str, minutes: float) -> Adapted
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools beside numpy 2
 def test_every_command_of_colorize_runs_in_its_order(workplace, monkeypatch) -> None:
     served = []
-    monkeypatch.setattr("colorize.demo.serve", lambda checkpoints, *rest: served.append(list(checkpoints)))
-    monkeypatch.setattr("colorize.adapt.adapt", adapted)
-    monkeypatch.setattr("colorize.dashboard.save", lambda project: project)  # else it would ask W&B
+    monkeypatch.setattr("colorize.web.serve", lambda checkpoints, *rest: served.append(list(checkpoints)))
+    monkeypatch.setattr("colorize.experiments.adapt.adapt", adapted)
+    monkeypatch.setattr("colorize.tracking.dashboard.save", lambda project: project)  # else it would ask W&B
     scored = []
     monkeypatch.setattr("colorize.scoring.score", lambda *given: scored.append(given) or SimpleNamespace(checks=[]))
     monkeypatch.setattr("colorize.scoring.markdown", lambda result: "")

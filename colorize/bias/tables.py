@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from colorize.base.files import replacing, write_csv, write_json
 from colorize.bias.categories import CURVES
 from colorize.bias.intervals import Estimate
 from colorize.bias.measures import ABOUT, MEASURES
@@ -13,7 +14,6 @@ from colorize.bias.people import SKIN
 from colorize.bias.run import Bias
 from colorize.bias.skin import typology_angle
 from colorize.bias.words import DIGITS, findings, percent, shown
-from colorize.files import replacing, write_csv, write_json
 
 SHOWN = ("relative_error", "delta_e", "chroma_ratio", "diversity_ratio", "hue_shift", "jump_ratio")
 NAMED = 10  # photographs that are left out

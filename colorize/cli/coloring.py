@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from colorize.base.errors import UserError
 from colorize.cli.shared import Settings, bar, mistakes_in_one_line, say, with_settings
-from colorize.errors import UserError
 
 if TYPE_CHECKING:  # imported where they are used, so that --help answers at once
-    from colorize.batch import Tally
-    from colorize.inputs import Job
+    from colorize.inference.inputs import Job
+    from colorize.inference.many import Tally
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
 OutOrBeside = Annotated[
@@ -101,7 +101,7 @@ def coco(
     overwrite: Overwrite = False,
 ) -> None:
     """Colour the images of a COCO data set, and keep its annotations, so that detectors can be run on them."""
-    from colorize.coco import CocoFolder
+    from colorize.inference.coco import CocoFolder
 
     with mistakes_in_one_line():
         folder = CocoFolder(root, split, category or (), limit)
@@ -132,8 +132,8 @@ def video(
 
     Of a video that breaks off or is damaged, what is there is coloured, what is missing is told, and the status is 1.
     """
-    from colorize.memory import parse_size
-    from colorize.video import colorize_video
+    from colorize.inference.video import colorize_video
+    from colorize.photos.memory import parse_size
 
     with mistakes_in_one_line():
         if out.exists() and not overwrite:
@@ -155,8 +155,8 @@ def video(
 def _grouped(inputs: Sequence[str], out: Path | None) -> tuple[dict[Path, list["Job"]], list[str]]:
     """Return the photographs by the folder of their results, and what is wrong with the inputs, which is told."""
     from colorize.images import readable
-    from colorize.inputs import Job, beside, collect
-    from colorize.photos import FORMATS, format_of
+    from colorize.inference.inputs import Job, beside, collect
+    from colorize.photos.photo import FORMATS, format_of
 
     a_file = out is not None and not out.is_dir() and out.suffix.lower() in readable()
     if a_file and not format_of(out.name):
@@ -187,9 +187,9 @@ def _color(
     tint: str = "auto",
 ) -> "Tally":
     """Colour photographs, by the folder of their results, with a bar, and sum up in one line."""
-    from colorize.batch import Batch, Tally
-    from colorize.manifest import digest_of_model, digest_of_settings
-    from colorize.memory import parse_size
+    from colorize.inference.manifest import digest_of_model, digest_of_settings
+    from colorize.inference.many import Batch, Tally
+    from colorize.photos.memory import parse_size
 
     most = parse_size(memory) if memory else None
     for out in groups:

@@ -28,7 +28,7 @@ def demo(
     Requests by other names, and of other pages, are refused.
     """
     with mistakes_in_one_line():
-        from colorize.demo import serve
+        from colorize.web import serve
 
         serve([named(name) for name in checkpoint], host, port, device, max_megabytes, max_megapixels, name or ())
 
@@ -66,7 +66,7 @@ def dashboard(
     Each call makes a new view of the project and prints its address. It needs a key of W&B, as training does.
     """
     with mistakes_in_one_line():
-        from colorize.dashboard import save, write
+        from colorize.tracking.dashboard import save, write
 
         if file is None:
             typer.echo(save(project))

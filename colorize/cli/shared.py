@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from colorize.errors import UserError, in_one_line, printable
+from colorize.base.errors import UserError, in_one_line, printable
 from colorize.weights import DEFAULT
 
 if TYPE_CHECKING:  # imported where they are used, so that --help answers at once
@@ -93,7 +93,7 @@ class Settings:
     def load(self) -> tuple[str, "Colorizer", "Options"]:
         """Load the checkpoint, and return its name, too; what is wrong with the options is told before."""
         from colorize.inference import Colorizer, Options
-        from colorize.predictors import load_predictor
+        from colorize.inference.predictor import load_predictor
 
         options = Options(self.strength, self.working_size, self.fit, self.ensemble)
         name = named(self.checkpoint)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from rich.progress import track
 
+from colorize.base.machine import cores
 from colorize.images import ImageError, is_near_grey, read_rgb
-from colorize.machine import cores
 
 NEAR_GREY = "near-grey: no colour to learn from"
 NO_FILE = "no such file, or none of bytes"

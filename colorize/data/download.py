@@ -20,7 +20,7 @@ import rich.progress as bars
 from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Retry, Timeout, make_headers
 from urllib3 import exceptions as http
 
-from colorize.errors import UserError
+from colorize.base.errors import UserError
 from colorize.images import ImageError, read_rgb
 
 BACKOFF = 1.0  # seconds before the second attempt; doubles with each further one

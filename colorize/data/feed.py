@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from colorize.base.machine import memory_available
 from colorize.data.augment import Drawn
 from colorize.data.store import ImageStore
 from colorize.lab import rgb_to_l_ab
-from colorize.machine import memory_available
 
 Convert = Callable[["Pixels"], "Batch"]
 GPU_SHARE = 0.5  # of the free memory of a GPU that the images may take

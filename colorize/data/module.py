@@ -10,13 +10,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from colorize.checks import at_least, true_or_false
+from colorize.base.checks import at_least, true_or_false
+from colorize.base.errors import UserError
+from colorize.base.seeds import seed_for
 from colorize.data.augment import Augment, Drawn
 from colorize.data.feed import Batch, LabCache, Picks, StreamedPixels, choose_feed, sent, to_batch
 from colorize.data.sources import SOURCES
 from colorize.data.store import ImageStore, build_store
-from colorize.errors import UserError
-from colorize.seeds import seed_for
 
 CUDA_VAL_BATCH = 64  # images at least: without gradients they fit, and a GPU is idle between small batches
 

@@ -13,13 +13,13 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from filelock import FileLock
 
-from colorize.claims import told
+from colorize.base.claims import told
+from colorize.base.errors import UserError, first_line
+from colorize.base.files import replacing, replacing_folder
+from colorize.base.registry import Registry
 from colorize.data.download import download_file, download_images, is_web
-from colorize.data.scenes import SCENES_VERSION, generate_scenes
-from colorize.errors import UserError, first_line
-from colorize.files import replacing, replacing_folder
 from colorize.images import EXTENSIONS
-from colorize.registry import Registry
+from colorize.scenes.dataset import SCENES_VERSION, generate_scenes
 
 SOURCES = Registry("data set")
 NO_URL = "no file, and no coco_url of http or https in the index"

@@ -13,12 +13,12 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from colorize.base.errors import UserError
+from colorize.base.files import replacing_folder, write_csv, write_json
 from colorize.data.decode import NEAR_GREY, SAME_PICTURE, Job, Outcome, decode_images, reserve
 from colorize.data.selection import Selection, seeded_order
 from colorize.data.sources import Candidate, Source
 from colorize.data.sums import SUMS, damage_of, write_sums
-from colorize.errors import UserError
-from colorize.files import replacing_folder, write_csv, write_json
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from torch import nn
 
+from colorize.base.registry import Registry
 from colorize.losses.gan import MODES, GANLoss
 from colorize.losses.objective import GanL1
-from colorize.registry import Registry
 
 __all__ = ["LOSSES", "MODES", "GANLoss", "build_loss"]
 

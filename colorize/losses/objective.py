@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorize.checks import at_least, within
+from colorize.base.checks import at_least, within
 from colorize.losses.bins import BinsLoss
 from colorize.losses.colorfulness import colorfulness_distance
 from colorize.losses.gan import GANLoss

@@ -3,10 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorize.backbones import Backbone
-from colorize.checks import within
-from colorize.errors import UserError
+from colorize.base.checks import within
+from colorize.base.errors import UserError
 from colorize.lab import l_to_grey
+from colorize.networks.backbones import Backbone
 
 DEEPEST = 32  # stride of the last feature map
 

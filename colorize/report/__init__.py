@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from colorize.errors import UserError, missing_extra
+from colorize.base.errors import UserError, missing_extra
 
 
 def write_report(folder: Path, out: Path | None = None, metric: str = "val/l1") -> Path:
@@ -22,7 +22,7 @@ def write_report(folder: Path, out: Path | None = None, metric: str = "val/l1") 
         if (error.name or "").partition(".")[0] not in ("plotly", "jinja2"):
             raise
         raise UserError(missing_extra("the report needs plotly and jinja2", "report")) from None
-    from colorize.files import replacing
+    from colorize.base.files import replacing
     from colorize.report.runs import read_runs
 
     page = render(read_runs(folder), metric, str(folder))

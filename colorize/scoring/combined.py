@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from colorize.errors import UserError
-from colorize.provenance import commit, versions
+from colorize.base.errors import UserError
+from colorize.base.provenance import commit, versions
 from colorize.scoring.checks import checks
 from colorize.scoring.images import ImageTable, read_lines
 from colorize.scoring.methods import GREY, REFERENCES, TRUTH, Method, Model, formats

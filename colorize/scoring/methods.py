@@ -12,15 +12,15 @@ from PIL import Image
 from colorize.checkpoint import CONFIG, load_generator
 from colorize.data.store import training_pictures
 from colorize.inference import Colorizer, Options
-from colorize.manifest import digest_of_model
-from colorize.painting import ArrayPicture, Chroma
-from colorize.predictors.onnx import OnnxPredictor
-from colorize.predictors.pytorch import TorchPredictor, choose_device
+from colorize.inference.manifest import digest_of_model
+from colorize.inference.onnx import OnnxPredictor
+from colorize.inference.painting import ArrayPicture, Chroma
+from colorize.inference.pytorch import TorchPredictor, choose_device
+from colorize.inference.upsampling import GuidedUpsampler
 from colorize.scoring import protocols
 from colorize.scoring.matching import Matched
 from colorize.scoring.pictures import Colored, Truth, joined, read_output, read_truth, short_digest
 from colorize.srgb import join, lab
-from colorize.upsampling import GuidedUpsampler
 from colorize.weights import SHIPPED
 
 STORES = Path("data/stores")
@@ -100,7 +100,7 @@ class Model:
 
     Args:
         name: of the row.
-        path: see `colorize.predictors.load_predictor`.
+        path: see `colorize.inference.predictor.load_predictor`.
         protocol: that it is run under.
         device: the same.
         stores: folder of image stores, in which those of its training are looked for.

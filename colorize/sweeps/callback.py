@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from colorize.base.errors import UserError
 from colorize.console import leave
-from colorize.errors import UserError
 from colorize.sweeps.jobs import is_search, refuse_other
 from colorize.sweeps.table import FINISHED, over_seeds, write_seeds, write_table
 

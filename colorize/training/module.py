@@ -10,12 +10,12 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from colorize.base.errors import UserError
+from colorize.base.seeds import seed_for
 from colorize.data import Batch
-from colorize.errors import UserError
 from colorize.losses import build_loss
 from colorize.metrics import ImageScores
 from colorize.networks import build_discriminator, build_generator
-from colorize.seeds import seed_for
 from colorize.training.divergence import TrainingDivergedError, infinite_weight
 from colorize.training.engine import CudaGraphStep, Engine, check_recordable
 from colorize.training.game import Game

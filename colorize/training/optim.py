@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
-from colorize.checks import above, at_least, within
-from colorize.claims import told
-from colorize.errors import UserError
-from colorize.registry import Registry
+from colorize.base.checks import above, at_least, within
+from colorize.base.claims import told
+from colorize.base.errors import UserError
+from colorize.base.registry import Registry
 
 OPTIMIZERS = Registry("optimizer")
 Groups = list[dict[str, Any]]  # of parameters, as torch's optimizers take them
