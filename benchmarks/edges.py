@@ -18,8 +18,8 @@ from skimage.color import rgb2lab
 from benchmarks import harness
 from colorize.images import read_rgb
 from colorize.inference.inputs import collect
-from colorize.inference.upsampling import GuidedUpsampler
 from colorize.scenes.dataset import draw_scene
+from colorize.upsampling import GuidedUpsampler
 
 EDGE = 6.0  # L* a pixel, of the gradient at a scale of one pixel: above it is an edge
 NEAR = 4  # pixels from an edge

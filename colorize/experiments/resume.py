@@ -240,7 +240,7 @@ def _about(checkpoint: dict[str, Any]) -> dict[str, Any]:
     about = checkpoint["hyper_parameters"].get("provenance") or {}
     callbacks = about.get("config", {}).get("callbacks") or {}
     for callback in filter(None, callbacks.values()):
-        room, _, name = callback["_target_"].partition("colorize.training.")
+        room, _, name = callback.get("_target_", "").partition("colorize.training.")
         if not room and name.split(".")[0] in MOVED:
             callback["_target_"] = f"colorize.training.callbacks.{name}"
     return about

@@ -10,8 +10,8 @@ from PIL import Image
 
 from colorize.base.errors import UserError
 from colorize.base.machine import cores, memory_available
-from colorize.inference.upsampling import Box, GuidedUpsampler
 from colorize.srgb import join, lightness
+from colorize.upsampling import Box, GuidedUpsampler
 
 BLOCK = 4096, 2**17  # widest, and pixels of, what is painted at once: 15 planes of it stay in a core's cache
 

@@ -8,8 +8,8 @@ most of the picture.
 import numpy as np
 
 from colorize.inference.painting import Source
-from colorize.inference.upsampling import Box
 from colorize.srgb import lab
+from colorize.upsampling import Box
 
 TINTS = ("auto", "keep", "remove")
 REMOVED = "a toned print: its tint is removed"

@@ -1,11 +1,11 @@
-"""Chroma from a small size to that of the lightness, along its edges: `colorize.inference.upsampling` as a layer."""
+"""Chroma from a small size to that of the lightness, along its edges: `colorize.upsampling` as a layer."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from colorize.inference.upsampling import NOISE, WINDOW
 from colorize.srgb import L_SCALE
+from colorize.upsampling import NOISE, WINDOW
 
 
 def enlarged(ab: Tensor, L: Tensor, stride: int) -> Tensor:

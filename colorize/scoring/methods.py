@@ -16,11 +16,11 @@ from colorize.inference.manifest import digest_of_model
 from colorize.inference.onnx import OnnxPredictor
 from colorize.inference.painting import ArrayPicture, Chroma
 from colorize.inference.pytorch import TorchPredictor, choose_device
-from colorize.inference.upsampling import GuidedUpsampler
 from colorize.scoring import protocols
 from colorize.scoring.matching import Matched
 from colorize.scoring.pictures import Colored, Truth, joined, read_output, read_truth, short_digest
 from colorize.srgb import join, lab
+from colorize.upsampling import GuidedUpsampler
 from colorize.weights import SHIPPED
 
 STORES = Path("data/stores")

@@ -18,6 +18,7 @@ from colorize.base.errors import UserError
 from colorize.checkpoint import read_checkpoint
 from colorize.experiments.experiment import networks_of, train
 from colorize.experiments.resume import PLACE, find_checkpoint, go_on, own_config, typed_options
+from colorize.training.callbacks.watch import Watch
 from tests.conftest import ROOT, SMALL, colorful_image
 
 TINY = [*SMALL, "max_epochs=1"]
@@ -153,6 +154,16 @@ def old(place, trained) -> str:
 def test_a_value_stays_the_runs_where_the_default_has_moved(old) -> None:
     found = type_in(config_of, old, "lr=1e-3")["optim"]["generator"]
     assert (found["betas"], found["lr"]) == ([0.1, 0.2], 1e-3)
+
+
+def test_callbacks_of_an_older_version_are_found_where_they_are_now(place, trained) -> None:
+    checkpoint = read_checkpoint(trained / "checkpoints/last.ckpt")
+    callbacks = checkpoint["hyper_parameters"]["provenance"]["config"]["callbacks"]
+    callbacks["watch"]["_target_"] = "colorize.training.watch.Watch"
+    torch.save(checkpoint, "old.ckpt")
+    type_in(train, "ckpt_path=old.ckpt", "max_epochs=2", "hydra.run.dir=second")
+    assert OmegaConf.load("second/.hydra/config.yaml").callbacks.watch._target_ == f"{Watch.__module__}.Watch"
+    assert json.loads(Path("second/summary.json").read_text())["resumed"][0]["changed"].keys() == {"max_epochs"}
 
 
 def test_a_typed_value_counts_where_it_is_the_default_that_has_moved(old) -> None:

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from colorize.base.errors import UserError
 from colorize.checkpoint import WEIGHTS
 from colorize.export import export
-from colorize.inference.upsampling import GuidedUpsampler
 from colorize.networks import build_generator
 from colorize.networks.guided import enlarged
 from colorize.training import ColorizationModule
+from colorize.upsampling import GuidedUpsampler
 
 SMALL = {"width": 16, "widths": [16, 8, 8], "encoder_weights": "none"}
 CHOICES = {

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 from skimage.color import rgb2lab
 
-from colorize.inference.upsampling import GuidedUpsampler
+from colorize.upsampling import GuidedUpsampler
 from tests.conftest import colorful_image
 
 BICUBIC = Image.Resampling.BICUBIC
