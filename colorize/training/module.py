@@ -14,6 +14,7 @@ from colorize.base.errors import UserError
 from colorize.base.seeds import seed_for
 from colorize.data import Batch
 from colorize.losses import build_loss
+from colorize.losses.contract import LOSS_NAMES
 from colorize.metrics import ImageScores
 from colorize.networks import build_discriminator, build_generator
 from colorize.training.divergence import TrainingDivergedError, infinite_weight
@@ -26,7 +27,6 @@ from colorize.training.schedules import position, schedule_of
 from colorize.training.speed import Speed
 from colorize.training.step import GanStep, Outcome, losses_without_a_step, predict
 
-LOSSES = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
 NETWORKS = ("generator", "discriminator")  # in the order of their optimisers
 SCORED, RAW = "val/", "val/raw_"  # names of what the generator that is handed on scores, and the raw one beside it
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -82,7 +82,7 @@ class ColorizationModule(LightningModule):
             for network in (self.generator, self.discriminator):
                 network.compile(dynamic=False)  # unlike torch.compile, it leaves the names of the weights alone
         self.objective = build_loss(**loss)
-        if self.objective.lambda_bins and not hasattr(self.generator, "centers"):
+        if self.objective.needs_bins and not hasattr(self.generator, "centers"):
             raise UserError("loss.lambda_bins needs bins: generator=encoder_unet 'generator.heads=[ab,bins]'")
         self._schedule = schedule_of(optim.get("schedule", "constant"))
         self._clip_norms = tuple(clip_norm(optim, network) for network in NETWORKS)
@@ -92,7 +92,7 @@ class ColorizationModule(LightningModule):
         self.time_used: float | None = None  # share of `max_minutes` that is over, in [0, 1], where there is one
         self._lr_share: float | None = None  # that the learning rates are set to
         self.batches = 0  # not trainer.global_step: it counts optimiser steps, and a run may do several a batch
-        self.ledger = Ledger((*LOSSES, *self.objective.extra_losses))
+        self.ledger = Ledger((*LOSS_NAMES, *self.objective.extra_losses))
         self.register_buffer("_noise", torch.zeros(()), persistent=False)  # standard deviation, see `Game`
         self.register_buffer("_ema_updates", torch.zeros(()), persistent=False)
         self._run_step: Callable[..., Outcome] | None = None  # while training

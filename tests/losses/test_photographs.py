@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from colorize.base.errors import UserError
 from colorize.losses import build_loss
 from colorize.losses.colorfulness import colorfulness_distance
+from colorize.losses.contract import LOSS_NAMES
 from colorize.losses.perceptual import PerceptualLoss
 from colorize.networks.backbones import load_weights, weights_file
 from colorize.networks.hints import draw_hints
 from colorize.training.game import Game, Turn
 from colorize.training.ledger import Ledger
-from colorize.training.module import LOSSES, ColorizationModule
+from colorize.training.module import ColorizationModule
 from colorize.training.step import GanStep
 
 
@@ -140,7 +141,7 @@ def test_a_step_gives_the_generator_hints_of_the_truth_and_descends_all_losses(a
     before, twin = copy.deepcopy(generator), copy.deepcopy(objective)
     lr = 0.1
     optimizers = tuple(torch.optim.SGD(network.parameters(), lr) for network in (generator, discriminator))
-    ledger = Ledger((*LOSSES, *objective.extra_losses))
+    ledger = Ledger((*LOSS_NAMES, *objective.extra_losses))
     rest = None, optimizers, (None, None), objective, Game(), ledger, torch.zeros(()), torch.zeros(()), Tensor.backward
     judge = copy.deepcopy(discriminator)
     torch.manual_seed(7)

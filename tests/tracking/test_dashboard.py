@@ -12,17 +12,17 @@ from typer.testing import CliRunner
 
 from colorize.base.errors import UserError, missing_extra
 from colorize.cli import app
+from colorize.losses.contract import LOSS_NAMES
 from colorize.metrics.scores import PER_IMAGE
 from colorize.tracking import dashboard
 from colorize.tracking.loggers import columns
 from colorize.training.callbacks.observation import MEASURES
-from colorize.training.module import LOSSES
 from colorize.vocabulary import STATES
 from tests.conftest import ROOT
 
 SCORES = [name for name in PER_IMAGE if not name.startswith("target_")] + ["delta_colorfulness", "l1_at_cf"]
 LOGGED = {
-    *(f"{stage}{name}" for stage in ("train/", "val/", "val/raw_") for name in LOSSES),
+    *(f"{stage}{name}" for stage in ("train/", "val/", "val/raw_") for name in LOSS_NAMES),
     *(f"{stage}{name}" for stage in ("val/", "val/raw_") for name in SCORES),
     *(f"diag/{name}" for name in (*MEASURES, "state")),
     *("train/images_per_s", "train/lr_G", "train/lr_D"),
@@ -48,7 +48,7 @@ def test_there_is_a_section_for_every_question(panels) -> None:
 def test_lines_show_what_runs_log(panels) -> None:
     shown = {name for config in configs(panels, "Run History Line Plot") for name in config["metrics"]}
     assert shown <= LOGGED
-    assert shown >= {f"{stage}/{name}" for stage in ("train", "val") for name in LOSSES}
+    assert shown >= {f"{stage}/{name}" for stage in ("train", "val") for name in LOSS_NAMES}
 
 
 def test_the_sweep_runs_from_columns_of_the_config_to_the_metric(panels) -> None:

@@ -15,9 +15,9 @@ from colorize.base.errors import UserError
 from colorize.data import Batch
 from colorize.experiments import experiment
 from colorize.experiments.experiment import build_module, engine_of, train
+from colorize.losses.contract import LOSS_NAMES
 from colorize.training import ColorizationModule
 from colorize.training.engine import CudaGraphStep, Engine, choose_engine, choose_precision
-from colorize.training.module import LOSSES
 from colorize.training.optim import fit_states
 from tests.conftest import small_config
 
@@ -35,13 +35,13 @@ def losses(photos: Path, run_dir: Path, *overrides: str) -> np.ndarray:
 def read_losses(run_dir: Path) -> np.ndarray:
     with (run_dir / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["train/lr_G"]]
-    return np.array([[float(row[f"train/{name}"] or "nan") for name in LOSSES] for row in rows])
+    return np.array([[float(row[f"train/{name}"] or "nan") for name in LOSS_NAMES] for row in rows])
 
 
 @pytest.fixture(scope="module")
 def plain(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     found = losses(photos, tmp_path_factory.mktemp("plain"))
-    assert found.shape == (STEPS, len(LOSSES))
+    assert found.shape == (STEPS, len(LOSS_NAMES))
     return found
 
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorize.losses import build_loss
+from colorize.losses.contract import LOSS_NAMES
 from colorize.training.game import Game, Turn
 from colorize.training.ledger import Ledger
-from colorize.training.module import LOSSES
 from colorize.training.step import GanStep, Outcome
 
 LR = 0.5  # of plain gradient descent, so that a step shows the whole gradient and not its sign alone
@@ -54,7 +54,7 @@ class Bench:
         mean = copy.deepcopy(self.G) if game.ema_decay else None
         self.mean, self.noise = mean, torch.tensor(game.instance_noise)
         optimizers = tuple(torch.optim.SGD(network.parameters(), LR) for network in (self.G, self.D))
-        self.ledger = Ledger((*LOSSES, *self.objective.extra_losses))
+        self.ledger = Ledger((*LOSS_NAMES, *self.objective.extra_losses))
         arguments = self.G, self.D, mean, optimizers, clip, self.objective, game, self.ledger, self.noise
         self.step = GanStep(*arguments, torch.zeros(()), Tensor.backward)
         self.turn = turn or Turn(penalty=bool(self.objective.penalty_every))
@@ -371,7 +371,7 @@ def test_a_fused_step_on_what_is_no_number_leaves_every_weight(where, value) -> 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_a_loss_that_is_infinite_is_no_number(value) -> None:
-    ledger = Ledger(LOSSES)
+    ledger = Ledger(LOSS_NAMES)
     ledger.judge("loss_D", torch.tensor(1.0))
     assert ledger.complaint(0) is None
     ledger.judge("loss_G", torch.tensor(value))
@@ -380,7 +380,7 @@ def test_a_loss_that_is_infinite_is_no_number(value) -> None:
 
 
 def test_epoch_means_are_over_the_batches_that_computed_a_loss() -> None:
-    ledger = Ledger((*LOSSES, "loss_D_penalty"))
+    ledger = Ledger((*LOSS_NAMES, "loss_D_penalty"))
     ledger.add({"loss_D": torch.tensor(1.0), "loss_D_penalty": torch.tensor(5.0)})
     ledger.add({"loss_D": torch.tensor(2.0)})
     resumed = Ledger(ledger.names)

@@ -16,10 +16,10 @@ from colorize.base.errors import UserError
 from colorize.checkpoint import load_generator, read_checkpoint
 from colorize.experiments import experiment
 from colorize.experiments.experiment import build_module, engine_of, train
+from colorize.losses.contract import LOSS_NAMES
 from colorize.metrics import ImageScores
 from colorize.training import ColorizationModule, TrainingDivergedError
 from colorize.training.callbacks.progress import ProgressBar
-from colorize.training.module import LOSSES
 from tests.conftest import small_config
 
 BATCHES = 5  # of 4 images, an epoch
@@ -50,7 +50,7 @@ def test_a_run_leaves_what_the_design_names(run) -> None:
 def test_each_step_logs_the_six_losses_and_lr(rows) -> None:
     steps = [row for row in rows if row["train/loss_D"]]
     assert [int(row["step"]) for row in steps] == list(range(2 * BATCHES))
-    assert all(row[f"train/{name}"] for row in steps for name in LOSSES)
+    assert all(row[f"train/{name}"] for row in steps for name in LOSS_NAMES)
     assert all(float(row["train/lr_G"]) == pytest.approx(2e-4) for row in steps)
 
 
@@ -64,7 +64,7 @@ def test_epoch_losses_are_the_means_of_the_steps(rows) -> None:
 
 
 def test_validation_logs_the_losses_and_the_scores(rows) -> None:
-    names = {*LOSSES, "l1", "psnr", "ssim", "colorfulness", "delta_colorfulness", "delta_e", "out_of_gamut"}
+    names = {*LOSS_NAMES, "l1", "psnr", "ssim", "colorfulness", "delta_colorfulness", "delta_e", "out_of_gamut"}
     validations = [row for row in rows if row["val/l1"]]
     assert len(validations) == 2
     assert all(row[f"val/{name}"] for row in validations for name in names)

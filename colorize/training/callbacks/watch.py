@@ -135,7 +135,7 @@ class Watch(Callback):
             return
         ratios = {name: weights.update_ratio() for name, weights in self._weights.items()}
         self._weights = {}
-        values = observe(pl_module.outcome, batch, pl_module.objective.gan.mode.boundary, ratios)
+        values = observe(pl_module.outcome, batch, pl_module.objective.boundary, ratios)
         if trainer.world_size > 1:  # all processes must do the same
             values = trainer.strategy.reduce(values, reduce_op="mean")
         self._pending = _sent(values)
@@ -172,7 +172,7 @@ class Watch(Callback):
         self._looks.append(look)
         before, action = self.state, ""
         if len(self._looks) == self.window:  # fewer do not make a state
-            sure = pl_module.objective.gan.mode.sure
+            sure = pl_module.objective.sure
             found = diagnose(self._looks, self.bounds, sure, pl_module.batches - self._lost > self.grace)
             self.state = found.state
         self.counts[self.state] += 1

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from colorize.checkpoint import read_checkpoint
 from colorize.experiments.experiment import build_module, train
 from colorize.losses import build_loss
+from colorize.losses.contract import LOSS_NAMES
 from colorize.networks import build_discriminator, build_generator
 from colorize.training.callbacks import cost
 from colorize.training.callbacks.cost import Cost
@@ -24,7 +25,6 @@ from colorize.training.callbacks.flops import flops_of_forward, flops_of_step
 from colorize.training.engine import Engine
 from colorize.training.game import Game, Turn
 from colorize.training.ledger import Ledger
-from colorize.training.module import LOSSES
 from colorize.training.step import GanStep
 from tests.conftest import ROOT
 
@@ -34,7 +34,7 @@ BATCH, SIDE = 3, 16
 def make_step(generator: nn.Module, discriminator: nn.Module, **loss) -> GanStep:
     objective = build_loss("gan_l1", **loss)
     optimizers = tuple(torch.optim.Adam(network.parameters(), fused=True) for network in (generator, discriminator))
-    ledger, zero = Ledger((*LOSSES, *objective.extra_losses)), torch.zeros(())
+    ledger, zero = Ledger((*LOSS_NAMES, *objective.extra_losses)), torch.zeros(())
     arguments = generator, discriminator, None, optimizers, (None, None), objective, Game(), ledger, zero, zero
     return GanStep(*arguments, Tensor.backward)
 
