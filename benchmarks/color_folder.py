@@ -12,7 +12,7 @@ import numpy as np
 
 from colorize.inference import Colorizer, Options
 from colorize.inference.inputs import collect
-from colorize.inference.many import Batch
+from colorize.inference.many import BulkColorizer
 
 
 class Formula:
@@ -30,7 +30,7 @@ def main() -> None:
     folder, out = map(Path, sys.argv[1:])
     found = collect([folder], out)
     said = [*found.complaints, *found.skipped]
-    tally = Batch(Colorizer(Formula()), Options(tint="keep"), out, say=said.append).run(found.jobs)
+    tally = BulkColorizer(Colorizer(Formula()), Options(tint="keep"), out, say=said.append).run(found.jobs)
     print(json.dumps({"written": {str(key): str(value) for key, value in tally.written.items()}, "said": said}))
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from benchmarks import harness
 from colorize.inference import Colorizer, Options
-from colorize.inference.inputs import Job
-from colorize.inference.many import Batch
+from colorize.inference.inputs import InputFile
+from colorize.inference.many import BulkColorizer
 from colorize.inference.pytorch import TorchPredictor, choose_device
 from colorize.networks import build_generator
 
@@ -32,9 +32,9 @@ def measure(width: int, height: int, device: str, rounds: int) -> dict[str, floa
     first = harness.timed(lambda: colorizer.colorize(picture))[0]
     seconds = harness.timed(lambda: colorizer.colorize(picture), rounds)
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(Path(folder) / "x.jpg", Path())
+        job = InputFile(Path(folder) / "x.jpg", Path())
         picture.save(job.source)
-        batch = Batch(colorizer, Options(), Path(folder) / "out", overwrite=True)
+        batch = BulkColorizer(colorizer, Options(), Path(folder) / "out", overwrite=True)
         files = harness.timed(lambda: batch.run([job]))
     return {
         "first": first,

@@ -63,7 +63,7 @@ def named(checkpoint: str) -> str:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ColoringSettings:
     """What the commands that colour have in common."""
 
     checkpoint: Checkpoint = DEFAULT
@@ -104,15 +104,15 @@ class Settings:
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `Settings` in place of its argument ``settings``."""
-    shared = [field.name for field in fields(Settings)]
+    """Give a command the options of `ColoringSettings` in place of its argument ``settings``."""
+    shared = [field.name for field in fields(ColoringSettings)]
 
     @wraps(command)
     def run(**given: Any) -> None:
-        command(settings=Settings(**{name: given.pop(name) for name in shared}), **given)
+        command(settings=ColoringSettings(**{name: given.pop(name) for name in shared}), **given)
 
     own = [p for p in signature(command).parameters.values() if p.name != "settings"]
-    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *signature(Settings).parameters.values())]
+    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *signature(ColoringSettings).parameters.values())]
     run.__signature__ = signature(command).replace(parameters=parameters)
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run

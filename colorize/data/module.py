@@ -14,7 +14,7 @@ from colorize.base.checks import at_least, true_or_false
 from colorize.base.errors import UserError
 from colorize.base.seeds import seed_for
 from colorize.data.augment import Augment, Drawn
-from colorize.data.feed import Batch, LabCache, Picks, StreamedPixels, choose_feed, sent, to_batch
+from colorize.data.feed import Batch, LabCache, Picks, StreamedPixels, choose_feed, to_batch, to_device
 from colorize.data.sources import SOURCES
 from colorize.data.store import ImageStore, build_store
 
@@ -251,7 +251,7 @@ class ColorizationDataModule(LightningDataModule):
         found = self._feed.take(batch)
         if batch.drawn is None:
             return found
-        drawn = batch.drawn._replace(values=sent(batch.drawn.values, device))
+        drawn = batch.drawn._replace(values=to_device(batch.drawn.values, device))
         return Batch(*self.augment(found.L, found.ab, drawn), found.ids)
 
     def val_batch(self, rows: Tensor, device: torch.device) -> Batch:

@@ -33,11 +33,11 @@ TABLE = (
 )
 ERROR_WHITE = 40.0  # CIEDE2000 units that the picture shows as white
 
-Row = dict[str, Any]  # metric to value; "ci95" to metric to (low, high)
-Predictor = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]  # to ab (B, 2, H, W) and losses, if there are any
+ScoreRow = dict[str, Any]  # metric to value; "ci95" to metric to (low, high)
+Predict = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]  # to ab (B, 2, H, W) and losses, if there are any
 
 
-def evaluate(cfg: DictConfig) -> dict[str, Row]:
+def evaluate(cfg: DictConfig) -> dict[str, ScoreRow]:
     """Score the checkpoints of ``conf/eval.yaml`` and write the results into ``run_dir``.
 
     Returns:
@@ -55,11 +55,11 @@ def evaluate(cfg: DictConfig) -> dict[str, Row]:
     if not len(data.store.val_rows):
         raise UserError(f"data.num_val={data.num_val}: there is no image to evaluate")
     notes = hold_out(data.store, options, models)
-    predictors: dict[str, Predictor] = {
+    predictors: dict[str, Predict] = {
         GREY: lambda batch: (torch.zeros_like(batch.ab), {}),
         TRUTH: lambda batch: (batch.ab, {}),
     }
-    trained: dict[str, Predictor] = {}
+    trained: dict[str, Predict] = {}
     for path, model in models.items():
         trained |= _predictors(path, model, device)
     no_judge = _no_judge(models) if cfg.judge else None
@@ -85,7 +85,7 @@ def _no_judge(models: Models) -> str | None:
     return f"{SCORES}: the judge is the encoder of {', '.join(own)}" if own else judge_missing()
 
 
-def _predictors(path: str, model: Model, device: torch.device) -> dict[str, Predictor]:
+def _predictors(path: str, model: Model, device: torch.device) -> dict[str, Predict]:
     """Return what a model's row predicts: as it colors by default, with the gain of its export.
 
     From a training checkpoint, which has no gain, a second row is the raw generator where the first is the mean of its
@@ -100,7 +100,7 @@ def _predictors(path: str, model: Model, device: torch.device) -> dict[str, Pred
         raise UserError(f"checkpoint {path} is not as training writes it ({first_line(error)})") from None
     names = {SCORED: path, RAW: f"{path} (raw)"}
     return {
-        names[prefix]: partial(module.predict_and_judge, generator=generator)
+        names[prefix]: partial(module.predict_and_score, generator=generator)
         for prefix, generator in module.scored_generators().items()
     }
 
@@ -118,9 +118,9 @@ def _score(
     data: ColorizationDataModule,
     device: torch.device,
     cfg: DictConfig,
-    predict: Predictor,
+    predict: Predict,
     judged: JudgeScores | None,
-) -> Row:
+) -> ScoreRow:
     """Run one row over the validation images."""
     scores = ImageScores().to(device)
     perceptual = PerceptualScores(cfg.weights_dir, device)
@@ -137,13 +137,13 @@ def _score(
             judged.update(batch.L, ab, batch.ab, batch.ids)
         for key, value in batch_losses.items():
             losses[key] = losses.get(key, 0.0) + value.item() * len(batch.L) / count
-    row: Row = {key: value.item() for key, value in scores.compute().items() if value.isfinite()}
+    row: ScoreRow = {key: value.item() for key, value in scores.compute().items() if value.isfinite()}
     row |= losses | perceptual.compute() | (judged.compute() if judged else {})
     row["ci95"] = {k: list(v) for k, v in bootstrap(scores.per_image(), cfg.resamples).items()}
     return row
 
 
-def _write(run_dir: Path, rows: dict[str, Row], about: dict[str, Any]) -> None:
+def _write(run_dir: Path, rows: dict[str, ScoreRow], about: dict[str, Any]) -> None:
     """Write ``metrics.json``, ``metrics.csv`` and ``metrics.md``."""
     write_json(run_dir / "metrics.json", about | {"rows": rows})
     names = list(dict.fromkeys(key for row in reversed(rows.values()) for key in row if key != "ci95"))
@@ -157,7 +157,7 @@ def _write(run_dir: Path, rows: dict[str, Row], about: dict[str, Any]) -> None:
         path.write_text(markdown_table(rows, about["images"], about["notes"]))
 
 
-def markdown_table(rows: dict[str, Row], images: int, notes: list[str]) -> str:
+def markdown_table(rows: dict[str, ScoreRow], images: int, notes: list[str]) -> str:
     """Return the rows' main metrics as a Markdown table, each with its 95% interval, and the notes below."""
     names = _shown(rows)
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
@@ -167,11 +167,11 @@ def markdown_table(rows: dict[str, Row], images: int, notes: list[str]) -> str:
     return "\n".join([*lines, *(f"- {note}" for note in notes), *([""] if notes else [])])
 
 
-def _shown(rows: dict[str, Row]) -> list[str]:
+def _shown(rows: dict[str, ScoreRow]) -> list[str]:
     return [name for name in TABLE if any(name in row for row in rows.values())]
 
 
-def _cell(row: Row, metric: str) -> str:
+def _cell(row: ScoreRow, metric: str) -> str:
     if metric not in row:
         return ""
     interval = row["ci95"].get(metric)
@@ -180,7 +180,7 @@ def _cell(row: Row, metric: str) -> str:
 
 @torch.inference_mode()
 def _draw(
-    path: Path, data: ColorizationDataModule, trained: dict[str, Predictor], device: torch.device, count: int
+    path: Path, data: ColorizationDataModule, trained: dict[str, Predict], device: torch.device, count: int
 ) -> None:
     """Draw the first validation images: grey, each checkpoint's colours, real, each checkpoint's error."""
     batch = data.val_batch(data.store.val_rows[:count], device)
@@ -197,7 +197,7 @@ def _draw(
         picture_grid(columns | {"real": three["real"]} | errors).save(temporary)
 
 
-def _report(run_dir: Path, rows: dict[str, Row], about: dict[str, Any], missing: list[str]) -> None:
+def _report(run_dir: Path, rows: dict[str, ScoreRow], about: dict[str, Any], missing: list[str]) -> None:
     print_scores(rows, (GREY, TRUTH), _shown(rows), Console())
     print(f"{about['images']} images; in brackets the 95% bootstrap interval.")
     for line in about["notes"]:

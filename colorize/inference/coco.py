@@ -9,7 +9,7 @@ from colorize.base.errors import UserError
 from colorize.base.files import write_json
 from colorize.data.selection import seeded_order
 from colorize.data.sources import CocoSource
-from colorize.inference.inputs import Job
+from colorize.inference.inputs import InputFile
 
 IMAGES = Path("images")
 
@@ -48,9 +48,11 @@ class CocoFolder:
         annotations = self.content.get("annotations", [])
         return {entry["image_id"] for entry in annotations if entry["category_id"] == ids[category]}
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[InputFile]:
         """List the images that are here."""
-        return [Job(candidate.path, IMAGES) for candidate in self.candidates if candidate.path not in self.missing]
+        return [
+            InputFile(candidate.path, IMAGES) for candidate in self.candidates if candidate.path not in self.missing
+        ]
 
     def write_annotations(self, out: Path, colored: Mapping[Path, Path]) -> Path:
         """Write the annotations of the coloured images.

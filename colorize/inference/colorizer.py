@@ -17,7 +17,7 @@ from colorize.base.checks import at_least, one_of, within
 from colorize.base.claims import MAX_SIDE
 from colorize.base.errors import UserError
 from colorize.base.machine import peak_resident, resident, return_freed_memory
-from colorize.inference.painting import ArrayPicture, Chroma, Source, blank, paint
+from colorize.inference.painting import ArrayPicture, Chroma, PixelSource, blank, paint
 from colorize.inference.predictor import Predictor, load_predictor
 from colorize.inference.tiles import hat, mirrored, rounded_up, starts
 from colorize.inference.tint import REMOVED, TINTS, untinted
@@ -159,12 +159,12 @@ class Colorizer:
         for photo, (source, chroma) in zip(photos, self.look_at(photos, options), strict=True):
             yield self.painted(photo, source, chroma)
 
-    def look_at(self, photos: Sequence[Photo], options: Options) -> list[tuple[Source, Chroma]]:
+    def look_at(self, photos: Sequence[Photo], options: Options) -> list[tuple[PixelSource, Chroma]]:
         """Return of each photograph the picture whose lightness is to be kept, and its predicted chroma."""
         sources = [untinted(photo, options.tint) for photo in photos]
         return list(zip(sources, self.predict(sources, options), strict=True))
 
-    def painted(self, photo: Photo, source: Source, chroma: Chroma) -> tuple[Image.Image, int]:
+    def painted(self, photo: Photo, source: PixelSource, chroma: Chroma) -> tuple[Image.Image, int]:
         """Return a photograph in colour from what `look_at` found, and how many of its pixels lost chroma."""
         canvas = blank(photo.size)
         limited = paint(source, chroma, canvas)
@@ -172,7 +172,7 @@ class Colorizer:
             photo.notes.append(REMOVED)
         return photo.finished(canvas), limited
 
-    def predict(self, sources: Sequence[Source], options: Options) -> list[Chroma]:
+    def predict(self, sources: Sequence[PixelSource], options: Options) -> list[Chroma]:
         """Predict the chroma of several pictures.
 
         Raises:
@@ -268,8 +268,8 @@ class Colorizer:
         return total / weights
 
 
-def _taken(image: Any) -> tuple[Source, Any, Callable[[Any], Any]]:
-    """Return a picture as a `Source`, the dtype of its `blank`, and what makes the painted one of its kind again."""
+def _taken(image: Any) -> tuple[PixelSource, Any, Callable[[Any], Any]]:
+    """Return a picture as a `PixelSource`, the dtype of its `blank`, and what turns the result into its own type."""
     if isinstance(image, Image.Image):
         photo = photo_of(image)
         return photo, None, photo.finished

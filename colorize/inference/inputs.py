@@ -16,7 +16,7 @@ from colorize.images import FOREIGN, readable
 from colorize.inference.manifest import NAME, results_of
 
 
-class Job(NamedTuple):
+class InputFile(NamedTuple):
     """A photograph, and where its coloured version goes."""
 
     source: Path
@@ -33,7 +33,7 @@ class Found(NamedTuple):
         skipped: lines that name what is no photograph, or a result of this program.
     """
 
-    jobs: list[Job]
+    jobs: list[InputFile]
     complaints: list[str]
     skipped: list[str]
 
@@ -47,7 +47,7 @@ def collect(inputs: Sequence[str | Path], out: Path) -> Found:
         out: folder of the results; it is not searched, nor are results of earlier runs taken that lie in a folder or
             match a glob.
     """
-    jobs: dict[Path, Job] = {}
+    jobs: dict[Path, InputFile] = {}
     targets: dict[Path, Path] = {}
     complaints: list[str] = []
     skipped: list[str] = []
@@ -69,7 +69,7 @@ def collect(inputs: Sequence[str | Path], out: Path) -> Found:
     return Found(list(jobs.values()), list(dict.fromkeys(complaints)), skipped)
 
 
-def beside(inputs: Sequence[str | Path]) -> tuple[dict[Path, list[Job]], list[str]]:
+def beside(inputs: Sequence[str | Path]) -> tuple[dict[Path, list[InputFile]], list[str]]:
     """List photographs whose coloured versions go beside them, as ``NAME.colorized.jpg``.
 
     Args:
@@ -79,11 +79,11 @@ def beside(inputs: Sequence[str | Path]) -> tuple[dict[Path, list[Job]], list[st
     Raises:
         UserError: for a folder or a glob, whose results need a folder of their own.
     """
-    jobs: dict[Path, list[Job]] = {}
+    jobs: dict[Path, list[InputFile]] = {}
     complaints = []
     for path in map(Path, dict.fromkeys(map(str, inputs))):
         if path.is_file():
-            jobs.setdefault(path.parent, []).append(Job(path, Path(), f"{path.stem}.colorized{path.suffix}"))
+            jobs.setdefault(path.parent, []).append(InputFile(path, Path(), f"{path.stem}.colorized{path.suffix}"))
         elif path.is_dir() or (glob.has_magic(str(path)) and not path.exists()):
             raise UserError(f"{path}: name the folder of the results, with --out FOLDER")
         else:
@@ -111,13 +111,13 @@ class _Search:
         ]
         return ([f"{self.given}: skipped {kinds}"] if kinds else []) + lines
 
-    def photographs(self) -> Iterator[Job]:
+    def photographs(self) -> Iterator[InputFile]:
         path = Path(self.given)
         if path.is_dir():
             yield from self._within(path, path)
         elif path.exists():
             if path.is_file():
-                yield Job(path, Path())
+                yield InputFile(path, Path())
             else:
                 self.complaints.append(f"{self.given}: no ordinary file")
         elif glob.has_magic(self.given):
@@ -125,7 +125,7 @@ class _Search:
         else:
             self.complaints.append(f"{self.given}: no such file")
 
-    def _matching(self, pattern: Path) -> Iterator[Job]:
+    def _matching(self, pattern: Path) -> Iterator[InputFile]:
         fixed = Path(*_before_magic(pattern.parts))
         matches = sorted(glob.glob(self.given, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
         usable, walked = False, set()
@@ -146,7 +146,7 @@ class _Search:
             reason = "nothing that it matches is a picture" if matches else "no file matches"
             self.complaints.append(f"{self.given}: {reason}")
 
-    def _within(self, folder: Path, base: Path, complain: bool = True) -> Iterator[Job]:
+    def _within(self, folder: Path, base: Path, complain: bool = True) -> Iterator[InputFile]:
         """List a folder's images; links that lead out of it are refused."""
         inside = folder.resolve()
         before = len(self.complaints)
@@ -173,7 +173,7 @@ class _Search:
         if complain and empty and len(self.complaints) == before:
             self.complaints.append(f"{folder}: no image in it")
 
-    def _one(self, path: Path, base: Path) -> Iterator[Job]:
+    def _one(self, path: Path, base: Path) -> Iterator[InputFile]:
         suffix = path.suffix.lower()
         if path.name == NAME:
             return
@@ -188,7 +188,7 @@ class _Search:
         elif run := self._run_of(path, base):
             self.results[run] += 1
         else:
-            yield Job(path, path.parent.relative_to(base))
+            yield InputFile(path, path.parent.relative_to(base))
 
     def _run_of(self, path: Path, base: Path) -> Path | None:
         """Return the folder below the base in which a file is a result; a base that is one is asked for by its name."""

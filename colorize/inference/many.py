@@ -10,9 +10,9 @@ from colorize.base.errors import UserError, ran_out
 from colorize.base.files import replacing
 from colorize.base.machine import cores, network_threads, network_threads_kept, return_freed_memory
 from colorize.inference.colorizer import Colorizer, Options
-from colorize.inference.inputs import Job
+from colorize.inference.inputs import InputFile
 from colorize.inference.manifest import Entry, Manifest
-from colorize.inference.painting import Chroma, Source
+from colorize.inference.painting import Chroma, PixelSource
 from colorize.photos.memory import Limit, cost_of_file, told
 from colorize.photos.photo import FORMATS, Photo, format_of, name_for, read_photo, save_photo
 
@@ -51,21 +51,21 @@ class Tally:
 class _Member:
     """A photograph on its way: each step fills in what it finds."""
 
-    job: Job
+    job: InputFile
     need: int
     digest: str  # of its file
     photo: Photo
     target: Path = Path()
-    source: Source | None = None
+    source: PixelSource | None = None
     chroma: Chroma | None = None
 
 
-_Waiting = tuple[Job, int]  # and the bytes of memory that it needs
-_Reading = list[tuple[Job, int, Future[_Member]]]
+_Waiting = tuple[InputFile, int]  # and the bytes of memory that it needs
+_Reading = list[tuple[InputFile, int, Future[_Member]]]
 _Painting = list[tuple[_Member, Future[int]]]
 
 
-class Batch:
+class BulkColorizer:
     """Colours photographs into a folder, whose manifest says what is there already.
 
     Args:
@@ -105,7 +105,7 @@ class Batch:
         self._again: list[_Waiting] | None = []  # that ran out of memory beside others; None when each is alone
         self._folders: dict[Path, Path] = {}  # resolved
 
-    def run(self, jobs: Sequence[Job]) -> Tally:
+    def run(self, jobs: Sequence[InputFile]) -> Tally:
         """Colour them all; those that fail are told and counted."""
         self._inputs = {self._resolved(job.source) for job in jobs}
         # One more than there are cores: some wait for the disk
@@ -132,7 +132,7 @@ class Batch:
                 return_freed_memory()
             reading = coming or self._start_reading(sum(member.need for member in predicted))
 
-    def _fitting(self, jobs: Sequence[Job]) -> Iterator[_Waiting]:
+    def _fitting(self, jobs: Sequence[InputFile]) -> Iterator[_Waiting]:
         """Yield what is to be done, and fits into memory at least alone."""
         for job in jobs:
             if self._is_there(job):
@@ -147,7 +147,7 @@ class Batch:
             whole = told(need + self.limit.size - self._room)
             self._fail(job, UserError(f"{size} needs about {whole}, over {self.limit}; allow more, or make it smaller"))
 
-    def _is_there(self, job: Job) -> bool:
+    def _is_there(self, job: InputFile) -> bool:
         if self.overwrite:
             return False
         digest = ""
@@ -283,7 +283,7 @@ class Batch:
         self.tally.written[member.job.source] = member.target
         self.advance()
 
-    def _fail(self, job: Job, error: Exception, need: int = 0) -> None:
+    def _fail(self, job: InputFile, error: Exception, need: int = 0) -> None:
         if ran_out(error) and self._again is not None:  # alone it may do
             self._again.append((job, need))
             return
@@ -293,6 +293,6 @@ class Batch:
         self.advance()
 
 
-def _read(job: Job, need: int, quality: int | None) -> _Member:
+def _read(job: InputFile, need: int, quality: int | None) -> _Member:
     photo = read_photo(job.source, quality, format_of(job.name))
     return _Member(job, need, sha256(job.source), photo)

@@ -16,7 +16,7 @@ from colorize.upsampling import Box, GuidedUpsampler
 BLOCK = 4096, 2**17  # widest, and pixels of, what is painted at once: 15 planes of it stay in a core's cache
 
 
-class Source(Protocol):
+class PixelSource(Protocol):
     """A picture whose lightness is to be kept: a `Photo` or an `ArrayPicture`."""
 
     size: tuple[int, int]
@@ -29,7 +29,7 @@ class Source(Protocol):
 
 
 class ArrayPicture:
-    """An array as a `Source`.
+    """An array as a `PixelSource`.
 
     Args:
         pixels: ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``; uint8, uint16, or floats in [0, 1].
@@ -50,11 +50,11 @@ class ArrayPicture:
         self.size = pixels.shape[1], pixels.shape[0]
 
     def block(self, box: Box) -> np.ndarray:
-        """See `Source`."""
+        """See `PixelSource`."""
         return self.pixels[box[1] : box[3], box[0] : box[2]]
 
     def small(self, size: tuple[int, int]) -> np.ndarray:
-        """See `Source`."""
+        """See `PixelSource`."""
         top = np.iinfo(self.pixels.dtype).max if self.pixels.dtype.kind == "u" else 1
         eight = self.pixels if top == 255 else (self.pixels * (255 / top)).round().astype(np.uint8)
         return np.asarray(Image.fromarray(np.ascontiguousarray(eight)).resize(size, Image.Resampling.BICUBIC))
@@ -86,7 +86,7 @@ def blank(size: tuple[int, int], dtype: Any = None) -> Any:
     return np.empty((height, width, 3), dtype) if dtype else Image.new("RGB", size)
 
 
-def paint(source: Source, chroma: Chroma, canvas: Any) -> int:
+def paint(source: PixelSource, chroma: Chroma, canvas: Any) -> int:
     """Join a picture's lightness with its predicted chroma, in blocks, on all cores.
 
     Args:

@@ -7,7 +7,7 @@ most of the picture.
 
 import numpy as np
 
-from colorize.inference.painting import Source
+from colorize.inference.painting import PixelSource
 from colorize.srgb import lab
 from colorize.upsampling import Box
 
@@ -25,7 +25,7 @@ WHITEST = 0.01  # share of the pixels that are taken for the paper
 
 
 class Untinted:
-    """A toned print as a grey `Source`.
+    """A toned print as a grey `PixelSource`.
 
     Args:
         source: the print, in color.
@@ -33,16 +33,16 @@ class Untinted:
         gain: by which they are multiplied.
     """
 
-    def __init__(self, source: Source, channel: int, gain: float) -> None:
+    def __init__(self, source: PixelSource, channel: int, gain: float) -> None:
         self.source, self.channel, self.gain = source, channel, gain
         self.size = source.size
 
     def block(self, box: Box) -> np.ndarray:
-        """See `Source`."""
+        """See `PixelSource`."""
         return self._tones(self.source.block(box))
 
     def small(self, size: tuple[int, int]) -> np.ndarray:
-        """See `Source`."""
+        """See `PixelSource`."""
         return self._tones(self.source.small(size))
 
     def _tones(self, pixels: np.ndarray) -> np.ndarray:
@@ -52,7 +52,7 @@ class Untinted:
         return (scaled.round() if whole else scaled).astype(levels.dtype)
 
 
-def untinted(source: Source, tint: str) -> Source:
+def untinted(source: PixelSource, tint: str) -> PixelSource:
     """Return the picture whose lightness is to be kept.
 
     Args:

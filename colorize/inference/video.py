@@ -110,7 +110,7 @@ def colorize_video(
         options: see `Options`.
         smoothing: see `Smoother`.
         progress: called with the frames written and about how many there are, or None if that is not known.
-        memory: bytes that this process is to stay below, as for `colorize.inference.many.Batch`.
+        memory: bytes that this process is to stay below, as for `colorize.inference.many.BulkColorizer`.
     Raises:
         UserError: if PyAV is missing, the source cannot be read, the target cannot be written or is the source,
             smoothing is out of range, or memory is too little.

@@ -20,7 +20,7 @@ from colorize.base.checks import one_of
 from colorize.base.errors import UserError, missing_extra
 from colorize.tracking.csv_log import CsvLogger
 
-MODES = ("auto", "online", "offline", "disabled")
+WANDB_MODES = ("auto", "online", "offline", "disabled")
 
 
 class WandbIdentity(Callback):
@@ -145,7 +145,7 @@ def finish() -> None:
 
 def wandb_mode(asked: str) -> str:
     """Choose W&B's mode: as asked; ``auto`` goes online only where a key is configured, so it never prompts."""
-    if one_of("logger.mode", asked, MODES) == "auto":
+    if one_of("logger.mode", asked, WANDB_MODES) == "auto":
         asked = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
     elif asked == "online" and not _has_key():
         raise UserError(

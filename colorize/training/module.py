@@ -162,8 +162,8 @@ class ColorizationModule(LightningModule):
         # Dropout is a pure function of (seed, batch), so a resumed run draws what an uninterrupted one would
         seed = seed_for("dropout", self.hparams["seed"], self.global_rank, self.batches)
         # torch.manual_seed seeds every kind of device and takes 2 ms where CUDA is installed and not used
-        generators = {"cuda": torch.cuda, "mps": torch.mps}
-        generators.get(self.device.type, torch.default_generator).manual_seed(seed)
+        rngs = {"cuda": torch.cuda, "mps": torch.mps}
+        rngs.get(self.device.type, torch.default_generator).manual_seed(seed)
         an_epoch = self.trainer.num_training_batches
         turn = self.game.turn(self.batches, an_epoch, self.objective.penalty_every, self.observed)
         self._follow_schedules(batch_idx)
@@ -228,7 +228,7 @@ class ColorizationModule(LightningModule):
         """Compute the six losses and the image scores on held-out images; return the ab of `scored_generators`."""
         fake_ab = {}
         for prefix, generator in self.scored_generators().items():
-            fake_ab[prefix], losses = self.predict_and_judge(batch, generator)
+            fake_ab[prefix], losses = self.predict_and_score(batch, generator)
             losses |= hinted_l1(generator, batch, seed_for("hints", batch_idx))
             self.log_dict({f"{prefix}{k}": v for k, v in losses.items()}, batch_size=len(batch.L), sync_dist=True)
             self.scores[prefix].update(batch.L, fake_ab[prefix], batch.ab)
@@ -244,7 +244,7 @@ class ColorizationModule(LightningModule):
         raw = {} if self.generator_ema is None else {RAW: self.generator}
         return {SCORED: self.inference_generator} | raw
 
-    def predict_and_judge(self, batch: Batch, generator: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
+    def predict_and_score(self, batch: Batch, generator: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
         """Return a generator's ab ``(B, 2, H, W)`` in float32 and the losses; those of D once it has learned."""
         discriminator = self.discriminator if self.ledger.seen("loss_D") else None
         fake = predict(generator, self.objective, batch.L)

@@ -187,7 +187,7 @@ class GanStep:
     def _descend(
         self, optimizer: Optimizer, name: str, loss: Tensor, clip_norm: float | None, observed: bool
     ) -> Tensor | None:
-        self.ledger.judge(name, loss)
+        self.ledger.check(name, loss)
         if not optimizer.defaults.get("fused") and self.ledger.diverged:
             return None
         optimizer.zero_grad()

@@ -15,7 +15,7 @@ from colorize.base.errors import UserError
 from colorize.inference import Colorizer, Options
 from colorize.inference.inputs import collect
 from colorize.inference.manifest import NAME, Entry, Manifest, digest_of_model
-from colorize.inference.many import Batch, Tally
+from colorize.inference.many import BulkColorizer, Tally
 from tests.conftest import colorful_image
 from tests.inference.test_colorizer import Stub
 from tests.inference.test_many import Run, files
@@ -28,7 +28,7 @@ def run(tmp_path) -> Run:
 
 def color(folder: Path, out: Path, settings: str = "", overwrite: bool = False, say=print) -> Tally:
     found = collect([folder], out)
-    return Batch(Colorizer(Stub()), Options(), out, overwrite, say, settings=settings).run(found.jobs)
+    return BulkColorizer(Colorizer(Stub()), Options(), out, overwrite, say, settings=settings).run(found.jobs)
 
 
 @pytest.fixture
@@ -176,11 +176,12 @@ def test_a_model_is_known_by_its_contents(tmp_path) -> None:
 SLOW = """
 import sys, time
 from pathlib import Path
-from colorize.inference.many import Batch
+from colorize.inference.many import BulkColorizer
 from colorize.inference import Colorizer, Options
 from colorize.inference.inputs import collect
 from tests.inference.test_colorizer import Stub
-Batch(Colorizer(Stub(), batch_size=2), Options(), Path(sys.argv[2])).run(collect([sys.argv[1]], Path(sys.argv[2])).jobs)
+out = Path(sys.argv[2])
+BulkColorizer(Colorizer(Stub(), batch_size=2), Options(), out).run(collect([sys.argv[1]], out).jobs)
 """
 
 

@@ -13,7 +13,7 @@ from skimage.color import rgb2lab
 from colorize.inference import Colorizer, Options
 from colorize.inference.inputs import collect
 from colorize.inference.manifest import NAME
-from colorize.inference.many import Batch, Tally
+from colorize.inference.many import BulkColorizer, Tally
 from tests.conftest import colorful_image
 from tests.inference.test_colorizer import Stub
 
@@ -31,7 +31,7 @@ class Run:
         self.said = [*found.complaints, *found.skipped]
         self.advanced = 0
         colorizer = Colorizer(predictor or Stub(), batch_size=3)
-        return Batch(colorizer, Options(), self.out, overwrite, self.said.append, self._advance).run(found.jobs)
+        return BulkColorizer(colorizer, Options(), self.out, overwrite, self.said.append, self._advance).run(found.jobs)
 
     def _advance(self) -> None:
         self.advanced += 1
@@ -116,7 +116,7 @@ def test_another_input_is_not_overwritten_either(run, tmp_path) -> None:
     colorful_image(0).save(tmp_path / "a/x.png")
     colorful_image(1).save(run.out / "x.png")
     before = (run.out / "x.png").read_bytes()
-    tally = Batch(Colorizer(Stub()), Options(), run.out, True, run.said.append).run(
+    tally = BulkColorizer(Colorizer(Stub()), Options(), run.out, True, run.said.append).run(
         collect([tmp_path / "a/x.png"], run.out)[0] + collect([run.out / "x.png"], tmp_path)[0]
     )
     assert tally.failed == 2 and (run.out / "x.png").read_bytes() == before

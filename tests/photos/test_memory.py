@@ -19,7 +19,7 @@ from colorize.inference import Colorizer, Options, video
 from colorize.inference import colorizer as inference
 from colorize.inference import many as batch
 from colorize.inference.inputs import collect
-from colorize.inference.many import Batch, Tally
+from colorize.inference.many import BulkColorizer, Tally
 from colorize.photos import memory
 from colorize.photos.memory import Limit, cost_of_file, parse_size, told
 from colorize.photos.photo import read_photo
@@ -80,7 +80,7 @@ def limited(monkeypatch, tmp_path):
     held, most = [], []
     monkeypatch.setattr(memory, "resident", lambda: 0)
     monkeypatch.setattr(memory, "RESERVE", 0)
-    reading, finish = batch._read, Batch._finish
+    reading, finish = batch._read, BulkColorizer._finish
 
     def read(job, need, quality):
         held.append(need)
@@ -93,14 +93,14 @@ def limited(monkeypatch, tmp_path):
             held.remove(member.need)
 
     monkeypatch.setattr(batch, "_read", read)
-    monkeypatch.setattr(Batch, "_finish", finished)
+    monkeypatch.setattr(BulkColorizer, "_finish", finished)
     monkeypatch.setattr(Colorizer, "bytes_per_pixel", 0.0)
 
     def run(room: int) -> tuple[Tally, list[str], int]:
         said = []
         out = tmp_path / "out"
         jobs = collect([tmp_path / "in"], out).jobs
-        tally = Batch(Colorizer(Stub()), Options(), out, True, said.append, memory=room).run(jobs)
+        tally = BulkColorizer(Colorizer(Stub()), Options(), out, True, said.append, memory=room).run(jobs)
         return tally, said, max(most, default=0)
 
     (tmp_path / "in").mkdir()
@@ -183,7 +183,7 @@ def test_memory_that_runs_out_beside_others_is_tried_alone(tmp_path, monkeypatch
     monkeypatch.setattr(batch, "read_photo", read)
     said = []
     out = tmp_path / "out"
-    tally = Batch(Colorizer(Stub()), Options(), out, say=said.append).run(collect([tmp_path], out).jobs)
+    tally = BulkColorizer(Colorizer(Stub()), Options(), out, say=said.append).run(collect([tmp_path], out).jobs)
     assert sorted(path.name for path in tally.written) == ["0.png", "1.png", "2.png"] and tally.failed == 1
     assert said == [f"{tmp_path / '3.png'}: not enough memory"]
 
@@ -197,7 +197,7 @@ def test_memory_that_runs_out_at_any_step_is_that_photographs_line(tmp_path, mon
 
     monkeypatch.setattr(batch if step == "save_photo" else inference, step, fail)
     said = []
-    tally = Batch(Colorizer(Stub()), Options(), tmp_path / "out", say=said.append).run(
+    tally = BulkColorizer(Colorizer(Stub()), Options(), tmp_path / "out", say=said.append).run(
         collect([tmp_path / "x.png"], tmp_path / "out").jobs
     )
     assert tally.failed == 1 and said == [f"{tmp_path / 'x.png'}: not enough memory"]

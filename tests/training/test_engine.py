@@ -92,7 +92,7 @@ def small_module(engine: Engine | None = None, **optim: dict) -> ColorizationMod
 def test_what_half_precision_predicts_is_scored_in_float32() -> None:
     module, L = small_module().eval(), torch.rand(2, 1, 32, 32) * 2 - 1
     with torch.autocast("cpu", torch.bfloat16):
-        ab, _ = module.predict_and_judge(Batch(L, torch.zeros(2, 2, 32, 32), torch.arange(2)), module.generator)
+        ab, _ = module.predict_and_score(Batch(L, torch.zeros(2, 2, 32, 32), torch.arange(2)), module.generator)
     assert ab.dtype == torch.float32
 
 

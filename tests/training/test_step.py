@@ -372,10 +372,10 @@ def test_a_fused_step_on_what_is_no_number_leaves_every_weight(where, value) -> 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_a_loss_that_is_infinite_is_no_number(value) -> None:
     ledger = Ledger(LOSS_NAMES)
-    ledger.judge("loss_D", torch.tensor(1.0))
+    ledger.check("loss_D", torch.tensor(1.0))
     assert ledger.complaint(0) is None
-    ledger.judge("loss_G", torch.tensor(value))
-    ledger.judge("loss_D", torch.tensor(torch.nan))  # what follows from it is not to blame
+    ledger.check("loss_G", torch.tensor(value))
+    ledger.check("loss_D", torch.tensor(torch.nan))  # what follows from it is not to blame
     assert ledger.complaint(2) == f"loss_G is {value} at epoch 2, batch 0"
 
 

@@ -130,7 +130,7 @@ class Watch(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Measure, and judge what has been measured."""
-        self._judge_pending(trainer, pl_module)
+        self._diagnose_pending(trainer, pl_module)
         if not pl_module.observed:
             return
         ratios = {name: weights.update_ratio() for name, weights in self._weights.items()}
@@ -138,13 +138,13 @@ class Watch(Callback):
         values = observe(pl_module.outcome, batch, pl_module.objective.boundary, ratios)
         if trainer.world_size > 1:  # all processes must do the same
             values = trainer.strategy.reduce(values, reduce_op="mean")
-        self._pending = _sent(values)
+        self._pending = _to_host(values)
         if self._pending[1] is None:
-            self._judge_pending(trainer, pl_module)
+            self._diagnose_pending(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the last look, and tell what was seen."""
-        self._judge_pending(trainer, pl_module, act=False)
+        self._diagnose_pending(trainer, pl_module, act=False)
         if self.healthy:
             self.healthy.drop_candidate(trainer)
         seen = {state: count for state, count in self.counts.items() if count}
@@ -161,7 +161,7 @@ class Watch(Callback):
         """Return what ``summary.json`` says of the states."""
         return {"states": self.counts, "state": self.state, "rollbacks": self.tries}
 
-    def _judge_pending(self, trainer: Trainer, pl_module: LightningModule, act: bool = True) -> None:
+    def _diagnose_pending(self, trainer: Trainer, pl_module: LightningModule, act: bool = True) -> None:
         if self._pending is None:
             return
         values, sent = self._pending
@@ -236,7 +236,7 @@ class Watch(Callback):
         write_csv(self.path, COLUMNS, self._rows)
 
 
-def _sent(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+def _to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
     """Start a copy to main memory; return it, and what tells when it is there, if it is not there yet."""
     if not values.is_cuda:
         return values, None

@@ -253,14 +253,14 @@ def test_one_loss_that_is_no_number_is_gone_back_from_once(make_config, tmp_path
 
 
 class Delayed:
-    """What `watch._sent` returns on a GPU, where a look is judged one batch later."""
+    """What `watch._to_host` returns on a GPU, where a look is judged one batch later."""
 
     def synchronize(self) -> None:
         pass
 
 
 def test_a_look_at_an_undone_step_is_not_judged_later(make_config, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("colorize.training.callbacks.watch._sent", lambda values: (values, Delayed()))
+    monkeypatch.setattr("colorize.training.callbacks.watch._to_host", lambda values: (values, Delayed()))
     # The losses of batch 6 are read after batch 7, when the look at batch 6 waits
     train(make_config(*going_back(window=1), blinded(6), "trainer.log_every_n_steps=8"))
     assert len(roll_backs(tmp_path / "run")) == 1
