@@ -17,6 +17,7 @@ from colorize.metrics.scores import SUMMARY
 from colorize.training import ColorizationModule
 from colorize.training.hinted import POINTS
 from colorize.training.judged import Judged
+from colorize.vocabulary import better_when
 
 READ_BY_KEY = ("logger",)  # groups that are not handed on as a whole: a key too many would change nothing
 
@@ -59,10 +60,10 @@ def _check_trainer(trainer: DictConfig) -> None:
 
 
 def check_metric(asked: str, module: ColorizationModule, callbacks: Iterable[Callback]) -> None:
-    """Refuse an ``optimized_metric`` that nothing would measure.
+    """Refuse an ``optimized_metric`` that nothing would measure, or of which no value is better than another.
 
     Raises:
-        UserError: naming those that will be measured.
+        UserError: naming those that would do.
     """
     callbacks = list(callbacks)
     if any(type(callback).__module__.split(".")[0] not in ("colorize", "lightning") for callback in callbacks):
@@ -74,8 +75,13 @@ def check_metric(asked: str, module: ColorizationModule, callbacks: Iterable[Cal
     for callback in callbacks:
         if isinstance(callback, Judged) and callback.enabled:
             known += ["val/kid_lite2", "val/recognizability"]
-    if asked not in known and not str(asked).startswith("train/"):
-        raise UserError(f"optimized_metric={asked} is not measured; choose one of {', '.join(known)}")
+    if asked in known and not better_when(asked):
+        wrong = ": neither lower nor higher is known to be better"
+    elif asked not in known and not str(asked).startswith("train/"):
+        wrong = " is not measured"
+    else:
+        return
+    raise UserError(f"optimized_metric={asked}{wrong}; choose one of {', '.join(filter(better_when, known))}")
 
 
 def check_typed(options: Sequence[str], cfg: DictConfig) -> None:

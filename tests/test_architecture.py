@@ -32,6 +32,7 @@ FLOORS = {
         "states",
         "tiles",
         "upsampling",
+        "vocabulary",
         "weights",
         "webp",
     ],

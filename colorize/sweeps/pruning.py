@@ -16,7 +16,7 @@ class Pruning(Callback):
     """Reports a metric after each epoch's validation.
 
     Args:
-        monitor: logged name of the metric, which the search minimises.
+        monitor: logged name of the metric that the search improves.
     """
 
     def __init__(self, monitor: str) -> None:
