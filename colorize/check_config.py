@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from colorize import tracking
 from colorize.checks import at_least, true_or_false
 from colorize.claims import told
+from colorize.console import program
 from colorize.errors import UserError
 from colorize.metrics.scores import SUMMARY
 from colorize.training import ColorizationModule
@@ -98,7 +99,7 @@ def check_typed(options: Sequence[str], cfg: DictConfig) -> None:
     parsed = OverridesParser.create().parse_overrides(list(options))
     for option in parsed:
         if option.key_or_group == "sweep" and option.value() and HydraConfig.get().mode == RunMode.RUN:
-            raise UserError(f"{option.input_line} takes -m: python train.py -m {' '.join(options)}")
+            raise UserError(f"{option.input_line} takes -m: {program('train')} -m {' '.join(options)}")
     for option in parsed:
         group, _, rest = option.key_or_group.partition(".")
         unread = not rest or group in READ_BY_KEY or not isinstance(cfg.get(group), DictConfig)

@@ -24,6 +24,7 @@ import colorize
 from colorize import tracking
 from colorize.check_config import check, check_metric, check_typed
 from colorize.checkpoint import read_checkpoint
+from colorize.console import program
 from colorize.data import ColorizationDataModule
 from colorize.errors import UserError
 from colorize.files import write_json
@@ -210,9 +211,8 @@ def tell_how_to_go_on(run_dir: Path) -> None:
         return
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     last = run_dir / "checkpoints" / "last.ckpt"
-    how = (
-        f"the same command, with hydra.sweep.dir={run_dir.parent}" if in_sweep else f"python train.py ckpt_path={last}"
-    )
+    alone = f"{program('train')} ckpt_path={last}"
+    how = f"the same command, with hydra.sweep.dir={run_dir.parent}" if in_sweep else alone
     log.info("stopped, and saved in %s; to go on: %s", last, how)
 
 
