@@ -61,11 +61,11 @@ def test_command_is_understood(line, monkeypatch) -> None:
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
         case ["source", script]:
             assert script == ".venv/bin/activate"
-        case ["python", "train.py", *overrides]:
+        case ["python", "train.py", *overrides] | ["colorize", "train", *overrides]:
             for cfg in compose_all("train", [o for o in overrides if o not in ("-m", "--help")]):
                 OmegaConf.to_container(cfg, resolve=True)
                 check(cfg)
-        case ["python", "eval.py", *overrides]:
+        case ["python", "eval.py", *overrides] | ["colorize", "eval", *overrides]:
             for cfg in compose_all("eval", overrides):
                 OmegaConf.to_container(cfg, resolve=True)
                 assert all(key.startswith("data.") for key in OmegaConf.missing_keys(cfg))  # the checkpoint has these

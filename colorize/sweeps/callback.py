@@ -18,6 +18,7 @@ from colorize.base.errors import UserError
 from colorize.console import leave
 from colorize.sweeps.jobs import is_search, refuse_other
 from colorize.sweeps.table import FINISHED, over_seeds, write_seeds, write_table
+from colorize.vocabulary import better_when
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +74,13 @@ def _grid(config: DictConfig) -> list[list[str]]:
         return []
 
 
-def _print_ranking(groups: list[dict[str, Any]], metric: str) -> None:
+def _print_ranking(groups: list[dict[str, Any]], metric: str | None) -> None:
     """Print the groups from the best to the worst, by the overrides in which they differ."""
-    ranked = sorted((group for group in groups if metric in group["metrics"]), key=lambda g: g["metrics"][metric][0])
+    ranked = sorted(
+        (group for group in groups if metric in group["metrics"]),
+        key=lambda group: group["metrics"][metric][0],
+        reverse=better_when(metric or "") == "max",
+    )
     if not ranked:
         return
     varied = {

@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from colorize.sweeps.callback import _print_ranking
 from colorize.sweeps.jobs import remove_unused
 from colorize.sweeps.table import LOCK, interval, over_seeds, read_jobs
 from tests.conftest import ROOT, SMALL
@@ -108,6 +109,15 @@ def test_jobs_that_differ_in_seed_become_one_row(tmp_path) -> None:
     assert "seed" not in near
     ranking = [line for line in result.stdout.splitlines() if "x=" in line and "│" in line]
     assert [line.split()[1] for line in ranking] == ["x=1", "x=5"]
+
+
+@pytest.mark.parametrize(("metric", "first"), [("val/l1", "x=1"), ("val/psnr", "x=3")])
+def test_the_ranking_begins_with_the_best(capsys, metric, first) -> None:
+    groups = [
+        {"choices": {"x": str(x)}, "jobs": [{}], "metrics": {metric: (float(x), x - 0.5, x + 0.5)}} for x in (3, 1, 2)
+    ]
+    _print_ranking(groups, metric)
+    assert next(line for line in capsys.readouterr().out.splitlines() if "x=" in line).split()[1] == first
 
 
 def test_without_seeds_there_is_no_table_of_seeds(tmp_path) -> None:
