@@ -18,7 +18,7 @@ from colorize.data import scene_objects as things
 from colorize.data.scene_objects import LIGHTNESS, Brush, Canvas, ellipse, noise
 from colorize.files import write_json
 
-SCENES_VERSION = 1  # raise it when a change moves a pixel: caches of generated scenes are named by it
+SCENES_VERSION = 2  # raise it when a change moves a pixel: caches of generated scenes are named by it
 MIN_AREA = 2e-4  # of the picture (13 pixels at 256 x 256): less of a thing than this is not annotated
 SCENES_PER_WORKER = 40  # fewer are drawn sooner than a further process starts
 
