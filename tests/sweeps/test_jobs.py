@@ -15,9 +15,11 @@ import scipy.stats
 from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
-from colorize.sweeps.callback import _print_ranking
+from colorize.sweeps.callback import _grid, _print_ranking
 from colorize.sweeps.jobs import remove_unused
 from colorize.sweeps.table import LOCK, interval, over_seeds, read_jobs
 from tests.conftest import ROOT, SMALL
@@ -34,6 +36,20 @@ def test_the_directory_of_a_mistake_goes_with_its_date_but_no_other(tmp_path) ->
         remove_unused(run, {".hydra", "train.log"})
     assert sorted(tmp_path.rglob("*.*")) == sorted([kept, kept.with_name("train.log"), kept.with_name(".hydra")])
     assert not (tmp_path / "outputs/2026-01-03").exists()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["x=1,2", "y=3", "z=range(3)"], ["x=1,2", "x=3,4"], ["lr=1,2"], ["loss=glob(*)"], [], ["x='a,b',\"c=d\"", "~y"]],
+    ids=" ".join,
+)
+def test_the_jobs_that_are_checked_are_those_that_hydra_runs(overrides) -> None:
+    sweeper = {"_target_": f"{BasicSweeper.__module__}.BasicSweeper", "params": {"seed": "1,2", "lr": "3,4"}}
+    config = OmegaConf.create({"hydra": {"sweeper": sweeper, "overrides": {"task": overrides}}})
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        given = parser.parse_overrides(["seed=1,2", "lr=3,4", *overrides])
+        assert _grid(config) == BasicSweeper.split_arguments(given, None)[0]
 
 
 def test_finished_jobs_are_skipped_and_failed_ones_run_again(tmp_path) -> None:
