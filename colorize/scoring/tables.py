@@ -73,17 +73,17 @@ def latex(result: Result) -> str:
         f"% protocol {result.protocol['name']}, {result.truth['images']} images, list {result.truth['list'][:16]}",
         rf"\begin{{tabular}}{{l{'r' * len(names)}}}", r"\toprule", rf"Method & {heads} \\", r"\midrule",
     ]  # fmt: skip
-    best = {name: _best(result, name) for name in names}
+    bold = {name: best(result, name) for name in names}
     for row, content in result.rows.items():
         cells = []
         for name in names:
             text = f"{content['scores'][name]:.4g}" if name in content["scores"] else "--"
-            cells.append(rf"\textbf{{{text}}}" if row == best[name] else text)
+            cells.append(rf"\textbf{{{text}}}" if row == bold[name] else text)
         lines.append(f"{latex_text(row)} & {' & '.join(cells)} \\\\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _best(result: Result, score: str) -> str | None:
+def best(result: Result, score: str) -> str | None:
     """Return the one row that is better than every other method by more than chance, as paired differences tell."""
     direction = HEADINGS[score][1]
     methods = [name for name, row in result.rows.items() if row["kind"] != "reference"]
