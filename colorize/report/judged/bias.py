@@ -30,7 +30,7 @@ NAMES = {
 FIRST = 20  # categories shown at once; a click shows the others
 LABELED = 30  # points of the curve that have their names beside them, at most
 HEX = re.compile(r"#[0-9a-f]{6}")
-HISTOGRAMS = {"lightness": "L*", "chroma": "chroma, Lab units", "hue": "hue, degrees (weighted by chroma)"}
+HISTOGRAMS = {"chroma": "chroma, Lab units", "hue": "hue, degrees, weighted by chroma", "lightness": "L*"}
 
 
 def bias_sections(summary: Mapping[str, Any], at: str) -> dict[str, Any]:
@@ -151,14 +151,12 @@ def _curve(models: Mapping[str, Any], measure: str) -> str:
     """Plot a measure of each category against the number of training photographs that have it."""
     figure = plots.new_figure(height=420)
     labeled = len(models) == 1
-    most = 0
     for place, (name, model) in enumerate(models.items()):
         points = [
             point
             for point in model["rare_objects"]["points"]
             if point[measure] is not None and isfinite(point[measure]) and point["frequency"]
         ]
-        most = max([most, *(point["frequency"] for point in points)])
         text = [plot_text(point["category"]) for point in points]
         figure.add_scatter(
             x=[point["frequency"] for point in points],
@@ -171,7 +169,8 @@ def _curve(models: Mapping[str, Any], measure: str) -> str:
             cliponaxis=False,
             hovertemplate=f"%{{text}}, {plot_text(name)}<br>seen in %{{x}}: %{{y:.3g}}<extra></extra>",
         )
-    figure.update_xaxes(title="training photographs with the category", type="log", dtick=1 if most > 100 else "D2")
+    ticks = [mantissa * 10**power for power in range(7) for mantissa in (1, 2, 5)]
+    figure.update_xaxes(title="training photographs with the category", type="log", tickvals=ticks, ticktext=ticks)
     figure.update_yaxes(title=NAMES[measure], nticks=7)
     return plots.to_json(figure)
 

@@ -26,8 +26,9 @@ from colorize.scoring.run import PICTURES
 from colorize.scoring.summary import AT
 from colorize.scoring.tables import HEADINGS
 
-SIDE = 160  # pixels at most of a thumbnail
-QUALITY = 80  # of WebP: 3 to 6 kB
+ROW, GAP = 1152, 10  # pixels of the page's width, and between two pictures
+SMALLEST, LARGEST = 144, 216  # pixels at most of a thumbnail
+QUALITY = 80  # of WebP: 4 to 10 kB
 DIGITS = 4  # significant, of an image's scores
 SORTABLE = (
     "delta_e", "l1", "psnr", "ssim", "lpips_alex", "lpips_vgg", "delta_colorfulness_image", "hue_distance",
@@ -69,7 +70,8 @@ def browser(scores: Scores, page: Path, megabytes: float, categories: Mapping[st
     truth, columns, notes = _columns(scores)
     values = {metric: [_values(scores, name, metric) for name in scores.methods] for metric in SORTABLE}
     values = {name: rows for name, rows in values.items() if any(value is not None for row in rows for value in row)}
-    thumbnails, size = _thumbnails(scores, values, truth, columns, megabytes * 1e6)
+    side = min(max(ROW // (len(columns) + 1) - GAP, SMALLEST), LARGEST)
+    thumbnails, size = _thumbnails(scores, values, truth, columns, megabytes * 1e6, side)
     known = {name_of(PurePosixPath(name)): sorted(found) for name, found in categories.items()}
     own = [known.get(image) or known.get(PurePosixPath(image).name, []) for image in images]
     scored, everything = set(scores.images), [truth, *columns]
@@ -96,6 +98,7 @@ def browser(scores: Scores, page: Path, megabytes: float, categories: Mapping[st
         "shown": len(thumbnails),
         "files": sum(len(column.files) for column in everything),
         "size": size / 1e6,
+        "side": side,
         "categories": sorted({name for found in own for name in found}),
         "metrics": [(name, heading(name)) for name in values],
         "notes": notes,
@@ -162,6 +165,7 @@ def _thumbnails(
     truth: Column,
     columns: Sequence[Column],
     most: float,
+    side: int,
 ) -> tuple[dict[tuple[str, str], str], int]:
     """Make thumbnails as data URIs, by column and image, of as many images as ``most`` bytes take; return their size.
 
@@ -177,7 +181,7 @@ def _thumbnails(
         if image in truth.files:
             try:
                 true = read_truth(truth.files[image], rules)
-                made[truth.name, image] = _uri(true.rgb.transpose(1, 2, 0))
+                made[truth.name, image] = _uri(true.rgb.transpose(1, 2, 0), side)
             except (ImageError, OSError):
                 truth.missing[image] = "cannot be read"
         for column in columns:
@@ -189,7 +193,7 @@ def _thumbnails(
                     pixels = np.asarray(read_rgb(path))
                 else:
                     pixels = read_output(path, true, rules).rgb.transpose(1, 2, 0)
-                made[column.name, image] = _uri(pixels)
+                made[column.name, image] = _uri(pixels, side)
             except (ImageError, ValueError, OSError):
                 column.missing[image] = "cannot be read"
         more = sum(map(len, made.values()))
@@ -217,9 +221,9 @@ def _sought(images: Sequence[str], values: Mapping[str, Sequence[Sequence[float 
     yield from (image for at, image in enumerate(images) if at not in seen)
 
 
-def _uri(pixels: np.ndarray) -> str:
+def _uri(pixels: np.ndarray, side: int) -> str:
     picture = Image.fromarray(np.ascontiguousarray(pixels))
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = BytesIO()
     picture.save(file, "WEBP", quality=QUALITY)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

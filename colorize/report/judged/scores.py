@@ -58,7 +58,6 @@ def score_sections(scores: Scores) -> dict[str, Any]:
         "differences": list(_differences(scores, pairs)),
         "gains": [(heading(name), _gain_curves(scores, name)) for name in OVER_GAINS],
         "methods": [(name, plots.color(at), plots.dash(at)) for at, name in enumerate(names)],
-        "gain_rows": _gain_rows(scores),
         "checks": result.checks,
         "notes": [*notes(result), *scores.notes],
         "markdown": markdown(result),
@@ -82,7 +81,7 @@ def _with_ends(row: Mapping[str, Any], score: str) -> tuple[float, float, float]
     return row["scores"][score], low, high
 
 
-def shown(row: Mapping[str, Any], score: str) -> tuple[str, str]:
+def shown_as(row: Mapping[str, Any], score: str) -> tuple[str, str]:
     """Return a row's value and its interval, as text; empty where there is none."""
     if score not in row["scores"]:
         return "", ""
@@ -90,6 +89,8 @@ def shown(row: Mapping[str, Any], score: str) -> tuple[str, str]:
     if value == 0 or abs(value) < SMALLEST > abs(high):
         return ("0" if value == 0 else f"< {SMALLEST:.4f}"), ""
     text, _, interval = with_interval((value, low, high)).partition(" [")
+    if error := row["scores"].get(f"{score}_std"):  # KID's standard error
+        return text, f"± {error:.2g}"
     return text, f"[{interval}" if interval else ""
 
 
@@ -145,8 +146,9 @@ def _leader(
         return f"{line}; all differences from the others are beyond chance."
     close = [other for other in known[1:] if (pair := pairs.get((score, first, other))) and not pair.told]
     if close:
-        return f"{line}; the differences from {_listed(close)} may be chance."
-    return f"{line}."
+        what = "difference" if len(close) == 1 else "differences"
+        return f"{line}; the {what} from {_listed(close)} may be chance."
+    return f"{line}{'' if score in methods[first]['ci95'] else ', without an interval'}."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -155,25 +157,27 @@ def _listed(names: Sequence[str]) -> str:
 
 def _table(scores: Scores, plain: Any, columns: Sequence[str]) -> dict[str, Any] | None:
     """Return a table: methods, the same at the truth's colorfulness, and rows that test the scores."""
-    groups = [("", scores.methods), ("with the truth's colorfulness", scores.matched)]
-    groups.append(("rows that test the scores", scores.references))
-    kept = [name for name in columns if any(name in row["scores"] for _, rows in groups[:2] for row in rows.values())]
+    own = [*scores.methods.values(), *scores.matched.values()]
+    kept = [name for name in columns if any(name in row["scores"] for row in own)]
     if not kept:
         return None
+    groups = [("", scores.methods), ("rows that test the scores", scores.references)]
+    if not set(kept) <= set(AT_CF):  # there such rows would say the same again
+        groups.insert(1, ("with the truth's colorfulness", scores.matched))
     bold = {name: best(plain, name) for name in kept}
     images = scores.result.truth["images"]
     found = []
     for title, rows in groups:
         content = []
         for name, row in rows.items():
-            cells = [(*shown(row, score), name == bold[score]) for score in kept]
+            cells = [(*shown_as(row, score), name == bold[score]) for score in kept]
             if any(text for text, *_ in cells):
                 few = f"{row['images']} images" if row["images"] != images else ""
                 content.append({"name": name, "few": few, "cells": cells})
         if content:
             found.append({"title": title, "rows": content})
     at_cf = [name for name in kept if name.endswith("_at_cf")]
-    heads = [(" ".join(HEADINGS[name]).strip(), name in at_cf) for name in kept]
+    heads = [("\u00a0".join(filter(None, HEADINGS[name])), name in at_cf) for name in kept]
     return {"heads": heads, "at_cf": len(at_cf), "groups": found}
 
 
@@ -250,15 +254,14 @@ def _gain_curves(scores: Scores, score: str) -> str:
     own = GAINS.index(1.0)
     for at, (name, row) in enumerate(scores.methods.items()):
         curve = row["curve"]
-        x, y = np.array(curve["colorfulness_abs"]), np.array(curve[score])
-        kept = np.arange(len(x)) <= max(own, int((x <= WIDEST * target).sum()))
+        shown = max(own + 1, sum(color <= WIDEST * target for color in curve["colorfulness_abs"]))
         figure.add_scatter(
-            x=x[kept],
-            y=y[kept],
+            x=curve["colorfulness_abs"][:shown],
+            y=curve[score][:shown],
             mode="lines+markers",
             line={"color": plots.color(at), "dash": plots.dash(at), "width": 2},
-            marker={"size": [11 if place == own else 4 for place in np.flatnonzero(kept)]},
-            customdata=[f"{gain:.2f}" for gain in np.array(curve["gain"])[kept]],
+            marker={"size": [11 if place == own else 4 for place in range(shown)]},
+            customdata=[f"{gain:.2f}" for gain in curve["gain"][:shown]],
             hovertemplate=f"{plot_text(name)}, gain %{{customdata}}<br>CF %{{x:.4g}}: %{{y:.4g}}<extra></extra>",
         )
     grey = scores.references.get(GREY)
@@ -268,6 +271,7 @@ def _gain_curves(scores: Scores, score: str) -> str:
             y=grey["curve"][score][:1],
             mode="markers",
             marker={"size": 11, "symbol": "x", "color": "#7d838c"},
+            cliponaxis=False,  # it lies on the axis
             hovertemplate="grey<br>%{y:.4g}<extra></extra>",
         )
     figure.add_vline(
@@ -282,11 +286,6 @@ def _gain_curves(scores: Scores, score: str) -> str:
 
 def _target(scores: Scores) -> float:
     return next(iter(scores.methods.values()))["curve"]["truth"] if scores.methods else 0.0
-
-
-def _gain_rows(scores: Scores) -> list[tuple[str, str, str]]:
-    """Return each method's gain at the truth's colorfulness, and its interval."""
-    return [(name, *shown(row, "gain_at_cf")) for name, row in scores.methods.items()]
 
 
 def _facts(scores: Scores) -> list[tuple[str, str]]:
