@@ -25,12 +25,9 @@ from colorize.metrics import ImageScores, PerceptualScores, bootstrap, ciede2000
 from colorize.metrics.judge import SCORES, Judge, JudgeScores, judge_missing, own_encoder
 from colorize.training import ColorizationModule
 from colorize.training.module import RAW, SCORED
+from colorize.vocabulary import EVALUATED
 
 GREY, TRUTH = "grey", "ground truth"
-TABLE = (
-    *("l1", "l1_at_cf", "psnr", "ssim", "colorfulness_abs", "delta_colorfulness", "delta_e", "out_of_gamut"),
-    *("fid", "kid", "kid_lite2", "fid_lite2", "recognizability"),
-)
 ERROR_WHITE = 40.0  # CIEDE2000 units that the picture shows as white
 
 ScoreRow = dict[str, Any]  # metric to value; "ci95" to metric to (low, high)
@@ -168,7 +165,7 @@ def markdown_table(rows: dict[str, ScoreRow], images: int, notes: list[str]) -> 
 
 
 def _shown(rows: dict[str, ScoreRow]) -> list[str]:
-    return [name for name in TABLE if any(name in row for row in rows.values())]
+    return [name for name in EVALUATED if any(name in row for row in rows.values())]
 
 
 def _cell(row: ScoreRow, metric: str) -> str:

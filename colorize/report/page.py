@@ -17,13 +17,11 @@ from colorize.report.samples import MOST, sheets
 from colorize.report.sizes import learning_curves
 from colorize.report.templates import filled, page
 from colorize.report.tradeoffs import tradeoffs
+from colorize.vocabulary import EVALUATED
 
 RANKED = 40  # configurations in the plot of the ranking; the table has all
 LINES = 12  # configurations whose curves are shown at first; a click shows the others
-SCORES = (
-    *("val/l1", "val/raw_l1", "val/l1_at_cf", "val/psnr", "val/ssim", "val/colorfulness_abs", "val/delta_colorfulness"),
-    *("val/delta_e", "val/out_of_gamut", "val/fid", "val/kid", "val/kid_lite2", "val/recognizability"),
-)
+SCORES = ("val/l1", "val/raw_l1", *(f"val/{name}" for name in EVALUATED[1:]))
 
 
 def render(runs: Sequence[Run], metric: str, folder: str) -> str:

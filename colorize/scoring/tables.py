@@ -4,21 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from colorize import vocabulary
 from colorize.scoring.methods import GREY, TRUTH
 from colorize.scoring.result import Result
+from colorize.vocabulary import ARROWS, SCORES, score_of
 
-HEADINGS = {
-    "l1": ("L1", "↓"), "psnr": ("PSNR", "↑"), "ssim": ("SSIM", "↑"), "delta_e": ("CIEDE2000", "↓"),
-    "lpips_alex": ("LPIPS Alex", "↓"), "lpips_vgg": ("LPIPS VGG", "↓"), "fid": ("FID", "↓"), "kid": ("KID", "↓"),
-    "fid_lite2": ("FID Lite2", "↓"), "kid_lite2": ("KID Lite2", "↓"), "recognizability": ("Recognizability", "↑"),
-    "colorfulness_abs": ("CF", ""), "delta_colorfulness": ("ΔCF", "↓"),
-    "delta_colorfulness_image": ("ΔCF per image", "↓"), "hue_distance": ("Hue distance", "↓"),
-    "chroma_spread_ratio": ("Chroma spread", ""), "out_of_gamut": ("Out of gamut", "↓"),
-    "lightness_error": ("ΔL*", "↓"), "gain_at_cf": ("Gain", ""), "l1_at_cf": ("L1", "↓"), "psnr_at_cf": ("PSNR", "↑"),
-    "ssim_at_cf": ("SSIM", "↑"), "delta_e_at_cf": ("CIEDE2000", "↓"), "out_of_gamut_at_cf": ("Out of gamut", "↓"),
-}  # fmt: skip
-PLAIN = tuple(name for name in HEADINGS if not name.endswith("_at_cf"))
-AT_CF = tuple(name for name in HEADINGS if name.endswith("_at_cf"))
+PLAIN = tuple(name for name in SCORES if name not in ("colorfulness", "delta_colorfulness_hs", "gain"))
+AT_CF = tuple(f"{name}{vocabulary.AT_CF}" for name in ("gain", "l1", "psnr", "ssim", "delta_e", "out_of_gamut"))
+HEADINGS = {name: (score_of(name).label, ARROWS[score_of(name).better]) for name in (*PLAIN, *AT_CF)}
 PAIRED = ("l1", "psnr", "delta_e", "lpips_vgg", "recognizability", "delta_colorfulness", "l1_at_cf", "delta_e_at_cf")
 SPECIAL = {
     "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",

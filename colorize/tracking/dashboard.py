@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from colorize.base.errors import UserError, missing_extra
 from colorize.base.files import write_json
+from colorize.vocabulary import AT_CF, STATES, VALIDATED, score_of
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
 
 NAME = "Stability laboratory"
 TARGET = "val/l1"
+AT_TRUTH = " at the truth's colorfulness"
 # Section to its line plots: title to the logged names that share an axis
 LINES = {
     "Losses": {
@@ -23,16 +25,11 @@ LINES = {
         "D on generated": ("train/loss_D_fake", "val/loss_D_fake", "val/raw_loss_D_fake"),
     },
     "Scores": {
-        "L1 of ab": ("val/l1", "val/raw_l1"),
-        "L1 of ab at the truth's colorfulness": ("val/l1_at_cf", "val/raw_l1_at_cf"),
-        "PSNR": ("val/psnr", "val/raw_psnr"),
-        "SSIM": ("val/ssim", "val/raw_ssim"),
-        "Colorfulness": ("val/colorfulness_abs", "val/raw_colorfulness_abs"),
-        "Distance from the truth's colorfulness": ("val/delta_colorfulness",),
-        "CIEDE2000": ("val/delta_e",),
+        f"{score_of(name).label}{AT_TRUTH if name.endswith(AT_CF) else ''}": (f"val/{name}", f"val/raw_{name}")
+        for name in VALIDATED
     },
     "States": {
-        "State: 0 healthy, 1 D wins, 2 D fooled, 3 colour collapse, 4 over-saturation, 5 diverging": ("diag/state",),
+        f"State: {', '.join(f'{code} {state}' for code, state in enumerate(STATES))}": ("diag/state",),
         "Accuracy of D": ("diag/D_acc_real", "diag/D_acc_fake"),
         "Margin of D's scores": ("diag/margin",),
         "Norms of gradients": ("diag/grad_norm_G", "diag/grad_norm_D"),

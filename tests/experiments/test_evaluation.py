@@ -14,9 +14,10 @@ from rich.console import Console
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from colorize.base.errors import UserError
-from colorize.experiments.evaluation import TABLE, evaluate
+from colorize.experiments.evaluation import evaluate
 from colorize.experiments.experiment import train
 from colorize.experiments.score_table import print_scores
+from colorize.vocabulary import EVALUATED
 from tests.conftest import ROOT, small_config
 
 
@@ -127,17 +128,17 @@ def test_the_table_fits_80_columns_and_has_every_value(models) -> None:
     paths = [f"outputs/2026-01-01/10-00-0{number}/checkpoints/best.ckpt" for number in range(models)]
     names = ["grey", "ground truth", *paths]
     rows = {
-        name: dict.fromkeys(TABLE, 0.123456 + place / 1000) | {"ci95": {metric: [0.1234, 10.23] for metric in TABLE}}
+        name: dict.fromkeys(EVALUATED, 0.123456 + place / 1000) | {"ci95": dict.fromkeys(EVALUATED, [0.1234, 10.23])}
         for place, name in enumerate(names)
     }
     console = Console(width=80, file=io.StringIO())
-    print_scores(rows, names[:2], TABLE, console)
+    print_scores(rows, names[:2], EVALUATED, console)
     printed = console.file.getvalue()
     tables, legend = printed.split("\nmodel", 1)
     assert max(map(len, tables.splitlines())) <= 80 and "…" not in tables
     for place in range(2, len(names)):
-        assert tables.count(f"{0.123456 + place / 1000:.4g}") == len(TABLE)
-    assert tables.count("[0.1234, 10.23]") == models * len(TABLE)
+        assert tables.count(f"{0.123456 + place / 1000:.4g}") == len(EVALUATED)
+    assert tables.count("[0.1234, 10.23]") == models * len(EVALUATED)
     assert all(name in legend for name in names[2:])
 
 

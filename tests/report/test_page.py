@@ -304,7 +304,10 @@ def test_a_torn_file_gives_its_whole_rows(tmp_path) -> None:
             "no runs in empty: a run leaves job.json, summary.json, metrics.csv, checkpoints; name a folder such as ",
         ),
         (["gone"], "no runs in gone: it is no folder; name one such as "),
-        (["run", "--metric", "val/lpips"], "--metric val/lpips: no run has it; they have val/colorfulness_abs, "),
+        (
+            ["run", "--metric", "val/lpips_vgg"],
+            "--metric val/lpips_vgg: no run has it; they have val/colorfulness_abs, ",
+        ),
         (["run", "--metric", "val/colorfulness"], "neither lower nor higher is known to be better; use one such as "),
         (["run", "-o", "empty"], "--out empty is a folder; name a file such as empty/report.html"),
         (["run", "-o", "run/job/x.html"], "--out run/job/x.html cannot be written: "),
