@@ -128,7 +128,7 @@ def test_the_table_fits_80_columns_and_has_every_value(models) -> None:
     paths = [f"outputs/2026-01-01/10-00-0{number}/checkpoints/best.ckpt" for number in range(models)]
     names = ["grey", "ground truth", *paths]
     rows = {
-        name: dict.fromkeys(EVALUATED, 0.123456 + place / 1000) | {"ci95": dict.fromkeys(EVALUATED, [0.1234, 10.23])}
+        name: dict.fromkeys(EVALUATED, 0.123456 + place / 1000) | {"ci95": {key: [0.1234, 10.23] for key in EVALUATED}}
         for place, name in enumerate(names)
     }
     console = Console(width=80, file=io.StringIO())
