@@ -36,7 +36,7 @@ endif
 demo: setup  ## color photographs; train on generated scenes for a few minutes of CPU, score unseen ones; two pictures
 	$(RUN) train.py experiment=demo hydra.run.dir=$(DEMO)/train
 	$(RUN) eval.py ckpt_path=$(DEMO)/train/checkpoints/best.ckpt hydra.run.dir=$(DEMO)/eval
-	$(RUN) -m colorize.showcase $(DEMO)/photographs.jpg
+	$(RUN) -m colorize.inference.showcase $(DEMO)/photographs.jpg
 
 test: setup  ## run all tests
 	$(RUN) -m pytest -n auto --dist worksteal

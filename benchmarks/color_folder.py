@@ -10,13 +10,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from colorize.batch import Batch
 from colorize.inference import Colorizer, Options
-from colorize.inputs import collect
+from colorize.inference.inputs import collect
+from colorize.inference.many import BulkColorizer
 
 
 class Formula:
-    """Predicts from lightness, without weights; see `colorize.predictors.Predictor`."""
+    """Predicts from lightness, without weights; see `colorize.inference.predictor.Predictor`."""
 
     image_size, factor, about = 32, 32, MappingProxyType({})
 
@@ -30,7 +30,7 @@ def main() -> None:
     folder, out = map(Path, sys.argv[1:])
     found = collect([folder], out)
     said = [*found.complaints, *found.skipped]
-    tally = Batch(Colorizer(Formula()), Options(tint="keep"), out, say=said.append).run(found.jobs)
+    tally = BulkColorizer(Colorizer(Formula()), Options(tint="keep"), out, say=said.append).run(found.jobs)
     print(json.dumps({"written": {str(key): str(value) for key, value in tally.written.items()}, "said": said}))
 
 

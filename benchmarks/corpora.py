@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
-from colorize.data.scenes import draw_scene
 from colorize.images import readable
+from colorize.scenes.dataset import draw_scene
 
 MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F"]
 OPTIONS = {  # of Pillow's save, beside none

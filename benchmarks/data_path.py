@@ -17,12 +17,12 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from benchmarks import harness
+from colorize.base.machine import cores
 from colorize.data import decode
 from colorize.data.feed import LabCache, Picks, StreamedPixels
-from colorize.data.scenes import draw_scene
 from colorize.data.sources import SOURCES
 from colorize.data.store import ImageStore, build_store
-from colorize.machine import cores
+from colorize.scenes.dataset import draw_scene
 
 SIZE = 256
 BATCH = 16

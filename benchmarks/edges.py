@@ -16,9 +16,9 @@ from scipy.ndimage import distance_transform_edt, gaussian_gradient_magnitude
 from skimage.color import rgb2lab
 
 from benchmarks import harness
-from colorize.data.scenes import draw_scene
 from colorize.images import read_rgb
-from colorize.inputs import collect
+from colorize.inference.inputs import collect
+from colorize.scenes.dataset import draw_scene
 from colorize.upsampling import GuidedUpsampler
 
 EDGE = 6.0  # L* a pixel, of the gradient at a scale of one pixel: above it is an edge

@@ -14,9 +14,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from benchmarks import harness
 from benchmarks.variants import SMALL, fit
-from colorize.experiment import build_data, build_module, engine_of
+from colorize.experiments.experiment import build_data, build_module, engine_of
+from colorize.training.callbacks.samples import SampleGrid
 from colorize.training.engine import prepare_process
-from colorize.training.samples import SampleGrid
 
 
 class EpochClock(Callback):
@@ -70,7 +70,7 @@ class Parts(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put a clock around the step, which each fit chooses anew."""
         if trainer.current_epoch == 0:
-            self._around(pl_module, "_run_step", "D's and G's steps")
+            self._around(pl_module, "run_step", "D's and G's steps")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of validation."""

@@ -32,8 +32,8 @@ from benchmarks.gpu_results import Results
 from benchmarks.plain_loop import PlainLoop, flops_an_image
 from benchmarks.train_step import LEVERS
 from benchmarks.variants import SMALL, Variant
-from colorize.errors import UserError
-from colorize.experiment import train
+from colorize.base.errors import UserError
+from colorize.experiments.experiment import train
 
 KINDS = {  # of kernels, by what their names hold; the first that fits
     "optimiser": "adam|multi_tensor",

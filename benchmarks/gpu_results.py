@@ -21,10 +21,10 @@ from benchmarks.cpu_graphs import cpu_graphs
 from benchmarks.train_step import LEVERS, difference, plain_of
 from benchmarks.variants import SMALL, Variant, config, fit
 from colorize.data.feed import DevicePixels, Picks, StreamedPixels
-from colorize.experiment import build_data, build_module, engine_of
+from colorize.experiments.experiment import build_data, build_module, engine_of
 from colorize.lab import l_ab_to_lab, l_ab_to_rgb, rgb_to_l_ab
+from colorize.training.callbacks.watch import Watch
 from colorize.training.engine import CudaGraphStep
-from colorize.training.watch import Watch
 
 # sRGB's primaries and its white point D65, as scikit-image and Kornia round them
 XYZ_OF_RGB = [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
@@ -97,7 +97,7 @@ class Losses(Callback):
     ) -> None:
         """Keep the losses, and do what is to be done after."""
         self.seen.append(pl_module.outcome.losses.clone())
-        self.graphs = max(self.graphs, len(getattr(pl_module._run_step, "graphs", ())))
+        self.graphs = max(self.graphs, len(getattr(pl_module.run_step, "graphs", ())))
         self.after.get(batch_idx, lambda trainer: None)(trainer)
 
 

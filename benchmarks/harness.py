@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
+from colorize.base.files import replacing
+from colorize.base.machine import cores, peak_resident
+from colorize.base.provenance import commit, versions
 from colorize.data.store import ImageStore
-from colorize.files import replacing
-from colorize.machine import cores, peak_resident
-from colorize.provenance import commit, versions
 
 ANSWER = "seconds: "  # before what a worker answers
 RESULTS = Path("benchmarks/results")

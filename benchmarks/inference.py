@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 from benchmarks import harness
-from colorize.batch import Batch
 from colorize.inference import Colorizer, Options
-from colorize.inputs import Job
+from colorize.inference.inputs import InputFile
+from colorize.inference.many import BulkColorizer
+from colorize.inference.pytorch import TorchPredictor, choose_device
 from colorize.networks import build_generator
-from colorize.predictors.pytorch import TorchPredictor, choose_device
 
 SIZES = [(256, 256), (1152, 864), (4000, 3000), (8160, 6120), (11520, 8640)]  # width, height
 
@@ -32,9 +32,9 @@ def measure(width: int, height: int, device: str, rounds: int) -> dict[str, floa
     first = harness.timed(lambda: colorizer.colorize(picture))[0]
     seconds = harness.timed(lambda: colorizer.colorize(picture), rounds)
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(Path(folder) / "x.jpg", Path())
+        job = InputFile(Path(folder) / "x.jpg", Path())
         picture.save(job.source)
-        batch = Batch(colorizer, Options(), Path(folder) / "out", overwrite=True)
+        batch = BulkColorizer(colorizer, Options(), Path(folder) / "out", overwrite=True)
         files = harness.timed(lambda: batch.run([job]))
     return {
         "first": first,

@@ -12,13 +12,13 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from benchmarks import harness
-from colorize.data.scenes import draw_scene
 from colorize.images import read_rgb
 from colorize.inference import Colorizer, Options
-from colorize.inputs import collect
+from colorize.inference.inputs import collect
+from colorize.inference.pytorch import TorchPredictor
 from colorize.networks import build_generator
-from colorize.photos import FORMATS, Photo, photo_of, save_photo
-from colorize.predictors.pytorch import TorchPredictor
+from colorize.photos.photo import FORMATS, Photo, photo_of, save_photo
+from colorize.scenes.dataset import draw_scene
 
 LIGHTNESS = rgb2lab(np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2))[0, :, 0]  # of a grey level
 

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from benchmarks import harness
-from colorize.batch import Batch
 from colorize.export import export
 from colorize.inference import Colorizer, Options
-from colorize.inputs import collect
+from colorize.inference.inputs import collect
+from colorize.inference.many import BulkColorizer
 from colorize.networks import build_generator
 
 NETWORKS = {32: {"name": "unet", "n_down": 5, "num_filters": 4}, 256: {"name": "unet", "n_down": 8, "num_filters": 8}}
@@ -58,10 +58,10 @@ def main() -> None:
                 out = folder / f"out {image_size} {name}"
                 colorizer, jobs = Colorizer.from_checkpoint(model, "cpu"), collect([folder / "in"], out).jobs
                 memory, start, cpu = harness.peak_memory(), time.perf_counter(), time.process_time()
-                tally = Batch(colorizer, Options(), out).run(jobs)
+                tally = BulkColorizer(colorizer, Options(), out).run(jobs)
                 seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
                 again = harness.timed(
-                    lambda out=out, jobs=jobs, model=colorizer: Batch(model, Options(), out).run(jobs)
+                    lambda out=out, jobs=jobs, model=colorizer: BulkColorizer(model, Options(), out).run(jobs)
                 )
                 rows.append(
                     {

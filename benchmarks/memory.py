@@ -16,13 +16,13 @@ from PIL import Image
 
 from benchmarks import harness
 from benchmarks.many_files import models
-from colorize.memory import parse_size
+from colorize.photos.memory import parse_size
 
 SIDES = {1: (1152, 864), 12: (4000, 3000), 50: (8160, 6120), 100: (11520, 8640), 177: (13300, 13300)}
 COMMAND = """
 import sys
 from colorize.cli import app
-from colorize.machine import peak_resident
+from colorize.base.machine import peak_resident
 try:
     app()
 finally:

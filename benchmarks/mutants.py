@@ -33,7 +33,7 @@ from typing import Any
 from benchmarks import harness, line_tests
 from benchmarks.line_tests import OVER
 from benchmarks.mutations import Mutation, mutations
-from colorize.files import replacing
+from colorize.base.files import replacing
 
 ROOT = Path(__file__).parent.parent
 TARGETS = (

@@ -34,13 +34,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks import harness
+from colorize.base.digests import SUMS, sha256
+from colorize.base.errors import UserError
 from colorize.checkpoint import CONFIG, DIGEST, ONNX, WEIGHTS
-from colorize.digests import SUMS, sha256
-from colorize.errors import UserError
 from colorize.export import describe, export
+from colorize.inference.predictor import load_predictor
 from colorize.networks import build_generator
-from colorize.predictors import load_predictor
-from colorize.training.checkpoints import AtomicCheckpointIO
+from colorize.training.callbacks.checkpoints import AtomicCheckpointIO
 
 SETTINGS = {"name": "unet", "n_down": 5, "num_filters": 4, "attention": []}
 SIZE = 32  # pixels a side

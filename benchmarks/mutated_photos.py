@@ -17,7 +17,7 @@ from skimage.color import rgb2lab
 
 from benchmarks import corpora, harness
 from colorize.images import QUIET, make_upright
-from colorize.profiles import NO_FIT
+from colorize.photos.profiles import NO_FIT
 
 KINDS = ("pictures", "ICC profiles", "EXIF blocks")
 PART = 500  # files that one process colours: if it dies, the count tells of how many

@@ -18,19 +18,19 @@ from PIL import Image, ImageDraw, ImageFilter
 from skimage.color import lab2rgb, rgb2lab
 
 from benchmarks import harness
+from colorize.base.seeds import seed_for
 from colorize.checkpoint import read_model
 from colorize.data import ColorizationDataModule
-from colorize.data.scenes import draw_scene
-from colorize.held_out import data_options, hold_out
+from colorize.experiments.held_out import data_options, hold_out
 from colorize.inference import Colorizer, Options
+from colorize.inference.painting import ArrayPicture
+from colorize.inference.pytorch import TorchPredictor
+from colorize.inference.tint import untinted
 from colorize.lab import rgb_to_l_ab
 from colorize.metrics.scores import ImageScores
 from colorize.networks import build_generator
-from colorize.painting import ArrayPicture
-from colorize.predictors.pytorch import TorchPredictor
-from colorize.seeds import seed_for
+from colorize.scenes.dataset import draw_scene
 from colorize.srgb import AB_SCALE
-from colorize.tint import untinted
 
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])  # W3C, Filter Effects, sepia()
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # of (H, W, 3) uint8

@@ -20,7 +20,7 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 SERVE = """
 import logging, sys
-from colorize.demo import guard, page, serve, uploads
+from colorize.web import guard, page, serve, uploads
 logging.basicConfig()
 exec(sys.argv[1])
 serve(sys.argv[3:], port=int(sys.argv[2]), max_megabytes=1, max_megapixels=1)

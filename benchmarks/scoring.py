@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import harness
-from colorize.machine import cores
+from colorize.base.machine import cores
 
 SIDE = 256
 COMMAND = """
 import json, sys, time
-from colorize.machine import peak_resident
+from colorize.base.machine import peak_resident
 from colorize.scoring import Setup, passes, score
 
 measured, plain = {}, passes.Pass.run

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from benchmarks import harness
 from benchmarks.variants import SMALL
 from colorize.data import Batch
-from colorize.experiment import build_data, engine_of, train
+from colorize.experiments.experiment import build_data, engine_of, train
 from colorize.losses import MODES
 
 SHORT = ["generator.num_filters=16", "discriminator.num_filters=16", "data.num_train=800", "data.num_val=200"]

@@ -19,9 +19,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from benchmarks import harness
 from benchmarks.plain_loop import PlainLoop, flops_an_image
 from benchmarks.variants import SMALL, Variant, config
+from colorize.base.seeds import seed_for
 from colorize.data import Batch
 from colorize.data.store import ImageStore
-from colorize.seeds import seed_for
 from colorize.training.engine import prepare_process
 
 NOT_FUSED = ["optim.generator.fused=false", "optim.discriminator.fused=false"]

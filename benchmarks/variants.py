@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks import harness
 from colorize.data import Batch, ColorizationDataModule
 from colorize.data.store import ImageStore
-from colorize.experiment import (
+from colorize.experiments.experiment import (
     build_callbacks,
     build_data,
     build_module,
@@ -45,9 +45,9 @@ class Clock(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         """Put a clock around the step."""
         if batch_idx == 0:
-            self.run_step, timed = pl_module._run_step, partial(self._timed_step)
+            self.run_step, timed = pl_module.run_step, partial(self._timed_step)
             timed.step = getattr(self.run_step, "step", self.run_step)  # whose operations Cost counts
-            pl_module._run_step = timed
+            pl_module.run_step = timed
 
     def _timed_step(self, L: Tensor, ab: Tensor, turn: Turn) -> Outcome:
         start = time.perf_counter()
@@ -118,7 +118,7 @@ def fit(
     *callbacks: Callback,
     ckpt_path: Path | None = None,
 ) -> Trainer:
-    """Train as `colorize.experiment.train` does."""
+    """Train as `colorize.experiments.experiment.train` does."""
     with warnings.catch_warnings():
         silence_known_warnings()
         warnings.filterwarnings("ignore", ".*checkpoint.*")

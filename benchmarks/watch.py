@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from benchmarks import harness
 from benchmarks.variants import SMALL, config, fit
-from colorize.experiment import build_data, build_module, engine_of
+from colorize.experiments.experiment import build_data, build_module, engine_of
 from colorize.training.engine import prepare_process
 
 WARM_UP = 10  # batches

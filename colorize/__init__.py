@@ -1,3 +1,17 @@
 """Train, compare and use GAN colorization models."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from colorize.inference import Colorizer as Colorizer
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """Import `Colorizer` when it is first asked for, so that ``import colorize`` stays instant."""
+    if name == "Colorizer":
+        from colorize.inference import Colorizer
+
+        return Colorizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from colorize.base.errors import DISTRIBUTION, install_lines
 from colorize.checkpoint import ONNX, Model
-from colorize.errors import DISTRIBUTION, install_lines
 
 
 def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple[str, float]]) -> str:
@@ -34,7 +34,7 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         "```",
         "",
         "```python",
-        "from colorize.inference import Colorizer",
+        "from colorize import Colorizer",
         "",
         f'Colorizer.from_pretrained("{name}").colorize(picture)',
         "```",

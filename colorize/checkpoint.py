@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from colorize.claims import check_claims, read_json, told
-from colorize.digests import SUMS, check_sums
-from colorize.errors import UserError, first_line
+from colorize.base.claims import check_claims, read_json, told
+from colorize.base.digests import SUMS, check_sums
+from colorize.base.errors import UserError, first_line
 from colorize.networks import build_generator
 from colorize.weights import located
 

@@ -14,8 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from colorize import errors
-from colorize.errors import missing_extra
+from colorize.base import errors
+from colorize.base.errors import missing_extra
 
 # What launchers raise for a process that was killed, by name: joblib, submitit, Ray are extras
 LOST_JOBS = {"TerminatedWorkerError", "UncompletedJobError", "FailedJobError", "WorkerCrashedError"}

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from colorize.base.digests import SUMS, sha256
+from colorize.base.errors import UserError, missing_extra
+from colorize.base.files import replacing_folder, write_json
 from colorize.card import model_card, training_facts
 from colorize.checkpoint import CARD, CONFIG, ONNX, WEIGHTS, Model, blueprint, load_generator
-from colorize.digests import SUMS, sha256
-from colorize.errors import UserError, missing_extra
-from colorize.files import replacing_folder, write_json
 from colorize.weights import SHIPPED, located
 
 PARITY = 1e-3  # largest difference of normalised ab that an export may have: 0.11 Lab units
@@ -27,7 +27,7 @@ SHAPES = [(1, 1, 1), (3, 1, 1), (1, 2, 1), (2, 1, 2), (1, 3, 2)]
 def export(
     checkpoint: str | Path, folder: Path, onnx: bool = False, half: bool = False, calibrate: bool = False
 ) -> list[tuple[str, float]]:
-    """Write a folder that `colorize.inference.Colorizer.from_pretrained` loads and the hub shows.
+    """Write a folder that `colorize.inference.colorizer.Colorizer.from_pretrained` loads and the hub shows.
 
     Args:
         checkpoint: see `colorize.checkpoint.read_model`.
@@ -126,7 +126,7 @@ def _write_onnx(generator: nn.Module, model: Model, path: Path) -> None:
 
 @torch.inference_mode()
 def _compare(generator: nn.Module, model: Model, path: Path) -> list[tuple[str, float]]:
-    from colorize.predictors.onnx import OnnxPredictor
+    from colorize.inference.onnx import OnnxPredictor
 
     predictor, draw = OnnxPredictor(path, "cpu"), np.random.default_rng(0)
     found = []
@@ -143,13 +143,13 @@ def describe(checkpoint: str) -> dict[str, Any]:
     """Return what a checkpoint is, its sha256, what it was trained on and how, its metrics and its config.
 
     Args:
-        checkpoint: of any kind that `colorize.predictors.load_predictor` takes.
+        checkpoint: of any kind that `colorize.inference.predictor.load_predictor` takes.
     Raises:
         UserError: if it is missing, damaged or foreign.
     """
     path = located(checkpoint)
     if path.suffix == ".onnx":
-        from colorize.predictors.onnx import OnnxPredictor
+        from colorize.inference.onnx import OnnxPredictor
 
         predictor = OnnxPredictor(path, "cpu")
         model, kind = Model(predictor.generator, predictor.image_size, predictor.about, {}), "ONNX export"

@@ -59,7 +59,7 @@ class _Quiet:
                 self.caught.__exit__(None, None, None)
 
 
-QUIET = _Quiet()  # Pillow warns of half the pixels that it refuses, and of odd metadata; `colorize.metadata` tells that
+QUIET = _Quiet()  # Pillow warns of half the pixels that it refuses, and of odd metadata; `photos.metadata` tells that
 
 
 @contextmanager

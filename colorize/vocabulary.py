@@ -1,4 +1,13 @@
-"""Which way a metric is better: what training, searches and reports go by."""
+"""Names of states and scores, and which way a score is better."""
+
+STATES = (
+    "healthy",
+    "D wins",
+    "D fooled",
+    "colour collapse",
+    "over-saturation",
+    "diverging",
+)  # `diag/state` is the index
 
 LOWER = ("l1", "delta_", "loss_", "out_of_gamut", "fid", "kid", "lpips")  # starts of names that are better when lower
 HIGHER = ("psnr", "ssim", "recognizability")

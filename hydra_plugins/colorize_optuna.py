@@ -7,7 +7,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from colorize.errors import UserError, missing_extra
+from colorize.base.errors import UserError, missing_extra
 
 
 class OptunaSweeper(Sweeper):

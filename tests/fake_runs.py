@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from colorize.grids import VERSIONS, picture_grid
-from colorize.states import STATES
+from colorize.vocabulary import STATES
 
 EPOCHS, BATCHES = 5, 40  # of a run; batches an epoch
 MODES = {"vanilla": 0.080, "lsgan": 0.076, "hinge": 0.070}  # val/l1 of a seed in between, at lr 1e-4

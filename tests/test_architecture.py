@@ -1,81 +1,55 @@
-"""Imports point downwards only; the heavy libraries stay on the floors that may use them."""
+"""Imports go down only, rooms and modules form no circle, and heavy libraries stay in the rooms that may use them."""
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "colorize"
-FLOORS = {
-    0: [
-        "backbones",
-        "checks",
-        "claims",
-        "digests",
-        "errors",
-        "files",
-        "images",
-        "inputs",
-        "lab",
-        "machine",
-        "manifest",
-        "memory",
-        "metadata",
-        "photos",
-        "profiles",
-        "provenance",
-        "registry",
-        "seeds",
-        "srgb",
-        "states",
-        "tiles",
-        "upsampling",
-        "vocabulary",
-        "weights",
-        "webp",
-    ],
-    1: ["networks", "metrics", "grids"],
-    2: ["card", "data", "losses", "export", "painting", "checkpoint", "inference", "predictors", "tint"],
-    3: ["training"],
-    4: [
-        "adapt",
-        "bias",
-        "console",
-        "sweeps",
-        "tracking",
-        "resume",
-        "experiment",
-        "check_config",
-        "warm_start",
-        "evaluation",
-        "score_table",
-        "held_out",
-        "report",
-        "scoring",
-        "dashboard",
-        "batch",
-        "coco",
-        "video",
-        "video_files",
-        "demo",
-        "showcase",
-    ],
-    5: ["cli"],
-    6: ["__main__"],
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "colorize"
+FLOORS = [  # a room imports from the lines above its own, and from itself
+    "base weights",
+    "console images srgb upsampling vocabulary",
+    "lab photos scenes tracking",
+    "grids networks sweeps",
+    "checkpoint data metrics",
+    "card inference losses",
+    "export training",
+    "experiments",
+    "bias report scoring web",
+    "cli",
+    "__main__",
+]
+FLOOR = {"colorize": len(FLOORS)} | {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
+ROOMS_OF = {  # libraries that take seconds to import, or belong to one job
+    "hydra": {"cli", "console", "experiments", "sweeps", "tracking"},
+    "wandb": {"tracking"},
+    "lightning": {"data", "experiments", "sweeps", "tracking", "training"},
+    "gradio": {"web"},
+    "plotly": {"report"},
+    "onnxruntime": {"export", "inference"},
 }
-FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
-FORBIDDEN = {
-    0: {"lightning", "hydra", "wandb"},
-    1: {"lightning", "hydra", "wandb"},
-    2: {"hydra", "wandb"},
-    3: {"hydra", "wandb"},
-    4: set(),
-    5: set(),
-    6: set(),
+NO_TORCH = {
+    "base",
+    "weights",
+    "console",
+    "images",
+    "srgb",
+    "upsampling",
+    "vocabulary",
+    "photos",
+    "scenes",
+    "sweeps",
+    "web",
 }
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
 
 
 def imported(path: Path) -> set[str]:
@@ -89,33 +63,67 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def member(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def own_modules(names: set[str]) -> set[str]:
+    """Return the modules of the package among dotted names of modules and of what is in them."""
+    return {name if name in MODULES else name.rpartition(".")[0] for name in names if name.startswith("colorize.")}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_downwards(path: Path) -> None:
-    floor = FLOOR[member(path)]
-    for name in imported(path):
-        if name.startswith("colorize.") and name.split(".")[1] in FLOOR:
-            target = name.split(".")[1]
-            siblings = FLOOR[target] == floor and (target == member(path) or floor in (0, 2, 4))
-            assert FLOOR[target] < floor or siblings, f"{path} imports {name}"
+def room(module: str) -> str:
+    return module.removeprefix("colorize.").split(".")[0]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_heavy_libraries_stay_on_their_floors(path: Path) -> None:
-    forbidden = FORBIDDEN[FLOOR[member(path)]] | (
-        {"lightning"} if member(path) in ("checkpoint", "export", "inference", "predictors") else set()
-    )
-    assert not {name.split(".")[0] for name in imported(path)} & forbidden
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"colorize"}))
+def test_imports_go_down_only(module) -> None:
+    for target in own_modules(imported(MODULES[module])) - {"colorize"}:
+        assert room(target) == room(module) or FLOOR[room(target)] < FLOOR[room(module)], target
 
 
-@pytest.mark.parametrize("module", ["colorize.data.scenes", "colorize.console", "colorize.sweeps"])
+def private_names(path: Path) -> set[str]:
+    """Return what a module takes from others of the package although its name says that it is theirs."""
+    tree = ast.parse(path.read_text())
+    taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module.startswith("colorize")]
+    names = {alias.asname or alias.name for node in taken for alias in node.names}
+    used = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names
+    }
+    return {name for name in names | used if name.rpartition(".")[2].startswith("_") and not name.endswith("__")}
+
+
+def test_underscore_names_stay_in_their_module() -> None:
+    assert not {module: names for module, path in MODULES.items() if (names := private_names(path))}
+
+
+def test_heavy_libraries_stay_in_their_rooms() -> None:
+    for module, path in MODULES.items():
+        for library in {name.split(".")[0] for name in imported(path)}:
+            assert room(module) in ROOMS_OF.get(library, FLOOR), f"{module} imports {library}"
+            assert library != "torch" or room(module) not in NO_TORCH, f"{module} imports torch"
+
+
+def test_no_two_modules_import_each_other() -> None:
+    TopologicalSorter({name: own_modules(imported(path)) for name, path in MODULES.items()}).prepare()
+
+
+def test_few_modules_lie_outside_of_a_room() -> None:
+    assert len([path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")]) <= 12
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*/")), ids=str)
+def test_tests_lie_as_the_package_does(path) -> None:
+    here = path.relative_to(ROOT / "tests")
+    assert path.name == "__pycache__" or (PACKAGE / here).is_dir(), f"tests/{here} has no room in colorize/"
+
+
+@pytest.mark.parametrize("module", ["colorize", "colorize.scenes.dataset", "colorize.console", "colorize.sweeps"])
 def test_what_workers_and_help_import_is_light(module) -> None:
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_modules_are_small() -> None:
-    assert not [path for path in MODULES if len(path.read_text().splitlines()) > 300]
+def test_colorizer_is_imported_when_it_is_asked_for() -> None:
+    code = "import colorize, sys; print('numpy' in sys.modules); colorize.Colorizer.from_pretrained"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
+    with pytest.raises(ImportError):
+        exec("from colorize import Colorizr")

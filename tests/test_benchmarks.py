@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from benchmarks import corpora, gpu_proof, gpu_results, harness, mutated_photos, old_photos
-from colorize.data.scenes import draw_scene
+from colorize.scenes.dataset import draw_scene
 from tests.conftest import ROOT, colorful_image
 
 TABLES = {

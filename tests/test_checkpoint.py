@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from colorize.base.errors import UserError
 from colorize.checkpoint import load_generator, read_checkpoint
-from colorize.errors import UserError
-from colorize.training import checkpoints
-from colorize.training.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO
+from colorize.training.callbacks import checkpoints
+from colorize.training.callbacks.checkpoints import AsyncCheckpointIO, AtomicCheckpointIO
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from colorize.base.errors import UserError
 from colorize.checkpoint import load_generator, read_checkpoint, read_model
 from colorize.cli import app
-from colorize.errors import UserError
-from colorize.evaluation import _predictors
+from colorize.experiments.evaluation import _predictors
 from colorize.export import describe, export
+from colorize.inference.predictor import load_predictor
 from colorize.networks import build_generator
-from colorize.predictors import load_predictor
-from colorize.training.checkpoints import AtomicCheckpointIO
+from colorize.training.callbacks.checkpoints import AtomicCheckpointIO
 
 L = np.linspace(-1, 1, 32 * 32, dtype=np.float32).reshape(1, 1, 32, 32)
 GONE = object()

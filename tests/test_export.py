@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from colorize.base.errors import UserError, install_lines
 from colorize.checkpoint import load_generator
-from colorize.errors import UserError, install_lines
 from colorize.export import describe, export
 from colorize.inference import Colorizer
+from colorize.inference.predictor import load_predictor
 from colorize.networks import GENERATORS, Unet
-from colorize.predictors import load_predictor
 from tests.conftest import colorful_image
 
 PICTURE = colorful_image(0, 80, 50).convert("L")

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 import colorize
-from colorize import errors
+from colorize.base import errors
+from colorize.base.errors import DISTRIBUTION, install_lines, missing_extra
 from colorize.console import LAUNCHERS
-from colorize.errors import DISTRIBUTION, install_lines, missing_extra
 from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -1,4 +1,4 @@
-"""Every command of the README is one that the programs take."""
+"""Every command of the README and of docs/ is one that the programs take."""
 
 import importlib
 import json
@@ -19,19 +19,25 @@ from omegaconf import OmegaConf
 from PIL import Image
 from typer.testing import CliRunner
 
-from colorize.adapt import Adapted
-from colorize.check_config import check
 from colorize.cli import app
+from colorize.experiments.adapt import Adapted
+from colorize.experiments.check_config import check
 from colorize.export import export
 from tests.coco_folder import box, write_coco
 from tests.conftest import ROOT, colorful_image
 from tests.fake_runs import write_run, write_sweep
-from tests.test_video import greys, record
+from tests.inference.test_video import greys, record
+from tests.test_packaging import KNOWN as INSTALL_LINES
 
 README = (ROOT / "README.md").read_text()
-COMMANDS = [
-    line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()
+MAKEFILE = (ROOT / "Makefile").read_text()
+TEXTS = [
+    README,
+    *(path.read_text() for path in sorted((ROOT / "docs").glob("*.md"), key=lambda path: path.stem != "coloring")),
 ]
+BLOCKS = [block for text in TEXTS for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)]
+LINES = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
+COMMANDS = list({tuple(shlex.split(line, comments=True)): line for line in reversed(LINES)}.values())[::-1]  # each once
 
 
 def compose_all(config: str, overrides: list[str]) -> list:
@@ -53,12 +59,15 @@ def test_command_is_understood(line, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)  # and some for people who have an account
     words = shlex.split(line, comments=True)
     match words:
-        case ["make", target]:
-            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        case ["pip", "install", *_]:
+            assert line.startswith(INSTALL_LINES)
+        case ["make", target, *variables]:
+            assert all(re.search(rf"\b{word.partition('=')[0]}\b", MAKEFILE) for word in variables)
+            assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
         case ["source", script]:
             assert script == ".venv/bin/activate"
         case ["python", "train.py", *overrides] | ["colorize", "train", *overrides]:
-            for cfg in compose_all("train", [o for o in overrides if o != "-m"]):
+            for cfg in compose_all("train", [o for o in overrides if o not in ("-m", "--help")]):
                 OmegaConf.to_container(cfg, resolve=True)
                 check(cfg)
         case ["python", "eval.py", *overrides] | ["colorize", "eval", *overrides]:
@@ -93,7 +102,7 @@ def test_wandb_sweep_names_options_that_exist() -> None:
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch, checkpoint) -> Path:
-    """Go into a folder that holds all that the README's commands of `colorize` name."""
+    """Go into a folder that holds all that the commands of `colorize` name."""
     monkeypatch.chdir(tmp_path)
     for name in (
         "photo.jpg",
@@ -139,9 +148,9 @@ def adapted(folder: Path, out: Path, checkpoint: str, minutes: float) -> Adapted
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools beside numpy 2
 def test_every_command_of_colorize_runs_in_its_order(workplace, monkeypatch) -> None:
     served = []
-    monkeypatch.setattr("colorize.demo.serve", lambda checkpoints, *rest: served.append(list(checkpoints)))
-    monkeypatch.setattr("colorize.adapt.adapt", adapted)
-    monkeypatch.setattr("colorize.dashboard.save", lambda project: project)  # else it would ask W&B
+    monkeypatch.setattr("colorize.web.serve", lambda checkpoints, *rest: served.append(list(checkpoints)))
+    monkeypatch.setattr("colorize.experiments.adapt.adapt", adapted)
+    monkeypatch.setattr("colorize.tracking.dashboard.save", lambda project: project)  # else it would ask W&B
     scored = []
     monkeypatch.setattr("colorize.scoring.score", lambda *given: scored.append(given) or SimpleNamespace(checks=[]))
     monkeypatch.setattr("colorize.scoring.markdown", lambda result: "")
@@ -152,8 +161,8 @@ def test_every_command_of_colorize_runs_in_its_order(workplace, monkeypatch) -> 
                 shutil.rmtree("model")  # the next line makes it anew
             result = CliRunner().invoke(app, words[1:])
             assert result.exit_code == 0, f"{line}: {result.output}"
-    assert {path.name for path in Path("coloured").iterdir()} >= {"photo.jpg", "old.png", "1.png", "deep", "images"}
-    assert Path("coloured.mp4").exists() and Path("coloured.webm").exists() and Path("model/model.onnx").exists()
+    assert {path.name for path in Path("colored").iterdir()} >= {"photo.jpg", "old.png", "1.png", "deep", "images"}
+    assert Path("colored.mp4").exists() and Path("colored.webm").exists() and Path("model/model.onnx").exists()
     assert [(str(truth), setup.protocol) for truth, _, _, setup, _ in scored] == [
         ("coco/val2017", "coco"), ("truth", "full-size"), ("ILSVRC2012_val", "imagenet-val5k"), ("truth", "as-is"),
     ]  # fmt: skip
@@ -163,7 +172,7 @@ def test_every_command_of_colorize_runs_in_its_order(workplace, monkeypatch) -> 
 def test_the_python_example_runs(workplace) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(example.replace("working_size=512", "working_size=64"), {})
-    with Image.open("coloured.png") as colored:
+    with Image.open("colored.png") as colored:
         assert colored.size == (48, 40)
 
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from colorize.base.seeds import seed_for
 from colorize.data import Batch
 from colorize.networks import build_discriminator, build_generator
-from colorize.seeds import seed_for
 from colorize.training import ColorizationModule
 
 

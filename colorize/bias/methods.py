@@ -8,12 +8,12 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from colorize.base.errors import UserError
 from colorize.bias.things import SIDE, Photograph
-from colorize.errors import UserError
-from colorize.held_out import trained_on
+from colorize.experiments.held_out import trained_on
 from colorize.images import ImageError, read_rgb, readable
 from colorize.inference import Colorizer
-from colorize.predictors import load_predictor
+from colorize.inference.predictor import load_predictor
 
 STORES = Path("data/stores")
 BATCH = 8  # photographs that the network sees at once
@@ -43,7 +43,7 @@ class Checkpoint:
     """A trained model; photographs are square already, so it sees them as training did, at its own size.
 
     Args:
-        name: see `colorize.predictors.load_predictor`.
+        name: see `colorize.inference.predictor.load_predictor`.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         store_dirs: folders of image stores, which know what was trained on, beside that of its own training.
     Raises:

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from colorize.base.errors import UserError
+from colorize.base.provenance import commit
 from colorize.bias.categories import describe_data, describe_model, explained_by, mean_color, palettes, rare_objects
 from colorize.bias.intervals import Estimate, estimate, ratio
 from colorize.bias.methods import BATCH, Method
 from colorize.bias.people import describe_people
 from colorize.bias.survey import DataSurvey, ModelSurvey
 from colorize.bias.things import SIDE, AnnotatedFolder, Photograph
-from colorize.errors import UserError
-from colorize.provenance import commit
 
 BAND = 4  # pixels
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from colorize.base.seeds import seed_for
 from colorize.bias.explained import lightness_sums
 from colorize.bias.histograms import Histograms
 from colorize.bias.palettes import MOST, SAMPLE, sample
@@ -14,7 +15,6 @@ from colorize.bias.regions import LEAST, ErrorMaps, Output, Truth, error_maps, m
 from colorize.bias.skin import LEAST_SKIN, is_skin
 from colorize.bias.things import Photograph
 from colorize.metrics.regions import blob_energy
-from colorize.seeds import seed_for
 from colorize.srgb import lab
 
 PERSON = "person"

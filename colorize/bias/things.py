@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as rle
 
-from colorize.claims import told
+from colorize.base.claims import told
+from colorize.base.errors import UserError, first_line
 from colorize.data.decode import NEAR_GREY, NO_FILE, SAME_PICTURE, digest_of_picture
 from colorize.data.selection import seeded_order
 from colorize.data.sources import Candidate, CocoSource, ScenesSource
-from colorize.errors import UserError, first_line
 from colorize.images import ImageError, is_near_grey, read_rgb
 
 SCENES = "scenes"  # as a folder: generated ones

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from colorize.cli.shared import Settings, bar, mistakes_in_one_line, say, with_settings
-from colorize.errors import UserError
+from colorize.base.errors import UserError
+from colorize.cli.shared import ColoringSettings, bar, mistakes_in_one_line, say, with_settings
 
 if TYPE_CHECKING:  # imported where they are used, so that --help answers at once
-    from colorize.batch import Tally
-    from colorize.inputs import Job
+    from colorize.inference.inputs import InputFile
+    from colorize.inference.many import Tally
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
 OutOrBeside = Annotated[
@@ -51,7 +51,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Colour anew what i
 
 @with_settings
 def image(
-    settings: Settings,
+    settings: ColoringSettings,
     inputs: Inputs,
     out: OutOrBeside = None,
     tint: Annotated[
@@ -82,7 +82,7 @@ def image(
 
 @with_settings
 def coco(
-    settings: Settings,
+    settings: ColoringSettings,
     out: Out,
     root: Annotated[
         str | None,
@@ -101,7 +101,7 @@ def coco(
     overwrite: Overwrite = False,
 ) -> None:
     """Colour the images of a COCO data set, and keep its annotations, so that detectors can be run on them."""
-    from colorize.coco import CocoFolder
+    from colorize.inference.coco import CocoFolder
 
     with mistakes_in_one_line():
         folder = CocoFolder(root, split, category or (), limit)
@@ -115,7 +115,7 @@ def coco(
 
 @with_settings
 def video(
-    settings: Settings,
+    settings: ColoringSettings,
     source: Annotated[Path, typer.Argument(help="A video.", show_default=False)],
     out: Annotated[
         Path,
@@ -132,8 +132,8 @@ def video(
 
     Of a video that breaks off or is damaged, what is there is coloured, what is missing is told, and the status is 1.
     """
-    from colorize.memory import parse_size
-    from colorize.video import colorize_video
+    from colorize.inference.video import colorize_video
+    from colorize.photos.memory import parse_size
 
     with mistakes_in_one_line():
         if out.exists() and not overwrite:
@@ -152,11 +152,11 @@ def video(
             raise typer.Exit(1)
 
 
-def _grouped(inputs: Sequence[str], out: Path | None) -> tuple[dict[Path, list["Job"]], list[str]]:
+def _grouped(inputs: Sequence[str], out: Path | None) -> tuple[dict[Path, list["InputFile"]], list[str]]:
     """Return the photographs by the folder of their results, and what is wrong with the inputs, which is told."""
     from colorize.images import readable
-    from colorize.inputs import Job, beside, collect
-    from colorize.photos import FORMATS, format_of
+    from colorize.inference.inputs import InputFile, beside, collect
+    from colorize.photos.photo import FORMATS, format_of
 
     a_file = out is not None and not out.is_dir() and out.suffix.lower() in readable()
     if a_file and not format_of(out.name):
@@ -169,7 +169,8 @@ def _grouped(inputs: Sequence[str], out: Path | None) -> tuple[dict[Path, list["
         groups, complaints = beside(inputs)
     elif a_file:
         found = collect(inputs, out.parent)
-        groups, complaints = {out.parent: [Job(job.source, Path(), out.name) for job in found.jobs]}, found.complaints
+        groups = {out.parent: [InputFile(job.source, Path(), out.name) for job in found.jobs]}
+        complaints = found.complaints
     else:
         found = collect(inputs, out)
         groups, complaints, skipped = {out: found.jobs}, found.complaints, found.skipped
@@ -179,17 +180,17 @@ def _grouped(inputs: Sequence[str], out: Path | None) -> tuple[dict[Path, list["
 
 
 def _color(
-    groups: Mapping[Path, Sequence["Job"]],
-    settings: Settings,
+    groups: Mapping[Path, Sequence["InputFile"]],
+    settings: ColoringSettings,
     overwrite: bool,
     quality: int | None,
     memory: str | None,
     tint: str = "auto",
 ) -> "Tally":
     """Colour photographs, by the folder of their results, with a bar, and sum up in one line."""
-    from colorize.batch import Batch, Tally
-    from colorize.manifest import digest_of_model, digest_of_settings
-    from colorize.memory import parse_size
+    from colorize.inference.manifest import digest_of_model, digest_of_settings
+    from colorize.inference.many import BulkColorizer, Tally
+    from colorize.photos.memory import parse_size
 
     most = parse_size(memory) if memory else None
     for out in groups:
@@ -206,7 +207,7 @@ def _color(
         total, tally = sum(map(len, groups.values())), Tally()
         step = lambda: advance(next(numbers), total)  # noqa: E731
         for out, jobs in groups.items():
-            tally.add(Batch(colorizer, options, out, overwrite, say, step, digest, quality, most).run(jobs))
+            tally.add(BulkColorizer(colorizer, options, out, overwrite, say, step, digest, quality, most).run(jobs))
     seconds, written = time.perf_counter() - start, len(tally.written)
     named = total == 1 and any(job.name for jobs in groups.values() for job in jobs)
     where = ", ".join(map(str, tally.written.values() if named else groups))

@@ -11,7 +11,7 @@ from colorize.sweeps import job
 @job
 def main(cfg: DictConfig) -> None:
     """Print and write the scores."""
-    from colorize.evaluation import evaluate
+    from colorize.experiments.evaluation import evaluate
 
     evaluate(cfg)
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from colorize.base.errors import printable
 from colorize.cli.shared import Checkpoint, mistakes_in_one_line, named, say
-from colorize.errors import printable
 from colorize.weights import DEFAULT
 
 
@@ -45,7 +45,7 @@ def adapt(
     not below 0, nothing is written and the status is 1.
     """
     with mistakes_in_one_line():
-        from colorize.adapt import adapt as train_on
+        from colorize.experiments.adapt import adapt as train_on
 
         done = train_on(folder, out, named(checkpoint), minutes)
         low, high = done.interval

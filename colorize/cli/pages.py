@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from colorize.cli.shared import CHECKPOINT_VARIABLE, Device, mistakes_in_one_line, named
+from colorize.report import MEGABYTES, METRIC
 from colorize.weights import DEFAULT
 
 
@@ -28,30 +29,42 @@ def demo(
     Requests by other names, and of other pages, are refused.
     """
     with mistakes_in_one_line():
-        from colorize.demo import serve
+        from colorize.web import serve
 
         serve([named(name) for name in checkpoint], host, port, device, max_megabytes, max_megapixels, name or ())
 
 
 def report(
-    folder: Annotated[
-        Path,
-        typer.Argument(metavar="DIR", help="A run, a sweep, or a folder of them.", show_default=False),
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...",
+            help="A run, a sweep, or a folder of them; or results of `colorize score` and `colorize bias`, any number.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The page; without it DIR/report.html.", show_default=False)
     ] = None,
-    metric: Annotated[str, typer.Option(help="What runs are ranked by; of validation.")] = "val/l1",
+    metric: Annotated[str, typer.Option(help="What runs are ranked by; of validation.")] = METRIC,
+    megabytes: Annotated[
+        float,
+        typer.Option(min=0, help="Of thumbnails in a page of scores; pictures beyond that are linked to."),
+    ] = MEGABYTES,
 ) -> None:
-    """Make one HTML page of what a sweep found, which needs nothing beside itself.
+    """Make one HTML page of what a sweep or the judges of pictures found, which needs nothing beside itself.
 
-    Ranking with confidence intervals, what each factor did, curves with the states of training, samples side by side,
-    failures and why, cost, and the command of each row.
+    Of runs: ranking with confidence intervals, what each factor did, curves with the states of training, samples side
+    by side, failures and why, cost, and the command of each row.
+
+    Of `colorize score`: scores with intervals and paired differences, curves over gains of chroma, pictures of all
+    methods side by side, cost of training, and tables to paste. Of `colorize bias`: colors of categories, the curve of
+    rare objects, skin. Results of several folders stand on one page if their protocol and images are the same.
     """
     with mistakes_in_one_line():
         from colorize.report import write_report
 
-        typer.echo(str(write_report(folder, out, metric)))
+        typer.echo(str(write_report(folders, out, metric, megabytes)))
 
 
 def dashboard(
@@ -66,7 +79,7 @@ def dashboard(
     Each call makes a new view of the project and prints its address. It needs a key of W&B, as training does.
     """
     with mistakes_in_one_line():
-        from colorize.dashboard import save, write
+        from colorize.tracking.dashboard import save, write
 
         if file is None:
             typer.echo(save(project))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from colorize.errors import UserError, in_one_line, printable
+from colorize.base.errors import UserError, in_one_line, printable
 from colorize.weights import DEFAULT
 
 if TYPE_CHECKING:  # imported where they are used, so that --help answers at once
@@ -63,7 +63,7 @@ def named(checkpoint: str) -> str:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ColoringSettings:
     """What the commands that colour have in common."""
 
     checkpoint: Checkpoint = DEFAULT
@@ -93,7 +93,7 @@ class Settings:
     def load(self) -> tuple[str, "Colorizer", "Options"]:
         """Load the checkpoint, and return its name, too; what is wrong with the options is told before."""
         from colorize.inference import Colorizer, Options
-        from colorize.predictors import load_predictor
+        from colorize.inference.predictor import load_predictor
 
         options = Options(self.strength, self.working_size, self.fit, self.ensemble)
         name = named(self.checkpoint)
@@ -104,15 +104,15 @@ class Settings:
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `Settings` in place of its argument ``settings``."""
-    shared = [field.name for field in fields(Settings)]
+    """Give a command the options of `ColoringSettings` in place of its argument ``settings``."""
+    shared = [field.name for field in fields(ColoringSettings)]
 
     @wraps(command)
     def run(**given: Any) -> None:
-        command(settings=Settings(**{name: given.pop(name) for name in shared}), **given)
+        command(settings=ColoringSettings(**{name: given.pop(name) for name in shared}), **given)
 
     own = [p for p in signature(command).parameters.values() if p.name != "settings"]
-    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *signature(Settings).parameters.values())]
+    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *signature(ColoringSettings).parameters.values())]
     run.__signature__ = signature(command).replace(parameters=parameters)
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run

@@ -11,7 +11,7 @@ from colorize.sweeps import job
 @job
 def main(cfg: DictConfig) -> float | None:
     """Train one model; return the metric that a sweep is about."""
-    from colorize.experiment import train
+    from colorize.experiments.experiment import train
 
     return train(cfg).get(cfg.optimized_metric)
 

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from colorize.checks import above, at_least, within
+from colorize.base.checks import above, at_least, within
+from colorize.base.seeds import seed_for
 from colorize.data.damage import fade, jpeg, scratch
 from colorize.lab import grey_to_l, l_ab_to_rgb
-from colorize.seeds import seed_for
 from colorize.srgb import L_SCALE
 
 REC601 = (0.299, 0.587, 0.114)  # of R, G and B in luma

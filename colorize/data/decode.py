@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from rich.progress import track
 
+from colorize.base.machine import cores
 from colorize.images import ImageError, is_near_grey, read_rgb
-from colorize.machine import cores
 
 NEAR_GREY = "near-grey: no colour to learn from"
 NO_FILE = "no such file, or none of bytes"
 SAME_PICTURE = "the same picture as"  # and the id of the one that is kept
 
 
-class Job(NamedTuple):
+class DecodeTask(NamedTuple):
     """One image and the row it goes to."""
 
     row: int
@@ -29,8 +29,8 @@ class Job(NamedTuple):
     size: int  # pixels a side
 
 
-class Outcome(NamedTuple):
-    """What became of a job: two digests, or a reason why the image cannot be used."""
+class Decoded(NamedTuple):
+    """What became of a task: two digests, or a reason why the image cannot be used."""
 
     row: int
     sha256: str = ""  # of the file
@@ -46,28 +46,28 @@ def reserve(descriptor: int, size: int) -> None:
         os.truncate(descriptor, size)
 
 
-def decode_images(jobs: list[Job]) -> list[Outcome]:
-    """Do the jobs, on all cores: Pillow, torch and hashing all let other threads run."""
+def decode_images(tasks: list[DecodeTask]) -> list[Decoded]:
+    """Do the tasks, on all cores: Pillow, torch and hashing all let other threads run."""
     with ThreadPoolExecutor(cores()) as pool:
-        shown = {"description": "decoding images", "total": len(jobs), "disable": not sys.stderr.isatty()}
-        return list(track(pool.map(_decode, jobs), **shown))
+        shown = {"description": "decoding images", "total": len(tasks), "disable": not sys.stderr.isatty()}
+        return list(track(pool.map(_decode, tasks), **shown))
 
 
-def _decode(job: Job) -> Outcome:
-    if not job.image.is_file():  # to open a pipe would wait for ever
-        return Outcome(job.row, reason=NO_FILE)
+def _decode(task: DecodeTask) -> Decoded:
+    if not task.image.is_file():  # to open a pipe would wait for ever
+        return Decoded(task.row, reason=NO_FILE)
     try:
-        pixels = np.array(read_rgb(job.image))  # (H, W, 3)
+        pixels = np.array(read_rgb(task.image))  # (H, W, 3)
     except ImageError as error:
-        return Outcome(job.row, reason=str(error))
-    planes = resized(pixels, job.size, job.size)
+        return Decoded(task.row, reason=str(error))
+    planes = resized(pixels, task.size, task.size)
     if is_near_grey(planes.transpose(1, 2, 0)):
-        return Outcome(job.row, reason=NEAR_GREY)
-    with job.pixels.open("r+b") as file:
-        file.seek(job.row * planes.size)
+        return Decoded(task.row, reason=NEAR_GREY)
+    with task.pixels.open("r+b") as file:
+        file.seek(task.row * planes.size)
         file.write(planes.data)
-    with job.image.open("rb") as file:
-        return Outcome(job.row, hashlib.file_digest(file, "sha256").hexdigest(), digest_of_picture(pixels))
+    with task.image.open("rb") as file:
+        return Decoded(task.row, hashlib.file_digest(file, "sha256").hexdigest(), digest_of_picture(pixels))
 
 
 def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

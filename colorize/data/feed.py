@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from colorize.base.machine import memory_available
 from colorize.data.augment import Drawn
 from colorize.data.store import ImageStore
 from colorize.lab import rgb_to_l_ab
-from colorize.machine import memory_available
 
 Convert = Callable[["Pixels"], "Batch"]
 GPU_SHARE = 0.5  # of the free memory of a GPU that the images may take
@@ -68,7 +68,7 @@ class StreamedPixels:
     def pixels(self, picks: Picks) -> Pixels:
         """Return the images of a batch on the device."""
         parts = (self.store.gather(picks.rows), picks.flips, self.store.ids[picks.rows])
-        return Pixels(*(sent(part, self.device) for part in parts))
+        return Pixels(*(to_device(part, self.device) for part in parts))
 
 
 class DevicePixels(StreamedPixels):
@@ -83,8 +83,8 @@ class DevicePixels(StreamedPixels):
 
     def pixels(self, picks: Picks) -> Pixels:
         """Return the images of a batch; only their numbers travel."""
-        rows = sent(picks.rows, self.device)
-        return Pixels(self.rgb[rows], sent(picks.flips, self.device), self.ids[rows])
+        rows = to_device(picks.rows, self.device)
+        return Pixels(self.rgb[rows], to_device(picks.flips, self.device), self.ids[rows])
 
 
 class LabCache:
@@ -134,6 +134,6 @@ def choose_feed(
     return kind(store, device, convert)
 
 
-def sent(part: Tensor, device: torch.device) -> Tensor:
+def to_device(part: Tensor, device: torch.device) -> Tensor:
     """Send a tensor without waiting: from ordinary memory, CUDA waits for all that was launched before."""
     return part.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else part.to(device)

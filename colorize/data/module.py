@@ -10,13 +10,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from colorize.checks import at_least, true_or_false
+from colorize.base.checks import at_least, true_or_false
+from colorize.base.errors import UserError
+from colorize.base.seeds import seed_for
 from colorize.data.augment import Augment, Drawn
-from colorize.data.feed import Batch, LabCache, Picks, StreamedPixels, choose_feed, sent, to_batch
+from colorize.data.feed import Batch, LabCache, Picks, StreamedPixels, choose_feed, to_batch, to_device
 from colorize.data.sources import SOURCES
 from colorize.data.store import ImageStore, build_store
-from colorize.errors import UserError
-from colorize.seeds import seed_for
 
 CUDA_VAL_BATCH = 64  # images at least: without gradients they fit, and a GPU is idle between small batches
 
@@ -251,7 +251,7 @@ class ColorizationDataModule(LightningDataModule):
         found = self._feed.take(batch)
         if batch.drawn is None:
             return found
-        drawn = batch.drawn._replace(values=sent(batch.drawn.values, device))
+        drawn = batch.drawn._replace(values=to_device(batch.drawn.values, device))
         return Batch(*self.augment(found.L, found.ab, drawn), found.ids)
 
     def val_batch(self, rows: Tensor, device: torch.device) -> Batch:

@@ -4,8 +4,8 @@ import hashlib
 from collections import deque
 from collections.abc import Sequence
 
+from colorize.base.errors import UserError
 from colorize.data.sources import Candidate
-from colorize.errors import UserError
 
 VAL_SHARE = 0.2  # of all images, where num_val is not given: the report's 80/20
 

@@ -13,13 +13,13 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from filelock import FileLock
 
-from colorize.claims import told
+from colorize.base.claims import told
+from colorize.base.errors import UserError, first_line
+from colorize.base.files import replacing, replacing_folder
+from colorize.base.registry import Registry
 from colorize.data.download import download_file, download_images, is_web
-from colorize.data.scenes import SCENES_VERSION, generate_scenes
-from colorize.errors import UserError, first_line
-from colorize.files import replacing, replacing_folder
 from colorize.images import EXTENSIONS
-from colorize.registry import Registry
+from colorize.scenes.dataset import SCENES_VERSION, generate_scenes
 
 SOURCES = Registry("data set")
 NO_URL = "no file, and no coco_url of http or https in the index"
@@ -180,9 +180,7 @@ class CocoSource:
         missing = [candidate for candidate in candidates if not candidate.path.exists()]
         if not self.download:
             return {candidate.path: "no such file" for candidate in missing}
-        without = {
-            c.path: "no file, and no coco_url of http or https in the index" for c in missing if not is_web(c.url)
-        }
+        without = {c.path: NO_URL for c in missing if not is_web(c.url)}
         with FileLock(self.root / ".download.lock"):  # stores of several sizes may want the same files
             failed = download_images([(c.url, c.path) for c in missing if is_web(c.url)])
         passing = [path for path, failure in failed.items() if not failure.permanent]

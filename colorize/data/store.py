@@ -13,12 +13,12 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from colorize.data.decode import NEAR_GREY, SAME_PICTURE, Job, Outcome, decode_images, reserve
+from colorize.base.errors import UserError
+from colorize.base.files import replacing_folder, write_csv, write_json
+from colorize.data.decode import NEAR_GREY, SAME_PICTURE, Decoded, DecodeTask, decode_images, reserve
 from colorize.data.selection import Selection, seeded_order
 from colorize.data.sources import Candidate, Source
 from colorize.data.sums import SUMS, damage_of, write_sums
-from colorize.errors import UserError
-from colorize.files import replacing_folder, write_csv, write_json
 
 log = logging.getLogger(__name__)
 
@@ -145,16 +145,16 @@ def _build(source: Source, selection: Selection, folder: Path, size: int) -> Non
     pixels = folder / "pixels.u8"
     with pixels.open("wb") as file:
         reserve(file.fileno(), len(selection.slots) * 3 * size * size)
-    usable: dict[int, Outcome] = {}
+    usable: dict[int, Decoded] = {}
     first: dict[str, Candidate] = {}  # by its picture
     unavailable = source.fetch(selection.slots)
     # Validation is filled before training starts: which images it holds does not depend on num_train
     for part in (range(selection.num_val), range(selection.num_val, len(selection.slots))):
         pending = list(part)
         while pending:
-            jobs = [Job(slot, selection.slots[slot].path, pixels, size) for slot in pending]
-            reasons = {job.row: unavailable[job.image] for job in jobs if job.image in unavailable}
-            for outcome in decode_images([job for job in jobs if job.row not in reasons]):  # in the jobs' order
+            tasks = [DecodeTask(slot, selection.slots[slot].path, pixels, size) for slot in pending]
+            reasons = {task.row: unavailable[task.image] for task in tasks if task.image in unavailable}
+            for outcome in decode_images([task for task in tasks if task.row not in reasons]):  # in this order
                 candidate = selection.slots[outcome.row]
                 if outcome.reason:
                     reasons[outcome.row] = outcome.reason
@@ -168,7 +168,7 @@ def _build(source: Source, selection: Selection, folder: Path, size: int) -> Non
     _write_index(selection, usable, folder, size)
 
 
-def _write_index(selection: Selection, usable: dict[int, Outcome], folder: Path, size: int) -> None:
+def _write_index(selection: Selection, usable: dict[int, Decoded], folder: Path, size: int) -> None:
     kept: dict[int, Candidate] = {slot: c for slot, c in enumerate(selection.slots) if c is not None}
     val = [slot for slot in kept if selection.is_val(slot)]
     train = [slot for slot in kept if not selection.is_val(slot)]

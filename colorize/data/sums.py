@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from colorize.claims import from_json
-from colorize.digests import sha256
-from colorize.files import write_json
+from colorize.base.claims import from_json
+from colorize.base.digests import sha256
+from colorize.base.files import write_json
 
 SUMS = "sums.json"
 PIXELS = "pixels.u8"

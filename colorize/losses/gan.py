@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorize.checks import one_of
-from colorize.errors import UserError
+from colorize.base.checks import one_of
+from colorize.base.errors import UserError
 
 
 class Mode(NamedTuple):

@@ -1,23 +1,24 @@
 """Training objectives: what the discriminator and the generator minimise, under the report's names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorize.checks import at_least, within
+from colorize.base.checks import at_least, within
 from colorize.losses.bins import BinsLoss
 from colorize.losses.colorfulness import colorfulness_distance
+from colorize.losses.contract import ScoreChroma
 from colorize.losses.gan import GANLoss
 from colorize.losses.penalties import one_centred, zero_centred
 from colorize.losses.perceptual import PerceptualLoss
 
-Judge = Callable[[Tensor], Tensor]
-
 
 class GanL1(nn.Module):
-    """The conditional GAN loss plus weighted L1 on chroma (Isola et al. 2017), with what stabilises it.
+    """The conditional GAN loss plus weighted L1 on chroma (Isola et al. 2017), with what stabilizes it.
+
+    Its members are those of `colorize.losses.contract.Objective`.
 
     Every weight has the meaning of its paper. The papers' D minimizes the sum of its real and its fake term plus the
     penalties; ``loss_D`` is the report's mean of the two terms, so penalties are halved with it. In relativistic mode
@@ -99,30 +100,39 @@ class GanL1(nn.Module):
 
     @property
     def needs_real_in_generator(self) -> bool:
-        """Whether `generator` needs D's scores or features of the real images."""
+        """Whether the mode is relativistic, or there is feature matching."""
         return self.gan.mode.relative or bool(self.lambda_FM)
 
+    @property
+    def needs_bins(self) -> bool:
+        """Whether there is a loss of bins."""
+        return bool(self.lambda_bins)
+
+    @property
+    def boundary(self) -> float | None:
+        """That of ``gan_mode``."""
+        return self.gan.mode.boundary
+
+    @property
+    def sure(self) -> float | None:
+        """That of ``gan_mode``."""
+        return self.gan.mode.sure
+
     def discriminator(self, fake_logits: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
-        """Return scalars ``loss_D_fake``, ``loss_D_real`` and their mean ``loss_D``, which D minimises."""
+        """Return ``loss_D_fake``, ``loss_D_real`` and their mean ``loss_D``."""
         if self.gan.mode.relative:
             fake_logits, real_logits = fake_logits - real_logits, real_logits - fake_logits
         fake, real = self.gan(fake_logits, False), self.gan(real_logits, True)
         return {"loss_D_fake": fake, "loss_D_real": real, "loss_D": 0.5 * (fake + real)}
 
-    def penalty(self, judge: Judge, fake_ab: Tensor, ab: Tensor, fake_logits: Tensor, real_logits: Tensor) -> Tensor:
-        """Return what D minimizes beside ``loss_D``, a scalar; on lazy steps it counts ``penalty_every`` times.
-
-        Args:
-            judge: chroma ``(B, 2, H, W)`` to D's logits.
-            fake_ab: ``(B, 2, H, W)`` generated chroma that ``fake_logits`` were computed from, requiring a gradient.
-            ab: the same of true chroma.
-            fake_logits: ``(B, 1, H', W')``.
-            real_logits: the same.
-        """
+    def penalty(
+        self, score: ScoreChroma, fake_ab: Tensor, ab: Tensor, fake_logits: Tensor, real_logits: Tensor
+    ) -> Tensor:
+        """Return the weighted sum of R1, R2 and the gradient penalty."""
         terms = {
             "r1": lambda: zero_centred(real_logits, ab),
             "r2": lambda: zero_centred(fake_logits, fake_ab),
-            "gp": lambda: one_centred(judge, fake_ab, ab),
+            "gp": lambda: one_centred(score, fake_ab, ab),
         }
         return self._penalty_share * sum(weight * terms[key]() for key, weight in self.penalties.items() if weight)
 
@@ -136,17 +146,7 @@ class GanL1(nn.Module):
         L: Tensor | None = None,
         bins: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return scalars ``loss_G_GAN``, those of `reconstruction`, perhaps ``loss_G_FM``, and their sum ``loss_G``.
-
-        Args:
-            fake_logits: D's scores of the generated images, any shape.
-            fake_ab: ``(B, 2, H, W)`` generated chroma.
-            ab: ``(B, 2, H, W)`` true chroma.
-            L: see `reconstruction`.
-            bins: the same.
-            real_logits: D's scores of the real images; for relativistic mode.
-            features: D's features of generated and real images, a pair a layer; for feature matching.
-        """
+        """Return ``loss_G_GAN``, those of `reconstruction`, perhaps ``loss_G_FM``, and their sum ``loss_G``."""
         if self.gan.mode.relative:
             fake_logits = fake_logits - real_logits
         terms = {"loss_G_GAN": self.gan(fake_logits, True, for_generator=True)}
@@ -159,14 +159,7 @@ class GanL1(nn.Module):
     def reconstruction(
         self, fake_ab: Tensor, ab: Tensor, L: Tensor | None = None, bins: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return the losses without D, all that G minimizes while it warms up.
-
-        Args:
-            fake_ab: ``(B, 2, H, W)`` generated chroma.
-            ab: the same of true chroma.
-            L: ``(B, 1, H, W)``; for the perceptual loss and colorfulness.
-            bins: logits ``(B, K, h, w)``; for the bins' loss.
-        """
+        """Return ``loss_G_L1`` and those of the perceptual loss, colorfulness and bins that have a weight."""
         fake_ab = fake_ab.float()
         terms = {"loss_G_L1": self.lambda_L1 * F.l1_loss(fake_ab, ab)}
         if self.lambda_perceptual:

@@ -36,15 +36,15 @@ def zero_centred(logits: Tensor, ab: Tensor) -> Tensor:
     return 0.5 * squared_gradient(logits, ab).mean()
 
 
-def one_centred(judge: Callable[[Tensor], Tensor], fake_ab: Tensor, ab: Tensor) -> Tensor:
+def one_centred(score: Callable[[Tensor], Tensor], fake_ab: Tensor, ab: Tensor) -> Tensor:
     """The gradient penalty of WGAN-GP, for a weight of 1 (Gulrajani et al. 2017): how far norms are from 1.
 
     Args:
-        judge: chroma ``(B, 2, H, W)`` to logits.
+        score: chroma ``(B, 2, H, W)`` to logits.
         fake_ab: ``(B, 2, H, W)`` generated chroma.
         ab: ``(B, 2, H, W)`` true chroma.
     """
     share = torch.rand(len(ab), 1, 1, 1, device=ab.device)
     between = torch.lerp(ab, fake_ab.float(), share).detach().requires_grad_()
-    norm = (squared_gradient(judge(between), between) + 1e-12).sqrt()  # the root's slope at 0 is infinite
+    norm = (squared_gradient(score(between), between) + 1e-12).sqrt()  # the root's slope at 0 is infinite
     return (norm - 1).square().mean()

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorize.backbones import Backbone
-from colorize.checks import at_least
+from colorize.base.checks import at_least
 from colorize.lab import l_ab_to_rgb
+from colorize.networks.backbones import Backbone
 
 
 class PerceptualLoss(nn.Module):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorize.errors import UserError
+from colorize.base.errors import UserError
 
 PEAK = 255  # largest uint8 value
 SSIM_WINDOW = 7  # pixels a side

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from colorize.backbones import PACKAGES, load_weights, weights_file
-from colorize.errors import missing_extra
+from colorize.base.errors import missing_extra
 from colorize.lab import l_ab_to_rgb, to_uint8
 from colorize.metrics.image import check_rgb
 from colorize.metrics.perceptual import frechet_distance, kernel_distance
+from colorize.networks.backbones import PACKAGES, load_weights, weights_file
 
 NETWORK = "tf_efficientnet_lite2"  # timm's name
 SCORES = "kid_lite2, fid_lite2, recognizability"

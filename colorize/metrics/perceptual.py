@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from colorize.errors import UserError, missing_extra
+from colorize.base.errors import UserError, missing_extra
 from colorize.metrics.image import PEAK, check_rgb
 
 # Metrics by the network that they need: the file of its weights, and where that is published.

@@ -4,12 +4,12 @@ from typing import Any
 
 from torch import nn
 
+from colorize.base.registry import Registry
 from colorize.networks.encoder_unet import EncoderUnet
 from colorize.networks.init import init_weights
 from colorize.networks.patch import PatchDiscriminator, receptive_field
 from colorize.networks.spectral import with_spectral_norm
 from colorize.networks.unet import Unet
-from colorize.registry import Registry
 
 __all__ = ["DISCRIMINATORS", "GENERATORS", "build_discriminator", "build_generator", "receptive_field"]
 

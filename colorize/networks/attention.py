@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorize.errors import UserError
+from colorize.base.errors import UserError
 
 HEAD = 32  # channels of an attention head in transformer blocks
 

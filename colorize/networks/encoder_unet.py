@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorize.checks import above, within
-from colorize.errors import UserError
+from colorize.base.checks import above, within
+from colorize.base.errors import UserError
 from colorize.networks.attention import TransformerBlock
 from colorize.networks.bins import annealed_mean, bin_centers
 from colorize.networks.encoders import DEEPEST, Encoder

@@ -3,10 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorize.backbones import Backbone
-from colorize.checks import within
-from colorize.errors import UserError
+from colorize.base.checks import within
+from colorize.base.errors import UserError
 from colorize.lab import l_to_grey
+from colorize.networks.backbones import Backbone
 
 DEEPEST = 32  # stride of the last feature map
 
@@ -21,7 +21,7 @@ class SameConv2d(nn.Conv2d):
         """Convolve ``(B, C, H, W)``."""
         total = [max(0, self.dilation[0] * (size - 1) + 1 - self.stride[0]) for size in reversed(self.kernel_size)]
         around = [part for count in total for part in (count // 2, count - count // 2)]  # left, right, top, bottom
-        return self._conv_forward(F.pad(x, around), self.weight, self.bias)
+        return F.conv2d(F.pad(x, around), self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class Clamp(nn.ReLU6):

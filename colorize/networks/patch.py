@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from colorize.checks import at_least, one_of
-from colorize.errors import UserError
+from colorize.base.checks import at_least, one_of
+from colorize.base.errors import UserError
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     # By each batch's own statistics, in validation too: running ones would mix generated and real images, whose

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from colorize.checks import within
-from colorize.errors import UserError
+from colorize.base.checks import within
+from colorize.base.errors import UserError
 from colorize.networks.attention import SelfAttention
 from colorize.networks.init import init_weights
 from colorize.networks.spectral import with_spectral_norm

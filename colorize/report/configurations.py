@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 
-from colorize.errors import UserError
+from colorize.base.errors import UserError
 from colorize.report.effects import Factor, Row, Value, find_factors, parse
 from colorize.report.runs import Run
 from colorize.sweeps.table import interval

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from colorize.states import STATES
+from colorize.vocabulary import STATES
 
 POINTS = 400  # of a curve in the page: more than a plot has pixels to tell apart, and 50 runs stay a few megabytes
 

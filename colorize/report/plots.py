@@ -12,7 +12,7 @@ from colorize.report.configurations import Configuration, Design, show
 from colorize.report.curves import Change, Curve, thin
 from colorize.report.effects import Factor, Level
 from colorize.report.runs import Run
-from colorize.states import STATES
+from colorize.vocabulary import STATES
 
 # Each at least 3 to 1 against the page in light and in dark, told apart by people who see few colours with the dashes
 COLORS = ("#3b7dd8", "#d2691e", "#2a9166", "#a05fd0", "#c94f5d", "#178a9b", "#c2559a", "#85801c")

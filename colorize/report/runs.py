@@ -11,10 +11,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from colorize.errors import UserError
+from colorize.base.errors import UserError
 from colorize.report.curves import Change, Curve, read_changes, read_curves
-from colorize.states import STATES
 from colorize.sweeps.table import read_jobs
+from colorize.vocabulary import STATES
 
 LEFT_BY_A_RUN = ("job.json", "summary.json", "metrics.csv", "checkpoints")
 OF_A_SWEEP = ("sweep=", "ckpt_path=last")  # say how jobs are found and resumed: outside, they mean other things

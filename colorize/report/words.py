@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from colorize.report.configurations import Configuration, Design, lower_is_better
 from colorize.report.effects import Decomposition, Share
 from colorize.report.runs import Run
-from colorize.states import STATES
+from colorize.vocabulary import STATES
 
 LEVEL = 0.05  # probability with which a sweep without any effect is said to have one
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from colorize.errors import UserError
+from colorize.base.errors import UserError
 from colorize.scoring.scores import CURVES, GAINS, SCORES
 
 FORMAT = 1  # of lines; a change of what a score means is another one

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from colorize.errors import UserError
+from colorize.base.errors import UserError
 from colorize.images import readable
-from colorize.inputs import collect
+from colorize.inference.inputs import collect
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from PIL import Image
 from colorize.checkpoint import CONFIG, load_generator
 from colorize.data.store import training_pictures
 from colorize.inference import Colorizer, Options
-from colorize.manifest import digest_of_model
-from colorize.painting import ArrayPicture, Chroma
-from colorize.predictors.onnx import OnnxPredictor
-from colorize.predictors.pytorch import TorchPredictor, choose_device
+from colorize.inference.manifest import digest_of_model
+from colorize.inference.onnx import OnnxPredictor
+from colorize.inference.painting import ArrayPicture, Chroma
+from colorize.inference.pytorch import TorchPredictor, choose_device
 from colorize.scoring import protocols
 from colorize.scoring.matching import Matched
 from colorize.scoring.pictures import Colored, Truth, joined, read_output, read_truth, short_digest
@@ -100,7 +100,7 @@ class Model:
 
     Args:
         name: of the row.
-        path: see `colorize.predictors.load_predictor`.
+        path: see `colorize.inference.predictor.load_predictor`.
         protocol: that it is run under.
         device: the same.
         stores: folder of image stores, in which those of its training are looked for.
@@ -115,7 +115,7 @@ class Model:
     def __init__(
         self, name: str, path: str, protocol: protocols.Protocol, device: str = "auto", stores: Path = STORES
     ) -> None:
-        self.name, self.protocol = name, protocol
+        self.name, self.path, self.protocol = name, path, protocol
         if Path(path).suffix == ".onnx":
             predictor = OnnxPredictor(Path(path), device)
             self.generator = predictor.generator
@@ -158,7 +158,7 @@ class Model:
     def about(self) -> dict[str, Any]:
         """See `Method`."""
         return {
-            "digest": self._digest, "gain": self.gain * self.colorizer.gain,
+            "model": self.path, "digest": self._digest, "gain": self.gain * self.colorizer.gain,
             "sees": self.colorizer.predictor.image_size, "training images known": self.trained_on is not None,
         }  # fmt: skip
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from PIL import Image
 
+from colorize.base.files import replacing
+from colorize.base.machine import cores, network_threads
 from colorize.data.decode import digest_of_picture
-from colorize.files import replacing
 from colorize.images import ImageError
-from colorize.machine import cores, network_threads
-from colorize.painting import Chroma
+from colorize.inference.painting import Chroma
 from colorize.scoring.images import ImageTable
 from colorize.scoring.methods import Method, Model
 from colorize.scoring.networks import Networks

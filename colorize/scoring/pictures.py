@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from colorize.digests import sha256
+from colorize.base.digests import sha256
 from colorize.images import is_near_grey, read_rgb
 from colorize.metrics.image import colorfulness, colorfulness_abs
 from colorize.scoring.protocols import Protocol

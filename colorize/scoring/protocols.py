@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from colorize.checks import one_of
+from colorize.base.checks import one_of
+from colorize.base.errors import UserError
 from colorize.data.decode import resized
-from colorize.errors import UserError
 
 ROUNDING = "to the nearest of 256 levels, after clipping to sRGB"
 RESAMPLING = "bicubic with antialiasing (PyTorch, uint8)"

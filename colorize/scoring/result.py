@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from colorize.errors import UserError
-from colorize.files import write_json
+from colorize.base.errors import UserError
+from colorize.base.files import write_json
 
 FILE = "scores.json"
 

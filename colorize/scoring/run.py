@@ -8,11 +8,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from colorize.errors import UserError
-from colorize.files import replacing
-from colorize.machine import keep_freed_memory
+from colorize.base.errors import UserError
+from colorize.base.files import replacing
+from colorize.base.machine import keep_freed_memory
+from colorize.inference.pytorch import choose_device
 from colorize.metrics.judge import own_encoder
-from colorize.predictors.pytorch import choose_device
 from colorize.scoring.combined import summed_up
 from colorize.scoring.images import ImageTable
 from colorize.scoring.matching import listed, matched

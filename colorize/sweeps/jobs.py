@@ -19,9 +19,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from colorize.base.errors import UserError
+from colorize.base.files import write_json
 from colorize.console import in_one_line, leave
-from colorize.errors import UserError
-from colorize.files import write_json
 from colorize.sweeps.requeue import saving_first
 from colorize.sweeps.table import FINISHED, LOCK
 

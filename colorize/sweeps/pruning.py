@@ -7,8 +7,8 @@ from hydra.types import RunMode
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from colorize.base.errors import UserError
 from colorize.console import program
-from colorize.errors import UserError
 from colorize.sweeps.jobs import PrunedError, is_search
 from colorize.sweeps.study import open_trial
 

@@ -18,10 +18,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
-from colorize.checks import at_least, one_of
-from colorize.errors import UserError
-from colorize.files import replacing
-from colorize.seeds import seed_for
+from colorize.base.checks import at_least, one_of
+from colorize.base.errors import UserError
+from colorize.base.files import replacing
+from colorize.base.seeds import seed_for
 from colorize.sweeps import study as studies
 from colorize.sweeps.jobs import difference, read_record
 from colorize.sweeps.table import read_jobs

@@ -12,7 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial
 
-from colorize.errors import UserError
+from colorize.base.errors import UserError
 
 NAME = "search"  # of the study in its file
 PRUNERS = ("median", "hyperband", "none")

@@ -8,7 +8,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from colorize.files import write_csv
+from colorize.base.files import write_csv
 
 LOCK = "job.lock"  # in a job's directory, held while the job runs
 FINISHED = {"completed", "pruned"}  # not run again; in a search, a failed job is not either

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from colorize.errors import UserError
+from colorize.base.errors import UserError
 
 
 class TrainingDivergedError(UserError):

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from colorize.checks import at_least, one_of, true_or_false
-from colorize.errors import UserError
-from colorize.machine import cores, keep_freed_memory
+from colorize.base.checks import at_least, one_of, true_or_false
+from colorize.base.errors import UserError
+from colorize.base.machine import cores, keep_freed_memory
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from colorize.checks import at_least, one_of, within
-from colorize.errors import UserError
+from colorize.base.checks import at_least, one_of, within
+from colorize.base.errors import UserError
 from colorize.training.augment import DIFFAUGMENT
 
 

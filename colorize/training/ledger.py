@@ -34,7 +34,7 @@ class Ledger(nn.Module):
         self.register_buffer("judged", torch.zeros(len(DESCENDED)), persistent=False)
         self.register_buffer("sound_batches", torch.zeros((), dtype=torch.int64), persistent=False)
 
-    def judge(self, name: str, loss: Tensor) -> None:
+    def check(self, name: str, loss: Tensor) -> None:
         """Note whether a loss that is about to be descended is a number; from the first that is not, keep it."""
         loss, slot = loss.detach(), self.judged[DESCENDED.index(name)]
         if self.shared:  # else one would step with the gradients, which are shared, of another that does not

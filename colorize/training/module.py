@@ -10,12 +10,13 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from colorize.base.errors import UserError
+from colorize.base.seeds import seed_for
 from colorize.data import Batch
-from colorize.errors import UserError
 from colorize.losses import build_loss
+from colorize.losses.contract import LOSS_NAMES
 from colorize.metrics import ImageScores
 from colorize.networks import build_discriminator, build_generator
-from colorize.seeds import seed_for
 from colorize.training.divergence import TrainingDivergedError, infinite_weight
 from colorize.training.engine import CudaGraphStep, Engine, check_recordable
 from colorize.training.game import Game
@@ -26,7 +27,6 @@ from colorize.training.schedules import position, schedule_of
 from colorize.training.speed import Speed
 from colorize.training.step import GanStep, Outcome, losses_without_a_step, predict
 
-LOSSES = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
 NETWORKS = ("generator", "discriminator")  # in the order of their optimisers
 SCORED, RAW = "val/", "val/raw_"  # names of what the generator that is handed on scores, and the raw one beside it
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -82,7 +82,7 @@ class ColorizationModule(LightningModule):
             for network in (self.generator, self.discriminator):
                 network.compile(dynamic=False)  # unlike torch.compile, it leaves the names of the weights alone
         self.objective = build_loss(**loss)
-        if self.objective.lambda_bins and not hasattr(self.generator, "centers"):
+        if self.objective.needs_bins and not hasattr(self.generator, "centers"):
             raise UserError("loss.lambda_bins needs bins: generator=encoder_unet 'generator.heads=[ab,bins]'")
         self._schedule = schedule_of(optim.get("schedule", "constant"))
         self._clip_norms = tuple(clip_norm(optim, network) for network in NETWORKS)
@@ -92,10 +92,10 @@ class ColorizationModule(LightningModule):
         self.time_used: float | None = None  # share of `max_minutes` that is over, in [0, 1], where there is one
         self._lr_share: float | None = None  # that the learning rates are set to
         self.batches = 0  # not trainer.global_step: it counts optimiser steps, and a run may do several a batch
-        self.ledger = Ledger((*LOSSES, *self.objective.extra_losses))
+        self.ledger = Ledger((*LOSS_NAMES, *self.objective.extra_losses))
         self.register_buffer("_noise", torch.zeros(()), persistent=False)  # standard deviation, see `Game`
         self.register_buffer("_ema_updates", torch.zeros(()), persistent=False)
-        self._run_step: Callable[..., Outcome] | None = None  # while training
+        self.run_step: Callable[..., Outcome] | None = None  # while training
         self.outcome: Outcome | None = None  # of the last batch
         self.observed = False  # whether someone looks at the next
         self.recover: Callable[[str], bool] = lambda complaint: False  # goes back to sound weights, if it can
@@ -131,7 +131,7 @@ class ColorizationModule(LightningModule):
             self._ema_updates,
             self.manual_backward,
         )
-        self._run_step = CudaGraphStep(step, self.trainer.optimizers) if self.engine.cuda_graphs else step
+        self.run_step = CudaGraphStep(step, self.trainer.optimizers) if self.engine.cuda_graphs else step
         self.ledger.shared = self.trainer.world_size > 1
         self.ledger.clear(self.batches)
         self._lr_share = None
@@ -150,7 +150,7 @@ class ColorizationModule(LightningModule):
 
     def on_train_end(self) -> None:
         """Let go of the recorded step, and with it of its memory."""
-        self._run_step = self.outcome = None
+        self.run_step = self.outcome = None
 
     def on_train_epoch_start(self) -> None:
         """Start the clocks."""
@@ -162,12 +162,12 @@ class ColorizationModule(LightningModule):
         # Dropout is a pure function of (seed, batch), so a resumed run draws what an uninterrupted one would
         seed = seed_for("dropout", self.hparams["seed"], self.global_rank, self.batches)
         # torch.manual_seed seeds every kind of device and takes 2 ms where CUDA is installed and not used
-        generators = {"cuda": torch.cuda, "mps": torch.mps}
-        generators.get(self.device.type, torch.default_generator).manual_seed(seed)
+        rngs = {"cuda": torch.cuda, "mps": torch.mps}
+        rngs.get(self.device.type, torch.default_generator).manual_seed(seed)
         an_epoch = self.trainer.num_training_batches
         turn = self.game.turn(self.batches, an_epoch, self.objective.penalty_every, self.observed)
         self._follow_schedules(batch_idx)
-        self.outcome = self._run_step(batch.L, batch.ab, turn)
+        self.outcome = self.run_step(batch.L, batch.ab, turn)
         self.batches += 1
         counter = self.optimizers()[0]  # Lightning's, around G: trainer.global_step then counts batches
         counter._on_before_step()
@@ -228,7 +228,7 @@ class ColorizationModule(LightningModule):
         """Compute the six losses and the image scores on held-out images; return the ab of `scored_generators`."""
         fake_ab = {}
         for prefix, generator in self.scored_generators().items():
-            fake_ab[prefix], losses = self.predict_and_judge(batch, generator)
+            fake_ab[prefix], losses = self.predict_and_score(batch, generator)
             losses |= hinted_l1(generator, batch, seed_for("hints", batch_idx))
             self.log_dict({f"{prefix}{k}": v for k, v in losses.items()}, batch_size=len(batch.L), sync_dist=True)
             self.scores[prefix].update(batch.L, fake_ab[prefix], batch.ab)
@@ -244,7 +244,7 @@ class ColorizationModule(LightningModule):
         raw = {} if self.generator_ema is None else {RAW: self.generator}
         return {SCORED: self.inference_generator} | raw
 
-    def predict_and_judge(self, batch: Batch, generator: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
+    def predict_and_score(self, batch: Batch, generator: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
         """Return a generator's ab ``(B, 2, H, W)`` in float32 and the losses; those of D once it has learned."""
         discriminator = self.discriminator if self.ledger.seen("loss_D") else None
         fake = predict(generator, self.objective, batch.L)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from colorize.checks import one_of
+from colorize.base.checks import one_of
 
 Schedule = Callable[[float, int], float]  # epoch from 0, perhaps within one, and number of epochs; to a share
 BY_THE_CLOCK = 100  # "epochs" of a run that ends by the clock: each is one hundredth of its minutes

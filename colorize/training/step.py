@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from colorize.losses import Objective
 from colorize.networks.hints import draw_hints
 from colorize.training.augment import DIFFAUGMENT
 from colorize.training.ema import update_mean
@@ -36,7 +37,7 @@ class Prediction(NamedTuple):
     bins: Tensor | None = None  # logits (B, K, h, w), where the objective needs them
 
 
-def predict(generator: nn.Module, objective: nn.Module, L: Tensor, hints: Tensor | None = None) -> Prediction:
+def predict(generator: nn.Module, objective: Objective, L: Tensor, hints: Tensor | None = None) -> Prediction:
     """Run a generator, for all that an objective needs.
 
     Args:
@@ -46,14 +47,14 @@ def predict(generator: nn.Module, objective: nn.Module, L: Tensor, hints: Tensor
         hints: ``(B, 3, H, W)``, for a generator that takes them.
     """
     given: dict[str, Any] = {} if hints is None else {"hints": hints}
-    if not objective.lambda_bins:
+    if not objective.needs_bins:
         return Prediction(L, generator(L, **given))
     logits: list[Tensor] = []
     return Prediction(L, generator(L, **given, logits=logits), logits[0])
 
 
 def losses_without_a_step(
-    fake: Prediction, ab: Tensor, discriminator: nn.Module | None, objective: nn.Module
+    fake: Prediction, ab: Tensor, discriminator: nn.Module | None, objective: Objective
 ) -> dict[str, Tensor]:
     """Return the losses of a prediction, scalars, as D sees it without noise and augmentation.
 
@@ -75,7 +76,7 @@ def losses_without_a_step(
     return losses | objective.generator(fake_logits, real_logits=real_logits, features=features, **given)
 
 
-def _losses_without_d(objective: nn.Module, given: dict[str, Tensor | None]) -> dict[str, Tensor]:
+def _losses_without_d(objective: Objective, given: dict[str, Tensor | None]) -> dict[str, Tensor]:
     terms = objective.reconstruction(**given)
     return terms | {"loss_G": sum(terms.values())}
 
@@ -104,7 +105,7 @@ class GanStep:
     mean_generator: nn.Module | None
     optimizers: tuple[Optimizer, Optimizer]
     clip_norms: tuple[float | None, float | None]
-    objective: nn.Module
+    objective: Objective
     game: Game
     ledger: Ledger
     noise: Tensor
@@ -148,10 +149,10 @@ class GanStep:
         losses = self.objective.discriminator(fake_logits, real_logits)
         if penalty:
 
-            def judge(chroma: Tensor) -> Tensor:
+            def score(chroma: Tensor) -> Tensor:
                 return self.discriminator(*self._views(L, chroma))
 
-            losses["loss_D_penalty"] = self.objective.penalty(judge, fake_ab, ab, fake_logits, real_logits)
+            losses["loss_D_penalty"] = self.objective.penalty(score, fake_ab, ab, fake_logits, real_logits)
         return losses, fake_logits.detach(), real_logits.detach()
 
     def _generator_losses(self, fake: Prediction, ab: Tensor, adversarial: bool) -> dict[str, Tensor]:
@@ -186,7 +187,7 @@ class GanStep:
     def _descend(
         self, optimizer: Optimizer, name: str, loss: Tensor, clip_norm: float | None, observed: bool
     ) -> Tensor | None:
-        self.ledger.judge(name, loss)
+        self.ledger.check(name, loss)
         if not optimizer.defaults.get("fused") and self.ledger.diverged:
             return None
         optimizer.zero_grad()

@@ -1,0 +1,102 @@
+"""Prediction by an ONNX export in onnxruntime: nothing here imports torch."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from colorize.base.claims import MAX_SIDE, check_claims, check_whole, from_json
+from colorize.base.digests import SUMS, check_sums
+from colorize.base.errors import UserError, first_line, missing_extra
+from colorize.base.machine import cores
+
+FLOAT = "tensor(float)"
+OUT_OF_MEMORY = re.compile(r"allocate memory|bad.?alloc", re.IGNORECASE)
+CLAIMS = ("image_size", "factor", "generator", "about")
+INPUTS, HINTS = {"L": (FLOAT, 4)}, {"hints": (FLOAT, 4)}
+PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+
+
+class OnnxPredictor:
+    """An exported generator; see `colorize.inference.predictor.Predictor`.
+
+    Args:
+        path: ``model.onnx`` as ``colorize export --onnx`` made it.
+        device: ``auto`` takes a GPU if onnxruntime has one; or ``cpu``, ``cuda``.
+        precision: ``32``; an ONNX file holds its own.
+    Raises:
+        UserError: if the file is missing, damaged or foreign, or the device or precision is not here.
+    """
+
+    def __init__(self, path: Path, device: str = "auto", precision: str = "32") -> None:
+        if precision != "32":
+            raise UserError(f"precision={precision} is not for {path.name}, which holds its own; leave it out")
+        session = open_session(path, device)
+        given = session.get_modelmeta().custom_metadata_map
+        try:
+            said = {
+                name: from_json(name, given.get(name, "")) for name in ("image_size", "factor", "generator", "about")
+            }
+            check_claims(said["generator"], said["image_size"], said["about"])
+            check_whole("factor", said["factor"], 1, MAX_SIDE)
+        except ValueError as error:
+            raise UserError(f"checkpoint {path} is an ONNX model of something else: {error}") from None
+        inputs = {found.name: (found.type, len(found.shape)) for found in session.get_inputs()}
+        outputs = [(found.name, found.type) for found in session.get_outputs()]
+        if inputs not in (INPUTS, INPUTS | HINTS) or outputs != [("ab", FLOAT)]:
+            raise UserError(f"checkpoint {path} is an ONNX model of something else: it does not map L to ab")
+        self.path = path
+        self.image_size: int = said["image_size"]
+        self.factor: int = said["factor"]
+        self.generator: dict[str, Any] = said["generator"]  # what it is an export of
+        self.about: dict[str, Any] = said["about"]
+        self.session = session
+        self.takes_hints = "hints" in inputs
+
+    def __call__(self, L: np.ndarray) -> np.ndarray:
+        """Predict; see `Predictor`."""
+        given = {"L": L}
+        if self.takes_hints:
+            given["hints"] = np.zeros((len(L), 3, *L.shape[2:]), np.float32)  # none
+        try:
+            ab = self.session.run(["ab"], given)[0]
+        except Exception as error:  # onnxruntime's own types share no other base
+            if OUT_OF_MEMORY.search(str(error)):
+                raise MemoryError(str(error)) from None
+            raise UserError(f"checkpoint {self.path} cannot predict ({first_line(error)})") from None
+        if ab.shape != (len(L), 2, *L.shape[2:]):
+            raise UserError(f"checkpoint {self.path} predicts {ab.shape} of {L.shape}, which is no chroma")
+        return ab
+
+
+def open_session(path: Path, device: str = "auto") -> Any:
+    """Open an ONNX file as an ``onnxruntime.InferenceSession``.
+
+    Raises:
+        UserError: if onnxruntime or the device is not here, or the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} is no file; colorize export --onnx makes one")
+    sums = path.with_name(SUMS)
+    try:
+        if sums.is_file():  # a flipped byte would load without a word
+            check_sums(sums, [path], listed=False)
+    except (ValueError, OSError) as error:
+        raise UserError(f"checkpoint {path} is damaged: {error}") from None
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError(missing_extra(f"{path} needs onnxruntime", "onnx")) from None
+    here = {name: provider for name, provider in PROVIDERS.items() if provider in onnxruntime.get_available_providers()}
+    if device != "auto" and device not in here:
+        raise UserError(f"device={device} is not here for ONNX; use one of auto, {', '.join(here)}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # files are read and written meanwhile
+    options.log_severity_level = 4  # what goes wrong is told by an exception
+    providers = [provider for name, provider in here.items() if device in ("auto", name)]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime's own types share no other base
+        raise UserError(f"checkpoint {path} is damaged or no ONNX model ({first_line(error)})") from None

@@ -1,0 +1,1 @@
+"""The generated data set; no torch, so that workers which draw it start at once."""

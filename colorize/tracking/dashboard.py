@@ -1,0 +1,134 @@
+"""The W&B workspace of a project, laid out: losses, scores, states and their signs, samples, cost, sweep."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from colorize.base.errors import UserError, missing_extra
+from colorize.base.files import write_json
+
+if TYPE_CHECKING:
+    from wandb_workspaces.workspaces import Workspace
+
+NAME = "Stability laboratory"
+TARGET = "val/l1"
+# Section to its line plots: title to the logged names that share an axis
+LINES = {
+    "Losses": {
+        "G": ("train/loss_G", "val/loss_G", "val/raw_loss_G"),
+        "G, adversarial": ("train/loss_G_GAN", "val/loss_G_GAN", "val/raw_loss_G_GAN"),
+        "G, L1": ("train/loss_G_L1", "val/loss_G_L1", "val/raw_loss_G_L1"),
+        "D": ("train/loss_D", "val/loss_D", "val/raw_loss_D"),
+        "D on real": ("train/loss_D_real", "val/loss_D_real", "val/raw_loss_D_real"),
+        "D on generated": ("train/loss_D_fake", "val/loss_D_fake", "val/raw_loss_D_fake"),
+    },
+    "Scores": {
+        "L1 of ab": ("val/l1", "val/raw_l1"),
+        "L1 of ab at the truth's colorfulness": ("val/l1_at_cf", "val/raw_l1_at_cf"),
+        "PSNR": ("val/psnr", "val/raw_psnr"),
+        "SSIM": ("val/ssim", "val/raw_ssim"),
+        "Colorfulness": ("val/colorfulness_abs", "val/raw_colorfulness_abs"),
+        "Distance from the truth's colorfulness": ("val/delta_colorfulness",),
+        "CIEDE2000": ("val/delta_e",),
+    },
+    "States": {
+        "State: 0 healthy, 1 D wins, 2 D fooled, 3 colour collapse, 4 over-saturation, 5 diverging": ("diag/state",),
+        "Accuracy of D": ("diag/D_acc_real", "diag/D_acc_fake"),
+        "Margin of D's scores": ("diag/margin",),
+        "Norms of gradients": ("diag/grad_norm_G", "diag/grad_norm_D"),
+        "Updates over weights": ("diag/update_ratio_G", "diag/update_ratio_D"),
+        "Colorfulness of a batch": ("diag/colorfulness", "diag/colorfulness_real"),
+        "Spread of chroma": ("diag/chroma_spread", "diag/chroma_spread_real"),
+        "Saturated outputs": ("diag/saturated",),
+        "Energy of blobs": ("diag/blob_energy",),
+        "Out of gamut": ("diag/out_of_gamut",),
+    },
+    "Cost": {
+        "Images per second": ("train/images_per_s",),
+        "Learning rates": ("train/lr_G", "train/lr_D"),
+    },
+}
+LOGARITHMIC = {"diag/grad_norm_G", "diag/update_ratio_G"}  # first names of plots that span decades
+# Columns that sweeps turn, on a logarithmic axis or not: keys of the front panel, and the stabilisers. W&B takes a dot
+# in a name for a level of nesting, and its columns here are flat
+KNOBS = {"gan_mode": False, "stabilizer": False, "lr": True, "lr_ratio": True, "betas": False, "lambda_L1": True}
+SCATTERED = ("lr", "lr_ratio")  # against the target, a plot each
+
+
+def lay_out(target: str) -> "Workspace":
+    """Return the workspace of a project.
+
+    Args:
+        target: ``ENTITY/PROJECT``.
+    Raises:
+        UserError: if the target is none, or wandb-workspaces is missing.
+    """
+    match = re.fullmatch(r"([^/\s]+)/([^/\s]+)", target)
+    if not match:
+        raise UserError(f"{target!r} is no project of W&B: use ENTITY/PROJECT, such as somebody/colorize")
+    try:
+        import wandb_workspaces.reports.v2 as wr
+        import wandb_workspaces.workspaces as ws
+    except ModuleNotFoundError:
+        raise UserError(missing_extra("the dashboard needs wandb-workspaces", "dashboard")) from None
+
+    sections = {
+        name: [
+            wr.LinePlot(title=title, x="Step", y=list(logged), log_y=logged[0] in LOGARITHMIC or None)
+            for title, logged in plots.items()
+        ]
+        for name, plots in LINES.items()
+    }
+    columns = [
+        wr.ParallelCoordinatesPlotColumn(metric=wr.Config(knob), log=logarithmic or None)
+        for knob, logarithmic in KNOBS.items()
+    ]
+    columns.append(wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(TARGET)))
+    sections["Samples"] = [wr.MediaBrowser(title="Grey, generated, real", media_keys=["samples"], num_columns=2)]
+    sections["Sweep"] = [
+        wr.ParallelCoordinatesPlot(title=f"What leads to {TARGET}", columns=columns),
+        wr.ParameterImportancePlot(with_respect_to=TARGET),
+        *(
+            wr.ScatterPlot(title=f"{TARGET} over {knob}", x=wr.Config(knob), y=wr.SummaryMetric(TARGET), log_x=True)
+            for knob in SCATTERED
+        ),
+    ]
+    order = ("Sweep", "Scores", "States", "Losses", "Samples", "Cost")
+    return ws.Workspace(
+        entity=match[1],
+        project=match[2],
+        name=NAME,
+        sections=[ws.Section(name=name, panels=sections[name], is_open=True) for name in order],
+        settings=ws.WorkspaceSettings(max_runs=50),
+    )
+
+
+def as_json(workspace: "Workspace") -> dict[str, Any]:
+    """Return what W&B would be sent, as plain data."""
+    return workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)  # there is no public way
+
+
+def write(target: str, path: Path) -> None:
+    """Write the workspace's specification as JSON; asks no network.
+
+    Raises:
+        UserError: as `lay_out`.
+    """
+    write_json(path, as_json(lay_out(target)))
+
+
+def save(target: str) -> str:
+    """Make the workspace in W&B, as a new view of the project; return its address.
+
+    Raises:
+        UserError: as `lay_out`; or if there is no key, no network, or no such project.
+    """
+    workspace = lay_out(target)
+    from colorize.tracking.loggers import wandb_mode
+
+    if wandb_mode("auto") != "online":
+        raise UserError("W&B is offline here: run `wandb login` or set WANDB_API_KEY; --json FILE needs neither")
+    try:
+        return workspace.save().url
+    except Exception as error:  # of wandb, of its service, of requests: they have no common kind
+        raise UserError(f"W&B does not take the dashboard of {target}: {' '.join(str(error).split())}") from None

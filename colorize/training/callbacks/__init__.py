@@ -1,0 +1,1 @@
+"""What accompanies training: checkpoints, the watch, samples, the clock, cost."""

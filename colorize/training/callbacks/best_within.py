@@ -1,0 +1,94 @@
+"""The best checkpoint by one metric among those that have not lost by another: when to stop a short GAN stage."""
+
+import logging
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
+
+from colorize.base.checks import at_least
+from colorize.base.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+class BestWithin(Checkpoint):
+    """Keeps the checkpoint with the lowest ``monitor`` among validations whose ``bound`` has not grown by much.
+
+    ``bound`` is compared with the last validation before G's first step: that after an epoch of D alone
+    (``game.warmup_D=1``), or one that is made before training. It is a candidate itself: a stage that makes nothing
+    better leaves its start. Validations within epochs count too.
+
+    Args:
+        dirpath: folder of the checkpoint.
+        filename: its name, without ``.ckpt``.
+        monitor: logged name of the metric; the lower, the better.
+        bound: logged name of the metric that must not grow.
+        slack: share that it may grow by.
+    Raises:
+        UserError: if ``slack`` is negative.
+    """
+
+    def __init__(self, dirpath: str, filename: str, monitor: str, bound: str = "val/l1", slack: float = 0.03) -> None:
+        at_least(f"callbacks.{filename}.slack", slack, 0)
+        self.path = Path(dirpath) / f"{filename}.ckpt"
+        self.monitor = monitor
+        self.bound = bound
+        self.slack = slack
+        self.start: float | None = None  # value of ``bound`` before G's first step
+        self.best = inf
+
+    @property
+    def state_key(self) -> str:
+        """Return what the state is kept under; a run may have several such callbacks."""
+        return f"{type(self).__qualname__} {self.path.stem}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run goes on from."""
+        return {"start": self.start, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there; a run that was resumed into another folder keeps a best of its own."""
+        self.start = state_dict["start"]
+        self.best = state_dict["best"] if self.path.exists() else inf
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validate before training, if G steps before the first validation that is due."""
+        alone = pl_module.game.batches_without_G(trainer.num_training_batches)
+        every = trainer.val_check_batch or inf
+        due = every * (pl_module.batches // every + 1)  # batches before it
+        if self.start is not None or due <= alone:
+            return
+        if pl_module.batches > alone:
+            raise UserError(
+                f"callbacks.{self.path.stem}: {self.bound} was not measured before the generator's first step"
+            )
+        trainer.validating = True  # as Lightning's own loop does within an epoch
+        trainer.fit_loop.epoch_loop.val_loop.run()
+        trainer.training = True
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep this state if it is the best."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        measured = trainer.callback_metrics
+        for name in (self.monitor, self.bound):
+            if name not in measured:
+                known = sorted(name for name in measured if name.startswith("val/"))
+                raise UserError(
+                    f"callbacks.{self.path.stem}: {name} was not measured; measured were {', '.join(known)}"
+                )
+        value, bound = measured[self.monitor].item(), measured[self.bound].item()
+        if pl_module.batches <= pl_module.game.batches_without_G(trainer.num_training_batches):
+            self.start, self.best = bound, inf
+        if value < self.best and bound <= self.start * (1 + self.slack):
+            self.best = value
+            trainer.save_checkpoint(self.path)
+            log.info(
+                "%s: %s %.4g, %s %.4f (%+.1f%%) after %d batches",
+                self.path.name, self.monitor, value, self.bound, bound, 100 * (bound / self.start - 1),
+                pl_module.batches,
+            )  # fmt: skip
