@@ -3,7 +3,7 @@
 import errno
 import re
 
-from colorize import __version__
+from colorize.base.version import VERSION
 
 DISTRIBUTION = "colorize-lab"  # the package that pip installs; the import and the command are colorize
 
@@ -52,7 +52,7 @@ def install_lines(extra: str = "") -> tuple[str, str]:
     Args:
         extra: a key of ``[project.optional-dependencies]`` in ``pyproject.toml``, to be installed too.
     """
-    wheel = f"{DISTRIBUTION.replace('-', '_')}-{__version__}-py3-none-any.whl"
+    wheel = f"{DISTRIBUTION.replace('-', '_')}-{VERSION}-py3-none-any.whl"
     if not extra:
         return "pip install -e .", f"pip install {wheel}"
     return f"pip install -e '.[{extra}]'", f"pip install '{wheel}[{extra}]'"
