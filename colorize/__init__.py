@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from colorize.base.version import VERSION
+
 if TYPE_CHECKING:
     from colorize.inference import Colorizer as Colorizer
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> object:

@@ -6,12 +6,14 @@ from typing import Any
 
 from torch import nn
 
+from colorize.base.errors import DISTRIBUTION, install_lines
 from colorize.checkpoint import ONNX, Model
 
 
 def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple[str, float]]) -> str:
     """Write the card: what it is, how to use it, what it was trained on, and its measured metrics."""
     provenance = model.about.get("provenance", {})
+    in_clone, from_wheel = install_lines("onnx" if parity else "")
     parameters = sum(value.numel() for value in generator.parameters())
     lines = [
         "---",
@@ -27,8 +29,7 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         f"trained at {model.image_size}x{model.image_size}.",
         "",
         "```bash",
-        "make setup                        # in a clone of the project",
-        "source .venv/bin/activate",
+        f"{in_clone}    # in a clone of {DISTRIBUTION}; or {from_wheel}",
         f"colorize image photo.jpg --checkpoint {name}",
         "```",
         "",

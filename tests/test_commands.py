@@ -236,10 +236,11 @@ def test_a_killed_run_always_resumes(tmp_path, small) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_together(tmp_path, small) -> None:
+@pytest.mark.parametrize("script", ["train.py", "colorize train"])  # Lightning starts the second as the first was
+def test_two_processes_train_together(tmp_path, small, script) -> None:
     """The strategy of `trainer=ddp`, on the CPU, where SyncBatchNorm does not run."""
     ddp = ["trainer.strategy=ddp_find_unused_parameters_true", "trainer.devices=2", "max_epochs=2"]
-    result = command("train.py", *small, *ddp, "hydra.run.dir=run", cwd=tmp_path)
+    result = command(script, *small, *ddp, "hydra.run.dir=run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     rows = list(csv.DictReader((tmp_path / "run/metrics.csv").read_text().splitlines()))
     assert [row["step"] for row in rows] == ["0", "1", "2", "3"]  # 20 images: 2 batches of 4 on each of 2

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from colorize.base.errors import UserError
+from colorize.base.errors import UserError, install_lines
 from colorize.checkpoint import load_generator
 from colorize.export import describe, export
 from colorize.inference import Colorizer
@@ -131,7 +131,7 @@ def test_the_card_has_license_install_line_and_baseline(exported, checkpoint, tm
     card = (exported / "README.md").read_text()
     header = card.split("---")[1]
     assert "\nlicense: other\n" in header and "## License" in card
-    assert card.index("make setup ") < card.index("colorize image photo.jpg --checkpoint ")
+    assert card.index(install_lines()[0]) < card.index("colorize image photo.jpg --checkpoint ")
     assert "baseline" not in card  # of a checkpoint from before it was measured
     content = torch.load(checkpoint, weights_only=True)
     torch.save(content | {"metrics": {"val/l1": 0.06, "val/l1_grey": 0.08}}, tmp_path / "y.ckpt")

@@ -27,8 +27,10 @@ from tests.coco_folder import box, write_coco
 from tests.conftest import ROOT, colorful_image
 from tests.fake_runs import write_run, write_sweep
 from tests.inference.test_video import greys, record
+from tests.test_packaging import KNOWN as INSTALL_LINES
 
 README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
 TEXTS = [
     README,
     *(path.read_text() for path in sorted((ROOT / "docs").glob("*.md"), key=lambda path: path.stem != "coloring")),
@@ -57,8 +59,11 @@ def test_command_is_understood(line, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)  # and some for people who have an account
     words = shlex.split(line, comments=True)
     match words:
-        case ["make", target]:
-            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        case ["pip", "install", *_]:
+            assert line.startswith(INSTALL_LINES)
+        case ["make", target, *variables]:
+            assert all(re.search(rf"\b{word.partition('=')[0]}\b", MAKEFILE) for word in variables)
+            assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
         case ["source", script]:
             assert script == ".venv/bin/activate"
         case ["python", "train.py", *overrides] | ["colorize", "train", *overrides]:

