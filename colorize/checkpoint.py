@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from colorize.base.claims import check_claims, read_json, told
+from colorize.base.claims import check_claims, read_json, short_repr
 from colorize.base.digests import SUMS, check_sums
 from colorize.base.errors import UserError, first_line
 from colorize.networks import build_generator
@@ -153,7 +153,7 @@ def _checked(weights: Mapping[str, Any], file: Path) -> dict[str, Tensor]:
         weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
         for name, value in weights.items():
             if value.numel() and not all(bound.isfinite() for bound in value.aminmax()):
-                raise ValueError(f"{told(name)} holds numbers that are not finite")
+                raise ValueError(f"{short_repr(name)} holds numbers that are not finite")
     except (ValueError, OSError) as error:
         raise UserError(f"checkpoint {file} will not do: {first_line(error)}") from None
     return weights
@@ -163,9 +163,9 @@ def _check_tensors(weights: Mapping[str, Any], size: int) -> None:
     """Check that weights are plain tensors of numbers, no larger together than their file is, in bytes."""
     for name, value in weights.items():
         if not isinstance(value, Tensor) or value.layout != torch.strided or value.device.type != "cpu":
-            raise ValueError(f"{told(name)} is no tensor of numbers")
+            raise ValueError(f"{short_repr(name)} is no tensor of numbers")
         if value.dtype not in DTYPES:
-            raise ValueError(f"{told(name)} is of the type {value.dtype}")
+            raise ValueError(f"{short_repr(name)} is of the type {value.dtype}")
     if sum(value.numel() * value.itemsize for value in weights.values()) > size:  # by strides of 0, or one for many
         raise ValueError("its weights claim to be larger than the file")
 
@@ -210,7 +210,7 @@ def load_generator(name: str | Path) -> tuple[nn.Module, Model]:
 
 def _check_fit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     wrong = [f"{name} is missing" for name in own if name not in weights]
-    wrong += [f"{told(name)} is not of it" for name in weights if name not in own]
+    wrong += [f"{short_repr(name)} is not of it" for name in weights if name not in own]
     for name in sorted(own.keys() & weights.keys()):
         (expected, kind), (found, other) = ((value[name].shape, value[name].dtype) for value in (own, weights))
         if expected != found:

@@ -175,7 +175,7 @@ def damaged(folder: Path, file: str, change, keep_sums: bool = True) -> None:
         ("config.json", lambda data: data + b" ", True, "the sha256 of config.json is not"),
         ("model.safetensors", lambda data: data[:100], False, "model.safetensors is damaged"),
         ("config.json", lambda data: b"{}", False, "is a model of something else"),
-        ("config.json", lambda data: b"no json", False, r"a model of something else: config\.json is no JSON"),
+        ("config.json", lambda data: b"no json", False, r"a model of something else: config\.json is not valid JSON"),
         ("config.json", lambda data: data.replace(b'"unet"', b'"vit"'), False, "unknown generator 'vit'"),
         ("config.json", lambda data: data.replace(b'"num_filters": 4', b'"num_filters": 2'), False, "do not fit"),
         ("config.json", lambda data: data.replace(b'"unet"', b"[1]"), False, "names no generator"),
