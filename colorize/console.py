@@ -1,4 +1,7 @@
-"""Manners of the command line: a mistake is one line and status 2, never a traceback; imports nothing heavy."""
+"""Error reporting for ``train.py`` and ``eval.py``: a user's mistake is one line and exit status 2, not a traceback.
+
+Imports nothing heavy, so that ``--help`` answers at once.
+"""
 
 import difflib
 import os
@@ -15,34 +18,34 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from colorize.base import errors
 from colorize.base.errors import missing_extra
 
-# What launchers raise for a process that was killed, by name: joblib, submitit, Ray are extras
+# Exceptions that launchers raise for a killed process; by name, since joblib, submitit and Ray are extras
 LOST_JOBS = {"TerminatedWorkerError", "UncompletedJobError", "FailedJobError", "WorkerCrashedError"}
 LAUNCHERS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "ray_aws": "ray"}
 
 CONF = Path(__file__).parent / "conf"
-LINES = "COLORIZE_ERROR_LINES"  # set for the processes that this one starts: HYDRA_FULL_ERROR is then not the user's
-TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and LINES not in os.environ  # asked for by the user
+LINES = "COLORIZE_ERROR_LINES"  # tells child processes that HYDRA_FULL_ERROR was set by `run`, not by the user
+TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and LINES not in os.environ  # requested by the user
 
 
 def panel(name: str) -> str:
-    """Return the options of ``conf/NAME.yaml`` with their comments, as they stand there, for the template of --help."""
+    """Return the options of ``conf/NAME.yaml`` with their comments, for Hydra's ``--help`` template."""
     text = (CONF / f"{name}.yaml").read_text()
     shown = text[text.index("\n\n") : text.index("\nrun_dir:")].strip("\n")
-    return shown.replace("$", "$$")  # Hydra fills the template in by string.Template
+    return shown.replace("$", "$$")  # Hydra fills in the template with string.Template
 
 
 OmegaConf.register_new_resolver("panel", panel, replace=True)
 
 
 def run(main: Callable[[], Any]) -> None:
-    """Run a program; turn mistakes of the user into one line and exit status 2.
+    """Run a program; report a user's mistake as one line and exit with status 2.
 
-    ``HYDRA_FULL_ERROR=1`` shows the traceback.
+    With ``HYDRA_FULL_ERROR=1`` in the environment, the traceback is shown instead.
     """
     if TRACEBACKS:
         main()
         return
-    os.environ |= {"HYDRA_FULL_ERROR": "1", LINES: "1"}  # Hydra then hands errors on instead of printing them
+    os.environ |= {"HYDRA_FULL_ERROR": "1", LINES: "1"}  # so that Hydra raises errors instead of printing them
     try:
         main()
     except Exception as error:
@@ -53,7 +56,7 @@ def run(main: Callable[[], Any]) -> None:
 
 
 def leave(error: Exception) -> NoReturn:
-    """End the program with one line and status 2 if the error is the user's to mend; else raise it."""
+    """Exit with one line and status 2 if the user can fix the error; otherwise raise it."""
     line = in_one_line(error)
     if line is None or TRACEBACKS:
         raise error
@@ -62,17 +65,17 @@ def leave(error: Exception) -> NoReturn:
 
 
 def in_one_line(error: BaseException) -> str | None:
-    """Return the line that the user should see, or ``None`` for an error of ours."""
+    """Return the line to show to the user, or ``None`` if the error is a bug of the program."""
     line = errors.in_one_line(error)
     if line:
         return line
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _config_error(error)
-    if type(error).__name__ in {"MisconfigurationException", "OutOfMemoryError"}:  # not imported: they bring torch
+    if type(error).__name__ in {"MisconfigurationException", "OutOfMemoryError"}:  # by name: their modules import torch
         return " ".join(str(error).split())
     if type(error).__name__ in LOST_JOBS:
-        told = str(error).partition("\n")[0]
-        return f"a launcher lost a job: {told} The same command with this hydra.sweep.dir goes on"
+        reason = str(error).partition("\n")[0]
+        return f"a launcher lost a job: {reason} To continue, run the same command with this hydra.sweep.dir"
     return None
 
 
@@ -87,7 +90,8 @@ def _config_error(error: BaseException) -> str:
     if launcher and launcher[1] in LAUNCHERS:
         return missing_extra(f"hydra/launcher={launcher[1]} is not installed", LAUNCHERS[launcher[1]])
     conf = Path(sys.argv[0]).parent / "conf"
-    listed = re.search(r"Could not load '(.+)/([^/']+)'", text)  # in a list, as of stabilisers, Hydra names no choices
+    # For items of a list, such as stabilizers, Hydra's message does not name the choices
+    listed = re.search(r"Could not load '(.+)/([^/']+)'", text)
     if listed and (conf / listed[1]).is_dir():
         choices = sorted(path.stem for path in (conf / listed[1]).glob("*.yaml"))
         return f"unknown {listed[1]} {listed[2]!r}; choose from {', '.join(choices)}"
