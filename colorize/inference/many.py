@@ -13,7 +13,7 @@ from colorize.inference.colorizer import Colorizer, Options
 from colorize.inference.inputs import InputFile
 from colorize.inference.manifest import Entry, Manifest
 from colorize.inference.painting import Chroma, PixelSource
-from colorize.photos.memory import Limit, cost_of_file, told
+from colorize.photos.memory import Limit, cost_of_file, format_size
 from colorize.photos.photo import FORMATS, Photo, format_of, name_for, read_photo, save_photo
 
 GROUP_BYTES = 256_000_000  # of photographs that are read together: more are no faster; a larger one is alone
@@ -144,7 +144,7 @@ class BulkColorizer:
             if need <= self._room:
                 yield job, need
                 continue
-            whole = told(need + self.limit.size - self._room)
+            whole = format_size(need + self.limit.size - self._room)
             self._fail(job, UserError(f"{size} needs about {whole}, over {self.limit}; allow more, or make it smaller"))
 
     def _is_there(self, job: InputFile) -> bool:

@@ -15,7 +15,7 @@ from colorize.base.files import replacing
 from colorize.inference.colorizer import Colorizer, Options
 from colorize.inference.painting import ArrayPicture, Chroma, blank, paint
 from colorize.inference.video_files import FORMATS, Reader, Writer, av_of
-from colorize.photos.memory import Limit, told
+from colorize.photos.memory import Limit, format_size
 
 GATE = 3.0  # L*: at this change the past's weight falls to 61%; noise changes a small pixel by about 1, an edge by 10
 STILL = 1.0  # L*: a smaller change is hardly seen, so the pixel counts as still
@@ -161,6 +161,6 @@ def _frames_at_once(source: Path, first: Any, colorizer: Colorizer, options: Opt
     each = FRAME * pixels + network
     together = (room - CODECS * pixels) // each
     if together < 1:
-        needed = told(limit.size - room + CODECS * pixels + each)
+        needed = format_size(limit.size - room + CODECS * pixels + each)
         raise UserError(f"{source}: {first.width}x{first.height} frames need about {needed}, over {limit}; allow more")
     return min(together, colorizer.batch_size)

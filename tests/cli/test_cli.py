@@ -62,7 +62,7 @@ def test_transparency_that_the_named_format_does_not_hold_is_told(run) -> None:
         image.putalpha(100)
         image.save("photo.png")
     result = run("image", "photo.png", "-o", "x.jpg")
-    assert result.exit_code == 0 and "written as PNG: JPEG does not hold its transparency" in result.stderr
+    assert result.exit_code == 0 and "written as PNG: JPEG does not support its transparency" in result.stderr
     with Image.open("x.jpg.png") as colored:
         assert colored.mode == "RGBA"
 

@@ -174,7 +174,7 @@ def test_what_is_worth_knowing_is_said(run, tmp_path) -> None:
     frames = [Image.new("RGB", (40, 40), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
     assert run(tmp_path / "x.gif").failed == 0
-    assert run.said == [f"{tmp_path / 'x.gif'}: 2 frames; the first is coloured"]
+    assert run.said == [f"{tmp_path / 'x.gif'}: 2 frames; the first is colored"]
 
 
 def test_pixels_that_lose_chroma_are_counted(run, tmp_path) -> None:
