@@ -97,7 +97,7 @@ def test_help_and_config_answer_without_torch(tmp_path, script, args) -> None:
         ),
         ("train.py", ["hydra.run.dir=/proc/x"], "No such file or directory: /proc/x"),
         ("train.py", ["data=scenes", "image_size=64", "generator.n_down=6", "data.store_dir=/proc/x"], "/proc/x"),
-        ("eval.py", ["ckpt_path=gone.ckpt"], "checkpoint gone.ckpt is no file"),
+        ("eval.py", ["ckpt_path=gone.ckpt"], "checkpoint gone.ckpt is not a file"),
         ("eval.py", [], "ckpt_path is not set: python eval.py ckpt_path=RUN/checkpoints/best.ckpt"),
     ],
 )

@@ -296,7 +296,7 @@ def test_mistakes_are_said_before_the_page_opens_and_close_leaves_nothing(checkp
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT, check=True).stdout
     expected = [
         "UserError no checkpoint; give one or more",
-        f"UserError checkpoint {checkpoint}.gone is no file",
+        f"UserError checkpoint {checkpoint}.gone is not a file",
         "UserError host=127.0.0.1 port=",
         "UserError host=192.0.2.1 port=0: ",  # an address of no machine
         "True True",
