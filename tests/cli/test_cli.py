@@ -99,7 +99,7 @@ def test_a_glob_over_the_results_colours_none_of_them(run) -> None:
         result = run("image", "**/*.png", "-o", "out")
         assert result.exit_code == 0
         assert [path.name for path in Path().rglob("*.png")] == ["photo.png", "photo.png"]
-    assert "out: skipped 1 that an earlier run coloured" in result.stderr
+    assert "out: skipped 1 that an earlier run colored" in result.stderr
 
 
 def test_every_option_is_heeded(run) -> None:
@@ -131,9 +131,12 @@ def test_a_bad_file_is_told_and_the_status_is_1(run) -> None:
         (["--strength", "3"], "strength must be a number from 0 to 1.5; got 3.0"),
         (["--working-size", "5"], "working_size must be null or a whole number from 16 to 4096; got 5"),
         (["--batch-size", "0"], "batch_size must be a whole number of at least 1; got 0"),
-        (["--checkpoint", "gone.ckpt"], "checkpoint gone.ckpt is no file; name one such as RUN/checkpoints/best.ckpt"),
-        (["--checkpoint", "gone.onnx"], "checkpoint gone.onnx is no file; colorize export --onnx makes one"),
-        (["--checkpoint", "photo.png"], "checkpoint photo.png is damaged or no checkpoint"),
+        (
+            ["--checkpoint", "gone.ckpt"],
+            "checkpoint gone.ckpt is not a file; name one such as RUN/checkpoints/best.ckpt",
+        ),
+        (["--checkpoint", "gone.onnx"], "checkpoint gone.onnx is not a file; colorize export --onnx makes one"),
+        (["--checkpoint", "photo.png"], "checkpoint photo.png is damaged or not a checkpoint"),
         (["-o", "/dev/null"], "--out /dev/null is no folder"),
     ],
 )
@@ -217,7 +220,7 @@ def test_a_folder_without_annotations_is_told_in_the_words_of_the_command(run) -
     result = run("coco", "photos", "-o", "out")
     assert result.exit_code == 2
     assert result.stderr == (
-        "photos holds no annotations/*.json; of images without them: colorize image photos -o FOLDER\n"
+        "photos has no annotations/*.json; for images without them: colorize image photos -o FOLDER\n"
     )
 
 

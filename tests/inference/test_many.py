@@ -128,7 +128,7 @@ def test_a_link_out_of_the_results_is_refused(run, many, tmp_path) -> None:
     (run.out / "deep").symlink_to(tmp_path / "elsewhere")
     assert run(many).failed == 2 + 4
     assert files(tmp_path / "elsewhere") == []
-    assert sum("is a link that leads out of" in line for line in run.said) == 4
+    assert sum("is a link that points outside of" in line for line in run.said) == 4
 
 
 def test_a_link_in_place_of_a_result_is_replaced_not_followed(run, tmp_path) -> None:
