@@ -66,7 +66,7 @@ def tab(page, browser):
     context.on("request", lambda request: asked.append(request.url))
     tab = context.new_page()
     tab.goto(page.url)
-    tab.get_by_role("button", name="Colour", exact=True).wait_for()
+    tab.get_by_role("button", name="Color", exact=True).wait_for()
     yield tab
     tab.wait_for_timeout(100)
     context.close()
@@ -158,7 +158,7 @@ def test_all_works_by_keyboard(page, tab) -> None:
     first = after(tab).get_attribute("src")
     to("range slider for Strength")
     tab.keyboard.press("Home")
-    to("Colour")
+    to("Color")
     tab.keyboard.press("Enter")
     tab.wait_for_function("first => document.querySelector('#stage img[alt=after]')?.src !== first", arg=first)
     to("Settings")
