@@ -165,7 +165,7 @@ class Colorizer:
         return list(zip(sources, self.predict(sources, options), strict=True))
 
     def painted(self, photo: Photo, source: PixelSource, chroma: Chroma) -> tuple[Image.Image, int]:
-        """Paint a photograph from the results of `predict_photos`; return it and the number of pixels that lost chroma."""
+        """Paint a photograph from the results of `predict_photos`; return it and how many pixels lost chroma."""
         canvas = blank(photo.size)
         limited = paint(source, chroma, canvas)
         if source is not photo:
@@ -284,7 +284,7 @@ def _taken(image: Any) -> tuple[PixelSource, Any, Callable[[Any], Any]]:
 def _caution(about: Mapping[str, Any]) -> str | None:
     data = about.get("provenance", {}).get("config", {}).get("data", {}).get("name")
     if data == "scenes":
-        return f"was trained on generated scenes; the checkpoint {DEFAULT} colors photographs better"
+        return f"was trained on generated scenes; photographs are colored better by the checkpoint {DEFAULT}"
     return None
 
 
