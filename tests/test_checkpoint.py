@@ -132,7 +132,7 @@ class Code:
 
 def test_a_checkpoint_with_code_is_not_run(tmp_path) -> None:
     torch.save({"state_dict": Code()}, tmp_path / "x.ckpt")
-    with pytest.raises(UserError, match="holds more than plain data"):
+    with pytest.raises(UserError, match="contains more than plain data"):
         read_checkpoint(tmp_path / "x.ckpt")
 
 

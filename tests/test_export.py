@@ -136,7 +136,7 @@ def test_the_card_has_license_install_line_and_baseline(exported, checkpoint, tm
     content = torch.load(checkpoint, weights_only=True)
     torch.save(content | {"metrics": {"val/l1": 0.06, "val/l1_grey": 0.08}}, tmp_path / "y.ckpt")
     export(tmp_path / "y.ckpt", tmp_path / "y")
-    assert "its L1 is 0.08; this model has 0.75 of it." in (tmp_path / "y/README.md").read_text()
+    assert "its L1 is 0.08; this model's is 0.75 times that." in (tmp_path / "y/README.md").read_text()
 
 
 def test_the_card_says_what_it_was_trained_on_and_its_metrics(exported) -> None:
@@ -295,7 +295,7 @@ def test_onnx_that_will_not_do_is_one_line(tmp_path, content, message) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"precision": "bf16"}, "precision=bf16 is not for model.onnx"),
+        ({"precision": "bf16"}, "precision=bf16 cannot be used with model.onnx"),
         ({"device": "mps"}, "device=mps is not available for ONNX"),
     ],
 )
