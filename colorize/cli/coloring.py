@@ -164,7 +164,7 @@ def _grouped(inputs: Sequence[str], out: Path | None) -> tuple[dict[Path, list["
         endings = ", ".join(names[0] for names, _ in FORMATS.values())
         raise UserError(f"--out {out}: cannot write {out.suffix}; name a folder, or a file that ends in {endings}")
     if a_file and (len(inputs) > 1 or Path(inputs[0]).is_dir()):
-        raise UserError(f"--out {out} is the file of one photograph; name a folder for the results of more")
+        raise UserError(f"--out {out} is a file for a single photograph; for several, name a folder")
     skipped: list[str] = []
     if out is None:
         groups, complaints = beside(inputs)

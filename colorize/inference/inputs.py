@@ -142,7 +142,7 @@ class _Search:
                 usable = True
                 yield job
         if not usable:
-            reason = "nothing that it matches is a picture" if matches else "no file matches"
+            reason = "no matching file is a picture" if matches else "no file matches"
             self.complaints.append(f"{self.given}: {reason}")
 
     def _within(self, folder: Path, base: Path, complain: bool = True) -> Iterator[InputFile]:

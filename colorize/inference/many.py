@@ -213,7 +213,7 @@ class BulkColorizer:
         if entry and entry.input != member.digest and entry.source != str(self._resolved(member.job.source)):
             raise UserError(f"{target} is from {entry.source}; choose another --out, or --overwrite replaces it")
         if entry and target.stat().st_size != entry.size:
-            raise UserError(f"{target} was changed since then; choose another --out, or --overwrite replaces it")
+            raise UserError(f"{target} was modified after coloring; choose another --out, or --overwrite replaces it")
 
     def _name(self, target: Path) -> str:
         return target.relative_to(self.out).as_posix()

@@ -36,11 +36,9 @@ class OnnxPredictor:
         session = open_session(path, device)
         given = session.get_modelmeta().custom_metadata_map
         try:
-            said = {
-                name: from_json(name, given.get(name, "")) for name in ("image_size", "factor", "generator", "about")
-            }
-            check_claims(said["generator"], said["image_size"], said["about"])
-            check_whole("factor", said["factor"], 1, MAX_SIDE)
+            metadata = {name: from_json(name, given.get(name, "")) for name in CLAIMS}
+            check_claims(metadata["generator"], metadata["image_size"], metadata["about"])
+            check_whole("factor", metadata["factor"], 1, MAX_SIDE)
         except ValueError as error:
             raise UserError(f"checkpoint {path} is an ONNX model of another project: {error}") from None
         inputs = {found.name: (found.type, len(found.shape)) for found in session.get_inputs()}
@@ -48,10 +46,10 @@ class OnnxPredictor:
         if inputs not in (INPUTS, INPUTS | HINTS) or outputs != [("ab", FLOAT)]:
             raise UserError(f"checkpoint {path} is an ONNX model of another project: it does not map L to ab")
         self.path = path
-        self.image_size: int = said["image_size"]
-        self.factor: int = said["factor"]
-        self.generator: dict[str, Any] = said["generator"]  # as in `colorize.checkpoint.Model`
-        self.about: dict[str, Any] = said["about"]
+        self.image_size: int = metadata["image_size"]
+        self.factor: int = metadata["factor"]
+        self.generator: dict[str, Any] = metadata["generator"]  # as in `colorize.checkpoint.Model`
+        self.about: dict[str, Any] = metadata["about"]
         self.session = session
         self.takes_hints = "hints" in inputs
 

@@ -102,7 +102,7 @@ def colorize_video(
     not support its codec. At most ``colorizer.batch_size`` frames are in memory, besides those in the codecs.
 
     Args:
-        source: any video that FFmpeg reads; a truncated one is colored as far as it goes.
+        source: any video that FFmpeg reads; a truncated one is colored as far as it can be read.
         target: .m4v, .mkv, .mov, .mp4 or .webm file; replaced if it exists.
         colorizer: predicts the frames.
         options: see `Options`.

@@ -133,7 +133,7 @@ class Writer:
         film.color_range, film.colorspace, film.color_primaries, film.color_trc = LIMITED, BT709, BT709, BT709
         self.reader, self.last, self.free, self.sounds, self.heard = reader, -np.inf, 0, {}, Counter()
         for stream in reader.container.streams.audio:
-            if copied := _holds(container, stream):
+            if copied := _accepts(container, stream):
                 out = self.output.add_stream_from_template(stream)
             elif stream.codec_context and sound_codec in av.codecs_available:
                 out = self.output.add_stream(sound_codec, rate=48000, bit_rate=192_000)
@@ -179,7 +179,7 @@ class Writer:
             self.output.mux(stream.encode(None))
 
 
-def _holds(container: str, stream: Any) -> bool:
+def _accepts(container: str, stream: Any) -> bool:
     """Test whether a container accepts a stream without re-encoding; some refuse only when the header is written."""
     try:
         with av_of().open(io.BytesIO(), "w", format=container) as trial:

@@ -136,7 +136,7 @@ def test_what_is_no_picture_is_named_as_skipped(tree) -> None:
 @pytest.mark.parametrize("given", ["a/*.txt", "a/b*/*.png1", "a/**/*.txt"])
 def test_a_glob_of_which_nothing_is_usable_is_a_complaint(tree, given) -> None:
     Path("a/b/x.png1").touch()
-    assert complaints(given) == [f"{given}: nothing that it matches is a picture"]
+    assert complaints(given) == [f"{given}: no matching file is a picture"]
 
 
 def test_a_folder_that_a_deep_glob_matches_is_searched(tree) -> None:

@@ -107,7 +107,7 @@ def test_what_was_changed_since_is_there_and_not_replaced_by_other_settings(two,
     said = []
     tally = color(two, tmp_path / "out", "b", say=said.append)
     assert (tally.failed, len(tally.written)) == (1, 1)
-    assert "was changed since then; choose another --out, or --overwrite replaces it" in said[0]
+    assert "was modified after coloring; choose another --out, or --overwrite replaces it" in said[0]
 
 
 def test_a_result_that_was_removed_is_made_again(two, tmp_path) -> None:
