@@ -9,7 +9,7 @@ from colorize.base.errors import UserError
 
 
 def at_least(name: str, value: Any, least: float, *, whole: bool = False, also: Sequence[Any] = ()) -> Any:
-    """Check that a value is a finite number of at least ``least``.
+    """Check that a value is a finite number and at least ``least``.
 
     Args:
         name: name of the value, as the user types it.

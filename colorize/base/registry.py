@@ -72,7 +72,8 @@ def _fits(value: Any, annotation: Any) -> bool:
         return isinstance(value, list | tuple) and all(_fits(part, each) for part in value)
     if annotation not in KINDS:
         return True
-    return isinstance(value, KINDS[annotation][0]) and (annotation is bool or not isinstance(value, bool))  # it is int
+    # A bool is an int to isinstance
+    return isinstance(value, KINDS[annotation][0]) and (annotation is bool or not isinstance(value, bool))
 
 
 def _called(annotation: Any) -> str:

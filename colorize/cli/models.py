@@ -13,7 +13,7 @@ from colorize.weights import DEFAULT
 
 def export(
     checkpoint: Annotated[str, typer.Argument(help="Such as RUN/checkpoints/best.ckpt.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.", show_default=False)],
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write model.onnx and compare it with PyTorch.")] = False,
     half: Annotated[bool, typer.Option("--half", help="Write the weights in float16, for half the size.")] = False,
     calibrate: Annotated[
@@ -34,7 +34,7 @@ def adapt(
     folder: Annotated[
         Path, typer.Argument(help="At least 50 color photographs, searched recursively.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.", show_default=False)],
     checkpoint: Checkpoint = DEFAULT,
     minutes: Annotated[float, typer.Option(help="Maximum training time in minutes.")] = 10.0,
 ) -> None:

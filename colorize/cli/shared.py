@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # imported where they are used, so that --help answers at onc
     from colorize.inference import Colorizer, Options
 
 CHECKPOINT_VARIABLE = "COLORIZE_CHECKPOINT"
-BEST = "best"  # as a checkpoint: the newest run's
+BEST = "best"  # checkpoint name: `best.ckpt` of the newest run
 RUNS = ("outputs/*/*", "multirun/*/*/*", "demo/train")
 
 Checkpoint = Annotated[str, typer.Option(envvar=CHECKPOINT_VARIABLE, help="The model, see below.")]

@@ -41,7 +41,7 @@ def read_metadata(image: Image.Image, path: Path | str, exif: bytes | None) -> t
         if len(dpi) == 2 and all(1 <= value < 65536 for value in dpi):
             kept["dpi"] = dpi
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
-    if isinstance(xmp, str):  # as PNG holds it
+    if isinstance(xmp, str):  # PNG stores it as text
         xmp = xmp.encode(errors="replace")
     if isinstance(xmp, bytes) and xmp:
         kept["xmp"] = xmp

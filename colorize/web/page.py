@@ -186,7 +186,7 @@ def _environment(folder: Path) -> Iterator[None]:
     """Make Gradio store and serve files only in a folder, and disable its analytics."""
     wanted = {
         "GRADIO_TEMP_DIR": str(folder),
-        "GRADIO_EXAMPLES_CACHE": str(folder / "cache"),  # else .gradio in the working directory, which it serves
+        "GRADIO_EXAMPLES_CACHE": str(folder / "cache"),  # else it caches in and serves .gradio in the working directory
         "GRADIO_ALLOWED_PATHS": "",
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_RUN_HISTORY": "False",  # history of results in the browser
