@@ -1,20 +1,7 @@
-"""Score one or more checkpoints on held-out images: ``python eval.py --help``."""
-
-import hydra
-from omegaconf import DictConfig
+"""Score one or more checkpoints on held-out images: ``python eval.py --help``. The same as ``colorize eval``."""
 
 from colorize import console
-from colorize.sweeps import job
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="eval")
-@job
-def main(cfg: DictConfig) -> None:
-    """Print and write the scores."""
-    from colorize.experiments.evaluation import evaluate
-
-    evaluate(cfg)
-
+from colorize.cli.eval import main
 
 if __name__ == "__main__":
     console.run(main)

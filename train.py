@@ -1,20 +1,7 @@
-"""Train one colorization model, or a sweep of them: ``python train.py --help``."""
-
-import hydra
-from omegaconf import DictConfig
+"""Train one colorization model, or a sweep of them: ``python train.py --help``. The same as ``colorize train``."""
 
 from colorize import console
-from colorize.sweeps import job
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
-@job
-def main(cfg: DictConfig) -> float | None:
-    """Train one model; return the metric that a sweep minimises."""
-    from colorize.experiments.experiment import train
-
-    return train(cfg).get(cfg.optimized_metric)
-
+from colorize.cli.train import main
 
 if __name__ == "__main__":
     console.run(main)

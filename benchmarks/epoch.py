@@ -70,7 +70,7 @@ class Parts(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put a clock around the step, which each fit chooses anew."""
         if trainer.current_epoch == 0:
-            self._around(pl_module, "_run_step", "D's and G's steps")
+            self._around(pl_module, "run_step", "D's and G's steps")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of validation."""

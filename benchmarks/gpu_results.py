@@ -97,7 +97,7 @@ class Losses(Callback):
     ) -> None:
         """Keep the losses, and do what is to be done after."""
         self.seen.append(pl_module.outcome.losses.clone())
-        self.graphs = max(self.graphs, len(getattr(pl_module._run_step, "graphs", ())))
+        self.graphs = max(self.graphs, len(getattr(pl_module.run_step, "graphs", ())))
         self.after.get(batch_idx, lambda trainer: None)(trainer)
 
 

@@ -45,9 +45,9 @@ class Clock(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         """Put a clock around the step."""
         if batch_idx == 0:
-            self.run_step, timed = pl_module._run_step, partial(self._timed_step)
+            self.run_step, timed = pl_module.run_step, partial(self._timed_step)
             timed.step = getattr(self.run_step, "step", self.run_step)  # whose operations Cost counts
-            pl_module._run_step = timed
+            pl_module.run_step = timed
 
     def _timed_step(self, L: Tensor, ab: Tensor, turn: Turn) -> Outcome:
         start = time.perf_counter()

@@ -6,6 +6,8 @@ Imports nothing heavy, so that ``--help`` answers at once.
 import difflib
 import os
 import re
+import select
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,7 @@ LOST_JOBS = {"TerminatedWorkerError", "UncompletedJobError", "FailedJobError", "
 LAUNCHERS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "ray_aws": "ray"}
 
 CONF = Path(__file__).parent / "conf"
+COMMANDS = Path(__file__).parent / "cli"  # the programs of `colorize train` and `colorize eval`
 LINES = "COLORIZE_ERROR_LINES"  # tells child processes that HYDRA_FULL_ERROR was set by `run`, not by the user
 TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and LINES not in os.environ  # requested by the user
 
@@ -34,7 +37,17 @@ def panel(name: str) -> str:
     return shown.replace("$", "$$")  # Hydra fills in the template with string.Template
 
 
+def program(name: str) -> str:
+    """Return how the user runs a program: ``colorize train`` if that was typed, else ``python train.py``.
+
+    Args:
+        name: ``train`` or ``eval``.
+    """
+    return f"colorize {name}" if Path(sys.argv[0]).parent == COMMANDS else f"python {name}.py"
+
+
 OmegaConf.register_new_resolver("panel", panel, replace=True)
+OmegaConf.register_new_resolver("program", program, replace=True)
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -47,12 +60,27 @@ def run(main: Callable[[], Any]) -> None:
         return
     os.environ |= {"HYDRA_FULL_ERROR": "1", LINES: "1"}  # so that Hydra raises errors instead of printing them
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()  # before the interpreter exits, which would print an error
+    except BrokenPipeError as error:
+        if not _nobody_reads():
+            leave(error)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the rest of the output
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except Exception as error:
         leave(error)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _nobody_reads() -> bool:
+    """Return whether the reader of standard output has closed it, as ``head`` does after ten lines."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0))
 
 
 def leave(error: Exception) -> NoReturn:
@@ -81,7 +109,7 @@ def in_one_line(error: BaseException) -> str | None:
 
 def _missing(key: str) -> str:
     example = "RUN/checkpoints/best.ckpt" if key == "ckpt_path" else "VALUE"
-    return f"{key} is not set: python {Path(sys.argv[0]).name} {key}={example}; --help lists all options"
+    return f"{key} is not set: {program(Path(sys.argv[0]).stem)} {key}={example}; --help lists all options"
 
 
 def _config_error(error: BaseException) -> str:
@@ -89,11 +117,10 @@ def _config_error(error: BaseException) -> str:
     launcher = re.search(r"Could not (?:find|load) '?hydra/launcher/(\w+)", text)
     if launcher and launcher[1] in LAUNCHERS:
         return missing_extra(f"hydra/launcher={launcher[1]} is not installed", LAUNCHERS[launcher[1]])
-    conf = Path(sys.argv[0]).parent / "conf"
     # For items of a list, such as stabilizers, Hydra's message does not name the choices
     listed = re.search(r"Could not load '(.+)/([^/']+)'", text)
-    if listed and (conf / listed[1]).is_dir():
-        choices = sorted(path.stem for path in (conf / listed[1]).glob("*.yaml"))
+    if listed and (CONF / listed[1]).is_dir():
+        choices = sorted(path.stem for path in (CONF / listed[1]).glob("*.yaml"))
         return f"unknown {listed[1]} {listed[2]!r}; choose from {', '.join(choices)}"
     if isinstance(error, MissingMandatoryValue):
         return _missing(error.full_key)
@@ -101,7 +128,7 @@ def _config_error(error: BaseException) -> str:
     if not unknown:
         return text
     key = unknown[1]
-    panel = conf / f"{Path(sys.argv[0]).stem}.yaml"
+    panel = CONF / f"{Path(sys.argv[0]).stem}.yaml"
     known = [str(name) for name in OmegaConf.load(panel)] if panel.exists() else []
     close = difflib.get_close_matches(key, known, n=1)
     guess = f"did you mean {close[0]}? " if close else ""

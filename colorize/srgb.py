@@ -67,7 +67,8 @@ def join(L: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> tuple[
     limited = np.flatnonzero(outside)
     if len(limited):
         fy, y, a, b = (plane.ravel()[limited] for plane in (fy, y, a, b))
-        rgb.reshape(3, -1)[:, limited] = _within(fy, y, a, b)
+        share = _share_within(fy, y, a, b)
+        rgb.reshape(3, -1)[:, limited] = _linear_rgb(fy, y, share * a, share * b)
     return _encode(rgb, np.dtype(dtype)), len(limited)
 
 
@@ -87,15 +88,28 @@ def clipped(L: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np
     return np.take(ENCODED, (np.clip(rgb, 0, 1) * (len(ENCODED) - 1) + 0.5).astype(np.uint16)), outside
 
 
-def _within(fy: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Find by bisection the largest scale of the chroma that is in gamut; 0, which is grey, always is."""
-    low, high = np.zeros_like(fy), np.ones_like(fy)
+def share_within(L: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Find the largest share of the chroma that is inside the sRGB gamut at the same lightness and hue.
+
+    Args:
+        L: float32 in [0, 100], of any shape.
+        a: the same shape, float32 in Lab units.
+        b: the same.
+    Returns:
+        The same shape, in [0, 1), to 1/4096; 4095/4096 where all of the chroma fits.
+    """
+    fy = (L + 16) / 116
+    return _share_within(fy, _from_f(fy), a, b)
+
+
+def _share_within(fy: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    low, high = np.zeros_like(fy), np.ones_like(fy)  # bisection; 0, which is grey, always fits
     for _ in range(HALVINGS):
-        scale = (low + high) / 2
-        rgb = _linear_rgb(fy, y, scale * a, scale * b)
+        share = (low + high) / 2
+        rgb = _linear_rgb(fy, y, share * a, share * b)
         fits = (rgb.min(axis=0) >= LOWEST) & (rgb.max(axis=0) <= HIGHEST)
-        low, high = np.where(fits, scale, low), np.where(fits, high, scale)
-    return _linear_rgb(fy, y, low * a, low * b)
+        low, high = np.where(fits, share, low), np.where(fits, high, share)
+    return low
 
 
 def _linear_rgb(fy: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -94,8 +94,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Last-Modified", formatdate(DATE, usegmt=True))
         self.end_headers()
 
-    def refuse(self, status: int) -> None:
+    def refuse(self, status: int, **headers: str) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
         self.head(0)
 
     def hang_up(self) -> None:
@@ -112,14 +114,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.head(len(self.body))
         self.wfile.write(self.body[:100])
         self.server.closing.wait(30)
-
-    def drip(self) -> None:
-        self.send_response(200)
-        self.head(len(self.body))
-        for value in self.body:
-            self.wfile.write(bytes([value]))
-            if self.server.closing.wait(0.02):
-                break
 
     def moved(self) -> None:
         self.send_response(302)
@@ -159,10 +153,9 @@ MENDING: dict[str, Callable[[_Handler], None]] = {
     "cut-once-no-range": lambda handler: handler.answer(ranges=False, cut=handler.count == 1),
     "stalls-once": _times(1, _Handler.stall),
     "hangs-up-once": _times(1, _Handler.hang_up),
-    "html-once": _times(1, _Handler.html),
     "no-if-range": lambda handler: handler.answer(if_range=False),
     "cut-then-wrong-range": _times(
-        2, lambda handler: handler.answer(cut=True) if handler.count == 1 else handler.wrong_range()
+        2, lambda handler: handler.wrong_range() if handler.headers["Range"] else handler.answer(cut=handler.count == 1)
     ),
     "chunked": lambda handler: handler.chunked(whole=True),
     "moved": _Handler.moved,
@@ -175,8 +168,11 @@ HOPELESS: dict[str, Callable[[_Handler], None]] = {
     "cut": lambda handler: handler.answer(ranges=False, cut=True),
     "chunked-cut": lambda handler: handler.chunked(whole=False),
     "stall": _Handler.stall,
-    "drip": _Handler.drip,
     "html": _Handler.html,
     "hang-up": _Handler.hang_up,
 }
-BEHAVIOURS = MENDING | HOPELESS
+BUSY: dict[str, Callable[[_Handler], None]] = {
+    "busy-once": _times(1, lambda handler: handler.refuse(503, Retry_After="7")),
+    "busy-for-long": _times(1, lambda handler: handler.refuse(503, Retry_After="7200")),
+}
+BEHAVIOURS = MENDING | HOPELESS | BUSY

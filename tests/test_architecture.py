@@ -26,7 +26,7 @@ FLOORS = [  # a room imports from the lines above its own, and from itself
 ]
 FLOOR = {"colorize": len(FLOORS)} | {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 ROOMS_OF = {  # libraries that take seconds to import, or belong to one job
-    "hydra": {"console", "experiments", "sweeps", "tracking"},
+    "hydra": {"cli", "console", "experiments", "sweeps", "tracking"},
     "wandb": {"tracking"},
     "lightning": {"data", "experiments", "sweeps", "tracking", "training"},
     "gradio": {"web"},

@@ -22,9 +22,14 @@ GROUPS = sorted(
 )
 
 
+def program(script: str) -> list[str]:
+    """Return how a script of the project, or a command such as `colorize train`, is started."""
+    return [sys.executable, *(["-m", *script.split()] if script.startswith("colorize ") else [str(ROOT / script)])]
+
+
 def command(script: str, *args: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, str(ROOT / script), *args],
+        [*program(script), *args],
         cwd=cwd, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"} | (env or {}), timeout=300,
     )  # fmt: skip
 
@@ -61,17 +66,27 @@ def test_the_reports_recipe_is_the_reports() -> None:
 
 
 @pytest.mark.parametrize("args", [["--help"], ["--cfg", "job"]])
-@pytest.mark.parametrize("script", ["train.py", "eval.py"])
+@pytest.mark.parametrize("script", ["train.py", "eval.py", "colorize train", "colorize eval"])
 def test_help_and_config_answer_without_torch(tmp_path, script, args) -> None:
     (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
-    more = ["ckpt_path=x"] if script == "eval.py" else []
+    more = ["ckpt_path=x"] if "eval" in script else []
     result = command(script, *args, *more, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
     assert result.returncode == 0, result.stderr
     assert "batch_size" in result.stdout
     if args == ["--help"]:  # with the comments of the panel
         assert (
-            "Adam's learning rate, of both networks" if script == "train.py" else "rows of the picture"
+            "Adam's learning rate, of both networks" if "train" in script else "rows of the picture"
         ) in result.stdout
+        assert f"{'' if script.startswith('colorize') else 'python '}{script} " in result.stdout  # the examples
+
+
+@pytest.mark.parametrize("script", ["train.py", "colorize train"])
+def test_help_that_is_read_in_part_ends_in_silence(tmp_path, script) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` leaves it
+    done = subprocess.run([*program(script), "--help"], cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 @pytest.mark.parametrize(
@@ -99,6 +114,10 @@ def test_help_and_config_answer_without_torch(tmp_path, script, args) -> None:
         ("train.py", ["data=scenes", "image_size=64", "generator.n_down=6", "data.store_dir=/proc/x"], "/proc/x"),
         ("eval.py", ["ckpt_path=gone.ckpt"], "checkpoint gone.ckpt is not a file"),
         ("eval.py", [], "ckpt_path is not set: python eval.py ckpt_path=RUN/checkpoints/best.ckpt"),
+        ("colorize train", ["lrr=1e-4"], "unknown option 'lrr'; did you mean lr? --help lists them all"),
+        ("colorize train", ["lr=1e-3", "sweep=core_grid"], "takes -m: colorize train -m lr=1e-3 sweep=core_grid"),
+        ("colorize train", ["stabilizer=[spectral]"], "unknown stabilizer 'spectral'; choose from clip, cosine_decay"),
+        ("colorize eval", [], "ckpt_path is not set: colorize eval ckpt_path=RUN/checkpoints/best.ckpt"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(tmp_path, script, args, message) -> None:

@@ -11,6 +11,7 @@ from skimage.color import lab2rgb, rgb2lab
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from colorize import lab as lab_module
+from colorize import srgb
 from colorize.lab import l_ab_to_lab, l_ab_to_rgb, out_of_gamut, rgb_to_l_ab, to_uint8
 
 
@@ -102,6 +103,20 @@ def test_half_a_level_beyond_the_ends_is_out_of_gamut(base, levels, outside) -> 
     beyond = base + levels / 255 * (1 if base else -1)
     lab = torch.from_numpy(rgb2lab(np.array([[[0.5, beyond, 0.5]]]))).permute(2, 0, 1)[None].float()
     assert out_of_gamut(lab[:, :1] / 50 - 1, lab[:, 1:] / 110).item() == outside
+
+
+def test_numpy_and_torch_convert_alike(rgb) -> None:
+    pixels = to_uint8(rgb)
+    L, ab = rgb_to_l_ab(pixels.float() / 255)
+    numpy_lab = np.stack([srgb.lab(image) for image in pixels.permute(0, 2, 3, 1).numpy()])
+    torch.testing.assert_close(torch.from_numpy(numpy_lab), l_ab_to_lab(L, ab), atol=2e-3, rtol=0)  # Lab units
+    vivid = 1.2 * ab  # about half of it outside sRGB
+    planes = (plane.numpy() for plane in l_ab_to_lab(L, vivid).unbind(1))
+    numpy_rgb, numpy_outside = srgb.clipped(*planes)  # (3, B, H, W) and (B, H, W)
+    difference = to_uint8(l_ab_to_rgb(L, vivid)).int() - torch.from_numpy(numpy_rgb).transpose(0, 1).int()
+    assert difference.abs().max() <= 1 and difference.abs().float().mean() < 0.01  # the table of srgb has 65,536 steps
+    assert (out_of_gamut(L, vivid) != torch.from_numpy(numpy_outside)).float().mean() < 0.002
+    assert 0.2 < numpy_outside.mean() < 0.8
 
 
 class Tf32(TorchDispatchMode):

@@ -1,4 +1,4 @@
-"""Every command of the README is one that the programs take."""
+"""Every command of the README and of docs/ is one that the programs take."""
 
 import importlib
 import json
@@ -29,9 +29,13 @@ from tests.fake_runs import write_run, write_sweep
 from tests.inference.test_video import greys, record
 
 README = (ROOT / "README.md").read_text()
-COMMANDS = [
-    line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()
+TEXTS = [
+    README,
+    *(path.read_text() for path in sorted((ROOT / "docs").glob("*.md"), key=lambda path: path.stem != "coloring")),
 ]
+BLOCKS = [block for text in TEXTS for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)]
+LINES = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
+COMMANDS = list({tuple(shlex.split(line, comments=True)): line for line in reversed(LINES)}.values())[::-1]  # each once
 
 
 def compose_all(config: str, overrides: list[str]) -> list:
@@ -57,11 +61,11 @@ def test_command_is_understood(line, monkeypatch) -> None:
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
         case ["source", script]:
             assert script == ".venv/bin/activate"
-        case ["python", "train.py", *overrides]:
-            for cfg in compose_all("train", [o for o in overrides if o != "-m"]):
+        case ["python", "train.py", *overrides] | ["colorize", "train", *overrides]:
+            for cfg in compose_all("train", [o for o in overrides if o not in ("-m", "--help")]):
                 OmegaConf.to_container(cfg, resolve=True)
                 check(cfg)
-        case ["python", "eval.py", *overrides]:
+        case ["python", "eval.py", *overrides] | ["colorize", "eval", *overrides]:
             for cfg in compose_all("eval", overrides):
                 OmegaConf.to_container(cfg, resolve=True)
                 assert all(key.startswith("data.") for key in OmegaConf.missing_keys(cfg))  # the checkpoint has these
@@ -93,7 +97,7 @@ def test_wandb_sweep_names_options_that_exist() -> None:
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch, checkpoint) -> Path:
-    """Go into a folder that holds all that the README's commands of `colorize` name."""
+    """Go into a folder that holds all that the commands of `colorize` name."""
     monkeypatch.chdir(tmp_path)
     for name in (
         "photo.jpg",
@@ -152,8 +156,8 @@ def test_every_command_of_colorize_runs_in_its_order(workplace, monkeypatch) -> 
                 shutil.rmtree("model")  # the next line makes it anew
             result = CliRunner().invoke(app, words[1:])
             assert result.exit_code == 0, f"{line}: {result.output}"
-    assert {path.name for path in Path("coloured").iterdir()} >= {"photo.jpg", "old.png", "1.png", "deep", "images"}
-    assert Path("coloured.mp4").exists() and Path("coloured.webm").exists() and Path("model/model.onnx").exists()
+    assert {path.name for path in Path("colored").iterdir()} >= {"photo.jpg", "old.png", "1.png", "deep", "images"}
+    assert Path("colored.mp4").exists() and Path("colored.webm").exists() and Path("model/model.onnx").exists()
     assert [(str(truth), setup.protocol) for truth, _, _, setup, _ in scored] == [
         ("coco/val2017", "coco"), ("truth", "full-size"), ("ILSVRC2012_val", "imagenet-val5k"), ("truth", "as-is"),
     ]  # fmt: skip
@@ -163,7 +167,7 @@ def test_every_command_of_colorize_runs_in_its_order(workplace, monkeypatch) -> 
 def test_the_python_example_runs(workplace) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(example.replace("working_size=512", "working_size=64"), {})
-    with Image.open("coloured.png") as colored:
+    with Image.open("colored.png") as colored:
         assert colored.size == (48, 40)
 
 

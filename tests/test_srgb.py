@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.color import lab2rgb, rgb2lab
 
-from colorize.srgb import join, lab, lightness
+from colorize.srgb import join, lab, lightness, share_within
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -102,3 +102,13 @@ def test_no_more_chroma_is_taken_than_must_be(wild) -> None:
     more = lab2rgb(np.stack([L, a * (kept + 0.03), b * (kept + 0.03)], axis=-1).astype(np.float64))
     outside = np.abs(rgb2lab(more) - np.stack([L, a * (kept + 0.03), b * (kept + 0.03)], axis=-1)).max(axis=-1) > 0.05
     assert outside[kept < 0.95].mean() > 0.99  # scikit-image clips what is beyond sRGB, so it does not come back
+
+
+def test_share_within_is_the_largest_that_sRGB_shows(wild) -> None:
+    L, a, b, _, _ = wild
+    share = share_within(L, a, b)
+    assert share.min() >= 0 and share.max() < 1
+    for more, changed in ((-0.01, 0.0), (0.03, 0.99)):  # scikit-image clips what is beyond sRGB, so it does not return
+        asked = np.stack([L, a * (share + more), b * (share + more)], axis=-1).astype(np.float64)
+        outside = np.abs(rgb2lab(lab2rgb(asked)) - asked).max(axis=-1) > 0.5 * (more < 0) + 0.05
+        assert np.isclose(outside[share < 0.95].mean(), changed, atol=0.01)

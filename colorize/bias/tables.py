@@ -1,11 +1,13 @@
 """Results as files: ``bias.json``, tables as CSV, and ``bias.md`` for people."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from colorize.base.errors import UserError
 from colorize.base.files import replacing, write_csv, write_json
 from colorize.bias.categories import CURVES
 from colorize.bias.intervals import Estimate
@@ -14,15 +16,17 @@ from colorize.bias.people import SKIN
 from colorize.bias.run import Bias
 from colorize.bias.skin import typology_angle
 from colorize.bias.words import DIGITS, findings, percent, shown
+from colorize.scoring.tables import latex_text
 
 SHOWN = ("relative_error", "delta_e", "chroma_ratio", "diversity_ratio", "hue_shift", "jump_ratio")
+FILE = "bias.json"
 NAMED = 10  # photographs that are left out
 
 
 def write_results(bias: Bias, out: Path) -> list[str]:
     """Write all into a folder, each file whole or not at all; return the findings, in sentences."""
     sentences = findings(bias.summary)
-    write_json(out / "bias.json", plain({"findings": sentences, "about": ABOUT} | bias.summary), indent=1)
+    write_json(out / FILE, plain({"findings": sentences, "about": ABOUT} | bias.summary), indent=1)
     _write_rows(out / "data.csv", (_flat(row) for row in bias.summary["data"]["categories"]))
     survey, models = bias.survey, bias.summary.get("models", {})
     if models:
@@ -50,6 +54,28 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read ``bias.json`` as it was before `plain`: with `Estimate`, and NaN for a value that there is not.
+
+    Raises:
+        UserError: if there is none.
+    """
+    path = folder / FILE if folder.is_dir() else folder
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"), object_hook=_estimates)
+        if {"index", "photographs", "data", "findings"} <= summary.keys():
+            return summary
+    except (OSError, ValueError, AttributeError):
+        pass
+    raise UserError(f"{path} is no result of colorize bias")
+
+
+def _estimates(found: dict[str, Any]) -> Any:
+    if found.keys() == set(Estimate._fields):
+        return Estimate(*(np.nan if value is None else value for value in found.values()))
+    return found
 
 
 def _joined(truths: Sequence[Any], outputs: Mapping[str, Sequence[Any]]) -> Iterable[dict[str, Any]]:
@@ -116,6 +142,20 @@ def markdown(summary: Mapping[str, Any], sentences: Sequence[str]) -> str:
     if "models" in summary:
         lines += ["", *(f"- `{name}`: {ABOUT[name]}" for name in MEASURES)]
     return "\n".join([*lines, ""])
+
+
+def latex(summary: Mapping[str, Any]) -> str:
+    """Return what each method does with all things together as a ``tabular`` for booktabs."""
+    heads = " & ".join(latex_text(name) for name in SHOWN)
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * len(SHOWN)}}}", r"\toprule", rf"Method & {heads} \\", r"\midrule",
+        *(
+            f"{latex_text(name)} & {' & '.join(_cell(model['categories'][0], score) for score in SHOWN)} \\\\"
+            for name, model in summary["models"].items()
+        ),
+        r"\bottomrule", r"\end{tabular}", "",
+    ]  # fmt: skip
+    return "\n".join([f"% {latex_text(summary['index'])}, {summary['colored']} photographs", *lines])
 
 
 DATA_HEADER = ("category", "photographs", "things", "% of pixels", "a", "b", "chroma", "spread", "lightness explains")

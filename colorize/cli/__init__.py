@@ -1,4 +1,4 @@
-"""The `colorize` command: color photographs, videos and data sets; score, adapt and export trained models."""
+"""The `colorize` command: color photographs, videos and data sets; train, score, adapt and export models."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ import typer
 
 from colorize import __version__
 from colorize.cli.coloring import coco, image, video
+from colorize.cli.experiments import HYDRA, evaluate, train
 from colorize.cli.measuring import bias
 from colorize.cli.models import adapt, export, info
 from colorize.cli.pages import dashboard, demo, report
@@ -42,5 +43,7 @@ def main(
 
 for command in (image, coco, video, bias):
     app.command(epilog=ABOUT_CHECKPOINTS)(command)
+for name, command in (("train", train), ("eval", evaluate)):
+    app.command(name, add_help_option=False, context_settings=HYDRA)(command)
 for command in (score, adapt, export, demo, report, dashboard, info):
     app.command()(command)

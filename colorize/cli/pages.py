@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from colorize.cli.shared import CHECKPOINT_VARIABLE, Device, mistakes_in_one_line, named
+from colorize.report import MEGABYTES, METRIC
 from colorize.weights import DEFAULT
 
 
@@ -34,24 +35,36 @@ def demo(
 
 
 def report(
-    folder: Annotated[
-        Path,
-        typer.Argument(metavar="DIR", help="A run, a sweep, or a folder of them.", show_default=False),
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...",
+            help="A run, a sweep, or a folder of them; or results of `colorize score` and `colorize bias`, any number.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Output file. Default: DIR/report.html.", show_default=False)
     ] = None,
-    metric: Annotated[str, typer.Option(help="Validation metric by which runs are ranked.")] = "val/l1",
+    metric: Annotated[str, typer.Option(help="Validation metric by which runs are ranked.")] = METRIC,
+    megabytes: Annotated[
+        float,
+        typer.Option(min=0, help="Size limit of the thumbnails in a page of scores; further pictures are linked."),
+    ] = MEGABYTES,
 ) -> None:
-    """Write the results of a sweep as one self-contained HTML page.
+    """Write the results of a sweep, of `colorize score` or of `colorize bias` as one self-contained HTML page.
 
-    It has a ranking with confidence intervals, the effect of each factor, curves with the states of training, samples
-    side by side, failures and their causes, cost, and the command of each row.
+    For runs: a ranking with confidence intervals, the effect of each factor, curves with the states of training,
+    samples side by side, failures and their causes, cost, and the command of each row.
+
+    For `colorize score`: scores with intervals and paired differences, curves over chroma gains, the pictures of all
+    methods side by side, cost of training, and tables to paste. For `colorize bias`: colors of categories, the curve of
+    rare objects, skin. Results of several folders share a page if their protocol and images are the same.
     """
     with mistakes_in_one_line():
         from colorize.report import write_report
 
-        typer.echo(str(write_report(folder, out, metric)))
+        typer.echo(str(write_report(folders, out, metric, megabytes)))
 
 
 def dashboard(

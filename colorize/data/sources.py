@@ -180,9 +180,7 @@ class CocoSource:
         missing = [candidate for candidate in candidates if not candidate.path.exists()]
         if not self.download:
             return {candidate.path: "no such file" for candidate in missing}
-        without = {
-            c.path: "no file, and no coco_url of http or https in the index" for c in missing if not is_web(c.url)
-        }
+        without = {c.path: NO_URL for c in missing if not is_web(c.url)}
         with FileLock(self.root / ".download.lock"):  # stores of several sizes may want the same files
             failed = download_images([(c.url, c.path) for c in missing if is_web(c.url)])
         passing = [path for path, failure in failed.items() if not failure.permanent]

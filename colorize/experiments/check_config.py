@@ -12,11 +12,13 @@ from omegaconf import DictConfig
 from colorize.base.checks import at_least, true_or_false
 from colorize.base.claims import short_repr
 from colorize.base.errors import UserError
+from colorize.console import program
 from colorize.metrics.scores import SUMMARY
 from colorize.tracking import loggers as tracking
 from colorize.training import ColorizationModule
 from colorize.training.callbacks.judged import Judged
 from colorize.training.hinted import POINTS
+from colorize.vocabulary import better_when
 
 READ_BY_KEY = ("logger",)  # groups that are not handed on as a whole: a key too many would change nothing
 
@@ -59,10 +61,10 @@ def _check_trainer(trainer: DictConfig) -> None:
 
 
 def check_metric(asked: str, module: ColorizationModule, callbacks: Iterable[Callback]) -> None:
-    """Refuse an ``optimized_metric`` that nothing would measure.
+    """Refuse an ``optimized_metric`` that nothing would measure, or of which no value is better than another.
 
     Raises:
-        UserError: naming those that will be measured.
+        UserError: naming those that would do.
     """
     callbacks = list(callbacks)
     if any(type(callback).__module__.split(".")[0] not in ("colorize", "lightning") for callback in callbacks):
@@ -74,8 +76,13 @@ def check_metric(asked: str, module: ColorizationModule, callbacks: Iterable[Cal
     for callback in callbacks:
         if isinstance(callback, Judged) and callback.enabled:
             known += ["val/kid_lite2", "val/recognizability"]
-    if asked not in known and not str(asked).startswith("train/"):
-        raise UserError(f"optimized_metric={asked} is not measured; choose one of {', '.join(known)}")
+    if asked in known and not better_when(asked):
+        wrong = ": neither lower nor higher is known to be better"
+    elif asked not in known and not str(asked).startswith("train/"):
+        wrong = " is not measured"
+    else:
+        return
+    raise UserError(f"optimized_metric={asked}{wrong}; choose one of {', '.join(filter(better_when, known))}")
 
 
 def check_typed(options: Sequence[str], cfg: DictConfig) -> None:
@@ -92,7 +99,7 @@ def check_typed(options: Sequence[str], cfg: DictConfig) -> None:
     parsed = OverridesParser.create().parse_overrides(list(options))
     for option in parsed:
         if option.key_or_group == "sweep" and option.value() and HydraConfig.get().mode == RunMode.RUN:
-            raise UserError(f"{option.input_line} takes -m: python train.py -m {' '.join(options)}")
+            raise UserError(f"{option.input_line} takes -m: {program('train')} -m {' '.join(options)}")
     for option in parsed:
         group, _, rest = option.key_or_group.partition(".")
         unread = not rest or group in READ_BY_KEY or not isinstance(cfg.get(group), DictConfig)

@@ -25,6 +25,7 @@ from colorize.base.errors import UserError
 from colorize.base.files import write_json
 from colorize.base.provenance import commit, versions
 from colorize.checkpoint import read_checkpoint
+from colorize.console import program
 from colorize.data import ColorizationDataModule
 from colorize.experiments.check_config import check, check_metric, check_typed
 from colorize.experiments.resume import find_checkpoint, go_on, own_config, typed_options
@@ -210,9 +211,8 @@ def tell_how_to_go_on(run_dir: Path) -> None:
         return
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     last = run_dir / "checkpoints" / "last.ckpt"
-    how = (
-        f"the same command, with hydra.sweep.dir={run_dir.parent}" if in_sweep else f"python train.py ckpt_path={last}"
-    )
+    alone = f"{program('train')} ckpt_path={last}"
+    how = f"the same command, with hydra.sweep.dir={run_dir.parent}" if in_sweep else alone
     log.info("stopped, and saved in %s; to go on: %s", last, how)
 
 

@@ -21,7 +21,7 @@ class SameConv2d(nn.Conv2d):
         """Convolve ``(B, C, H, W)``."""
         total = [max(0, self.dilation[0] * (size - 1) + 1 - self.stride[0]) for size in reversed(self.kernel_size)]
         around = [part for count in total for part in (count // 2, count - count // 2)]  # left, right, top, bottom
-        return self._conv_forward(F.pad(x, around), self.weight, self.bias)
+        return F.conv2d(F.pad(x, around), self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class Clamp(nn.ReLU6):

@@ -8,9 +8,8 @@ from colorize.base.errors import UserError
 from colorize.report.effects import Factor, Row, Value, find_factors, parse
 from colorize.report.runs import Run
 from colorize.sweeps.table import interval
+from colorize.vocabulary import better_when
 
-LOWER = ("l1", "delta_", "loss_", "out_of_gamut", "fid", "kid", "lpips")  # starts of names that are better when lower
-HIGHER = ("psnr", "ssim", "recognizability")
 NO_FACTOR = {
     "seed",
     "run_dir",
@@ -72,19 +71,17 @@ def lower_is_better(metric: str) -> bool:
     Raises:
         UserError: if none is known.
     """
-    if _name(metric).startswith(LOWER):
-        return True
-    if has_direction(metric):
-        return False
-    raise UserError(
-        f"--metric {metric}: neither lower nor higher is known to be better; use one such as val/l1, "
-        "val/delta_colorfulness, val/psnr or val/ssim"
-    )
+    if not has_direction(metric):
+        raise UserError(
+            f"--metric {metric}: neither lower nor higher is known to be better; use one such as val/l1, "
+            "val/delta_colorfulness, val/psnr or val/ssim"
+        )
+    return better_when(metric) == "min"
 
 
 def has_direction(metric: str) -> bool:
     """Tell whether lower or higher values of a metric are known to be better."""
-    return _name(metric).startswith(LOWER + HIGHER)
+    return better_when(metric) is not None
 
 
 def arrange(runs: Sequence[Run], metric: str) -> tuple[list[Configuration], Design]:
@@ -125,10 +122,6 @@ def show(value: Value) -> str:
         return f"{value:.4g}"
     mantissa, exponent = f"{value:.3e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def _name(metric: str) -> str:
-    return metric.rpartition("/")[2].removeprefix("raw_")
 
 
 def _levels(run: Run, keys: Sequence[str]) -> dict[str, Value]:

@@ -1,16 +1,12 @@
-"""From runs to the page: what each section shows, filled into the template with its style, script and plotly."""
+"""From runs to the page: what each section shows, filled into the template."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from importlib.resources import files
 from itertools import combinations
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from colorize.report import plots, words
 from colorize.report.configurations import Configuration, Design, arrange, lower_is_better, show
@@ -19,6 +15,7 @@ from colorize.report.effects import cell_means, decompose, main_effect
 from colorize.report.runs import Run
 from colorize.report.samples import MOST, sheets
 from colorize.report.sizes import learning_curves
+from colorize.report.templates import filled, page
 from colorize.report.tradeoffs import tradeoffs
 
 RANKED = 40  # configurations in the plot of the ranking; the table has all
@@ -27,7 +24,6 @@ SCORES = (
     *("val/l1", "val/raw_l1", "val/l1_at_cf", "val/psnr", "val/ssim", "val/colorfulness_abs", "val/delta_colorfulness"),
     *("val/delta_e", "val/out_of_gamut", "val/fid", "val/kid", "val/kid_lite2", "val/recognizability"),
 )
-HERE = files("colorize.report")
 
 
 def render(runs: Sequence[Run], metric: str, folder: str) -> str:
@@ -43,38 +39,16 @@ def render(runs: Sequence[Run], metric: str, folder: str) -> str:
     sets = by_data_set(runs)
     ranked = [(title, group) for title, group in sets if _measured(group, metric)] or sets[:1]
     notes = [f"{title}: left out, as no run has {metric}." for title, group in sets if (title, group) not in ranked]
-    environment = _environment()
-    sections = environment.from_string(_read("sections.html"))
     parts = [
         {
             "at": f"set-{number}-" if number else "",
             "title": title,
             "runs": len(group),
-            "html": Markup(sections.render(_sections(group, metric, f"set-{number}-" if number else "", title))),
+            "html": filled("sections.html", _sections(group, metric, f"set-{number}-" if number else "", title)),
         }
         for number, (title, group) in enumerate(ranked)
     ]
-    return environment.from_string(_read("page.html")).render(
-        folder=folder,
-        parts=parts,
-        notes=notes,
-        style=Markup(_read("page.css")),
-        script=Markup(_read("page.js")),
-        plotly=Markup(get_plotlyjs()),
-    )
-
-
-def _read(name: str) -> str:
-    return HERE.joinpath(name).read_text("utf-8")
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.lstrip_blocks = True
-    environment.filters |= {
-        name: getattr(words, name) for name in ("breakable", "number", "percent", "term", "with_interval")
-    }
-    return environment
+    return page(folder, parts, notes)
 
 
 def _measured(runs: Sequence[Run], metric: str) -> bool:

@@ -18,7 +18,7 @@ from colorize.base.files import write_json
 from colorize.scenes import objects as things
 from colorize.scenes.objects import LIGHTNESS, Brush, Canvas, ellipse, noise
 
-SCENES_VERSION = 1  # raise it when a change moves a pixel: caches of generated scenes are named by it
+SCENES_VERSION = 2  # raise it when a change moves a pixel: caches of generated scenes are named by it
 MIN_AREA = 2e-4  # of the picture (13 pixels at 256 x 256): less of a thing than this is not annotated
 SCENES_PER_WORKER = 40  # fewer are drawn sooner than a further process starts
 

@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
+from colorize.srgb import join, share_within
+
 SUPERSAMPLING = 4  # masks are drawn this much larger and averaged down: 17 levels of coverage at an edge
 LIGHTNESS = (40.0, 76.0)  # L* of all things alike, so that lightness says nothing about hue
 GLOW = 84.0  # L* of the moon and the sun by day, which outshine everything
@@ -15,42 +17,17 @@ RELIEF = 6.0  # L* from the middle of a thing to its lit side, and again to its 
 HUE_JITTER = 3.0  # degrees, standard deviation: what no model can know
 CHROMA_JITTER = 0.05  # relative, standard deviation
 GAMUT_MARGIN = 0.97  # share of the chroma that sRGB can show at a lightness and hue
+MOST_CHROMA = 140.0  # Lab units: more than sRGB has anywhere
 
 Shape = np.ndarray  # (n, 2) corners of a polygon
 Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]  # u (1, w), v (h, 1) in [-1, 1] over a thing -> L* to add
 
 
-def lab_to_linear_rgb(L: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return ``(..., 3)`` linear sRGB (D65), unclipped; ``colorize.lab`` would bring torch into each worker."""
-    fy = (L + 16) / 116
-    f = np.stack([fy + a / 500, fy, fy - b / 200], axis=-1)
-    xyz = np.where(f > 6 / 29, f * f * f, (f - 4 / 29) * (108 / 841)) * np.float32([0.95047, 1.0, 1.08883])
-    matrix = [
-        [3.2404542, -1.5371385, -0.4985314],
-        [-0.9692660, 1.8760108, 0.0415560],
-        [0.0556434, -0.2040259, 1.0572252],
-    ]
-    return xyz @ np.float32(matrix).T
-
-
 @lru_cache
 def _chroma_limits() -> np.ndarray:
-    """Return ``(101, 361)``: the largest chroma inside sRGB at each L* and degree of hue, by bisection."""
-    L, hue = np.meshgrid(np.arange(101.0), np.radians(np.arange(361.0)), indexing="ij")
-    low, high = np.zeros_like(L), np.full_like(L, 140.0)
-    for _ in range(10):
-        middle = (low + high) / 2
-        rgb = lab_to_linear_rgb(L, middle * np.cos(hue), middle * np.sin(hue))
-        inside = ((rgb >= 0) & (rgb <= 1)).all(axis=-1)
-        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    return (low * GAMUT_MARGIN).astype(np.float32)
-
-
-@lru_cache
-def _srgb_curve() -> np.ndarray:
-    linear = np.linspace(0, 1, 16384)
-    curve = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return (255 * curve).round().astype(np.uint8)
+    """Return ``(101, 361)``: the largest chroma that scenes use at each L* and degree of hue."""
+    L, hue = np.meshgrid(np.arange(101, dtype=np.float32), np.radians(np.arange(361, dtype=np.float32)), indexing="ij")
+    return GAMUT_MARGIN * MOST_CHROMA * share_within(L, MOST_CHROMA * np.cos(hue), MOST_CHROMA * np.sin(hue))
 
 
 def noise(rng: np.random.Generator, cells: tuple[int, int], x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -114,9 +91,7 @@ class Canvas:
         hue = np.degrees(np.arctan2(b, a)) % 360
         limit = _chroma_limits()[L.round().astype(np.intp), hue.round().astype(np.intp)]
         scale = np.minimum(1, limit / np.maximum(np.hypot(a, b), 1e-3))
-        curve = _srgb_curve()
-        linear = lab_to_linear_rgb(L, a * scale, b * scale).clip(0, 1)
-        return curve[(linear * (len(curve) - 1)).astype(np.intp)]
+        return join(L, a * scale, b * scale, np.uint8)[0]
 
 
 class Brush:

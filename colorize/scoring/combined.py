@@ -20,9 +20,9 @@ from colorize.scoring.summary import (
     COLUMNS,
     Values,
     bootstrapped,
+    differences,
     distances,
     interval,
-    paired,
     read_values,
     scores_of_means,
 )
@@ -118,13 +118,7 @@ def _paired(
     draws: Mapping[str, Mapping[str, np.ndarray]],
 ) -> list[dict[str, Any]]:
     methods = [row for row, (method, _) in tables.items() if method.kind != "reference"]
-    found = []
-    for one, two in [*combinations(methods, 2), *((method, GREY) for method in methods)]:
-        for name, value in rows[one]["scores"].items():
-            if name in rows[two]["scores"] and name in draws[one]:
-                pair = paired(draws[one][name], draws[two][name], value - rows[two]["scores"][name])
-                found += [{"first": one, "second": two, "score": name} | pair] if pair else []
-    return found
+    return differences([*combinations(methods, 2), *((method, GREY) for method in methods)], rows, draws)
 
 
 def _digest(truth: Path, images: Sequence[str]) -> str:

@@ -115,7 +115,7 @@ class Model:
     def __init__(
         self, name: str, path: str, protocol: protocols.Protocol, device: str = "auto", stores: Path = STORES
     ) -> None:
-        self.name, self.protocol = name, protocol
+        self.name, self.path, self.protocol = name, path, protocol
         if Path(path).suffix == ".onnx":
             predictor = OnnxPredictor(Path(path), device)
             self.generator = predictor.generator
@@ -158,7 +158,7 @@ class Model:
     def about(self) -> dict[str, Any]:
         """See `Method`."""
         return {
-            "digest": self._digest, "gain": self.gain * self.colorizer.gain,
+            "model": self.path, "digest": self._digest, "gain": self.gain * self.colorizer.gain,
             "sees": self.colorizer.predictor.image_size, "training images known": self.trained_on is not None,
         }  # fmt: skip
 

@@ -3,7 +3,7 @@
 Every score here is a function of means over images, so a bootstrap draw is a row of weights, the same for all methods.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,6 +209,29 @@ def paired(one: np.ndarray, two: np.ndarray, difference: float) -> dict[str, Any
     if ends is None or not np.isfinite(difference):
         return None
     return {"difference": float(difference), "ci95": ends, "detectable": float(DETECTABLE * draws.std())}
+
+
+def differences(
+    pairs: Iterable[tuple[str, str]],
+    rows: Mapping[str, Mapping[str, Any]],
+    draws: Mapping[str, Mapping[str, np.ndarray]],
+) -> list[dict[str, Any]]:
+    """Compare pairs of rows by every score that both have.
+
+    Args:
+        pairs: names of the first and the second.
+        rows: by name, with ``scores``.
+        draws: see `bootstrapped`; of the same images for all rows.
+    Returns:
+        for each pair and score ``first``, ``second``, ``score`` and what `paired` says.
+    """
+    found = []
+    for one, two in pairs:
+        for name, value in rows[one]["scores"].items():
+            if name in rows[two]["scores"] and name in draws[one]:
+                pair = paired(draws[one][name], draws[two][name], value - rows[two]["scores"][name])
+                found += [{"first": one, "second": two, "score": name} | pair] if pair else []
+    return found
 
 
 def distances(path: Path, truth: Path, images: Sequence[str]) -> dict[str, float]:

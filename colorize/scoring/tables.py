@@ -1,5 +1,6 @@
 """The table of a result, in Markdown and in LaTeX."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,8 +23,10 @@ PAIRED = ("l1", "psnr", "delta_e", "lpips_vgg", "recognizability", "delta_colorf
 SPECIAL = {
     "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "Δ": r"$\Delta$", "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$", "*": r"$^*$",
+    "↑": r"$\uparrow$", "*": r"$^*$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    "[": "{[}",  # behind the end of a row it would begin an argument
 }  # fmt: skip
+SPECIAL_IN_MARKDOWN = re.compile(r"[\\|*`\[\]<>]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word is none
 LEFT_OUT = ("missing", "damaged", "extra", "doubled", "resized", "grey", "trained on")
 NAMED = 3  # images that a line names
 
@@ -65,22 +68,22 @@ def notes(result: Result) -> list[str]:
 def latex(result: Result) -> str:
     """Return the scores as a ``tabular`` for booktabs, the better of two methods in bold where the interval says so."""
     names = [name for name in PLAIN if any(name in row["scores"] for row in result.rows.values())]
-    heads = " & ".join(_escaped(" ".join(filter(None, HEADINGS[name]))) for name in names)
+    heads = " & ".join(latex_text(" ".join(filter(None, HEADINGS[name]))) for name in names)
     lines = [
         f"% protocol {result.protocol['name']}, {result.truth['images']} images, list {result.truth['list'][:16]}",
         rf"\begin{{tabular}}{{l{'r' * len(names)}}}", r"\toprule", rf"Method & {heads} \\", r"\midrule",
     ]  # fmt: skip
-    best = {name: _best(result, name) for name in names}
+    bold = {name: best(result, name) for name in names}
     for row, content in result.rows.items():
         cells = []
         for name in names:
             text = f"{content['scores'][name]:.4g}" if name in content["scores"] else "--"
-            cells.append(rf"\textbf{{{text}}}" if row == best[name] else text)
-        lines.append(f"{_escaped(row)} & {' & '.join(cells)} \\\\")
+            cells.append(rf"\textbf{{{text}}}" if row == bold[name] else text)
+        lines.append(f"{latex_text(row)} & {' & '.join(cells)} \\\\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _best(result: Result, score: str) -> str | None:
+def best(result: Result, score: str) -> str | None:
     """Return the one row that is better than every other method by more than chance, as paired differences tell."""
     direction = HEADINGS[score][1]
     methods = [name for name, row in result.rows.items() if row["kind"] != "reference"]
@@ -100,7 +103,9 @@ def _table(rows: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> lis
     heads = [" ".join(filter(None, HEADINGS[name])) for name in kept]
     lines = ["| | images | " + " | ".join(heads) + " |", "|---" * (len(kept) + 2) + "|"]
     for name, row in rows.items():
-        lines.append(f"| {name} | {row['images']} | " + " | ".join(_cell(row, score) for score in kept) + " |")
+        lines.append(
+            f"| {markdown_text(name)} | {row['images']} | " + " | ".join(_cell(row, score) for score in kept) + " |"
+        )
     return lines
 
 
@@ -117,9 +122,20 @@ def _paired(result: Result) -> list[str]:
     for pair in kept:
         low, high = pair["ci95"]
         told = f"{pair['difference']:+.4g} [{low:+.4g}, {high:+.4g}]"
-        lines.append(f"| {pair['first']} | {pair['second']} | {pair['score']} | {told} | {pair['detectable']:.2g} |")
+        rows = " | ".join(markdown_text(pair[row]) for row in ("first", "second"))
+        lines.append(f"| {rows} | {pair['score']} | {told} | {pair['detectable']:.2g} |")
     return lines
 
 
-def _escaped(text: str) -> str:
-    return "".join(SPECIAL.get(character, character) for character in text)
+def latex_text(text: str) -> str:
+    """Return a text, such as a folder's name, as LaTeX prints it as it is."""
+    return "".join(SPECIAL.get(character, character) for character in _one_line(text))
+
+
+def markdown_text(text: str) -> str:
+    """Return a text as Markdown shows it as it is, in a cell of a table too."""
+    return SPECIAL_IN_MARKDOWN.sub(r"\\\g<0>", _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s", " ", text)

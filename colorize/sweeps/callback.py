@@ -1,12 +1,13 @@
 """Hydra's callback of a sweep: tables of its jobs, and what they came to."""
 
 import logging
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -18,6 +19,7 @@ from colorize.base.errors import UserError
 from colorize.console import leave
 from colorize.sweeps.jobs import is_search, refuse_other
 from colorize.sweeps.table import FINISHED, over_seeds, write_seeds, write_table
+from colorize.vocabulary import better_when
 
 log = logging.getLogger(__name__)
 
@@ -63,19 +65,31 @@ class SweepTable(Callback):
 def _grid(config: DictConfig) -> list[list[str]]:
     """List the jobs' overrides, where Hydra's own sweeper makes them: number n runs in the directory n."""
     sweeper = config.hydra.sweeper
-    if not sweeper._target_.endswith(BasicSweeper.__name__):
+    if not sweeper["_target_"].endswith(".BasicSweeper"):
         return []
     given = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(config.hydra.overrides.task)
     try:
         parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(given)
-        return BasicSweeper.split_arguments(parsed, None)[0]
+        choices = {override.get_key_element(): _choices(override) for override in parsed}  # the last of a key counts
+        return [list(job) for job in product(*choices.values())]
     except HydraException:  # the sweeper is about to say it
         return []
 
 
-def _print_ranking(groups: list[dict[str, Any]], metric: str) -> None:
+def _choices(override: Override) -> list[str]:
+    key = override.get_key_element()
+    if override.is_sweep_override():
+        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return [f"{key}={override.get_value_element_as_str()}"]
+
+
+def _print_ranking(groups: list[dict[str, Any]], metric: str | None) -> None:
     """Print the groups from the best to the worst, by the overrides in which they differ."""
-    ranked = sorted((group for group in groups if metric in group["metrics"]), key=lambda g: g["metrics"][metric][0])
+    ranked = sorted(
+        (group for group in groups if metric in group["metrics"]),
+        key=lambda group: group["metrics"][metric][0],
+        reverse=better_when(metric or "") == "max",
+    )
     if not ranked:
         return
     varied = {

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from colorize.base.errors import UserError
+from colorize.console import program
 from colorize.sweeps.jobs import PrunedError, is_search
 from colorize.sweeps.study import open_trial
 
@@ -16,7 +17,7 @@ class Pruning(Callback):
     """Reports a metric after each epoch's validation.
 
     Args:
-        monitor: logged name of the metric, which the search minimises.
+        monitor: logged name of the metric that the search improves.
     """
 
     def __init__(self, monitor: str) -> None:
@@ -30,7 +31,7 @@ class Pruning(Callback):
         """
         hydra = HydraConfig.get()
         if hydra.mode != RunMode.MULTIRUN or not is_search(hydra.sweeper):
-            raise UserError("callbacks.pruning belongs to a search: python train.py -m sweep=optuna")
+            raise UserError(f"callbacks.pruning belongs to a search: {program('train')} -m sweep=optuna")
         self.trial = open_trial(Path(hydra.sweeper.storage), hydra.job.num)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

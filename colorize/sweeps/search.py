@@ -25,6 +25,7 @@ from colorize.base.seeds import seed_for
 from colorize.sweeps import study as studies
 from colorize.sweeps.jobs import difference, read_record
 from colorize.sweeps.table import read_jobs
+from colorize.vocabulary import better_when
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +83,11 @@ def search(given: list[str], settings: Settings, config: DictConfig, loader: Any
         needed.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(f"{storage}.search", blocking=False):
-            study = _open(storage, pruning, [o.input_line for o in parsed.values()])
+            metric = composed[0].optimized_metric
+            study = _open(storage, pruning, metric, [o.input_line for o in parsed.values()])
             OmegaConf.save(config, folder / "multirun.yaml")
             _Search(study, settings, space, fixed, launcher).run()
-            _tell_best(study, composed[0].optimized_metric, folder)
+            _tell_best(study, metric, folder)
     except Timeout:
         raise UserError(f"{storage}: another process runs this search") from None
 
@@ -100,8 +102,9 @@ def _corners(space: dict[str, BaseDistribution]) -> Iterator[list[str]]:
         yield [f"{key}={ends[key][0] if v is None else v}" for key, v in zip(ends, values, strict=True)]
 
 
-def _open(storage: Path, pruning: studies.Pruning, overrides: list[str]) -> optuna.Study:
-    study = studies.open_study(storage, pruning.build())
+def _open(storage: Path, pruning: studies.Pruning, metric: str, overrides: list[str]) -> optuna.Study:
+    direction = "maximize" if better_when(metric) == "max" else "minimize"
+    study = studies.open_study(storage, pruning.build(), direction)
     before = study.user_attrs.get("overrides", overrides)
     if sorted(before) != sorted(overrides):
         raise UserError(f"{storage} holds a search with {difference(before, overrides)}")

@@ -49,10 +49,16 @@ class Pruning:
         return NopPruner()
 
 
-def open_study(path: Path, pruner: BasePruner) -> optuna.Study:
-    """Open the study that a file keeps, or begin one; its runs may write to it at the same time."""
+def open_study(path: Path, pruner: BasePruner, direction: str = "minimize") -> optuna.Study:
+    """Open the study that a file keeps, or begin one; its runs may write to it at the same time.
+
+    Args:
+        path: of the file.
+        pruner: when runs are given up.
+        direction: ``minimize`` or ``maximize``; an existing study keeps its own.
+    """
     return optuna.create_study(
-        storage=_storage(path), study_name=NAME, direction="minimize", load_if_exists=True, pruner=pruner
+        storage=_storage(path), study_name=NAME, direction=direction, load_if_exists=True, pruner=pruner
     )
 
 

@@ -95,7 +95,7 @@ class ColorizationModule(LightningModule):
         self.ledger = Ledger((*LOSS_NAMES, *self.objective.extra_losses))
         self.register_buffer("_noise", torch.zeros(()), persistent=False)  # standard deviation, see `Game`
         self.register_buffer("_ema_updates", torch.zeros(()), persistent=False)
-        self._run_step: Callable[..., Outcome] | None = None  # while training
+        self.run_step: Callable[..., Outcome] | None = None  # while training
         self.outcome: Outcome | None = None  # of the last batch
         self.observed = False  # whether someone looks at the next
         self.recover: Callable[[str], bool] = lambda complaint: False  # goes back to sound weights, if it can
@@ -131,7 +131,7 @@ class ColorizationModule(LightningModule):
             self._ema_updates,
             self.manual_backward,
         )
-        self._run_step = CudaGraphStep(step, self.trainer.optimizers) if self.engine.cuda_graphs else step
+        self.run_step = CudaGraphStep(step, self.trainer.optimizers) if self.engine.cuda_graphs else step
         self.ledger.shared = self.trainer.world_size > 1
         self.ledger.clear(self.batches)
         self._lr_share = None
@@ -150,7 +150,7 @@ class ColorizationModule(LightningModule):
 
     def on_train_end(self) -> None:
         """Let go of the recorded step, and with it of its memory."""
-        self._run_step = self.outcome = None
+        self.run_step = self.outcome = None
 
     def on_train_epoch_start(self) -> None:
         """Start the clocks."""
@@ -167,7 +167,7 @@ class ColorizationModule(LightningModule):
         an_epoch = self.trainer.num_training_batches
         turn = self.game.turn(self.batches, an_epoch, self.objective.penalty_every, self.observed)
         self._follow_schedules(batch_idx)
-        self.outcome = self._run_step(batch.L, batch.ab, turn)
+        self.outcome = self.run_step(batch.L, batch.ab, turn)
         self.batches += 1
         counter = self.optimizers()[0]  # Lightning's, around G: trainer.global_step then counts batches
         counter._on_before_step()

@@ -142,21 +142,16 @@ def fit_states(optimizer: Optimizer) -> None:
                     state[name] = torch.empty_like(like, device=parameter.device).copy_(value)
 
 
-def gradients(optimizer: Optimizer) -> list[Tensor]:
-    """Return the gradients of all that an optimiser steps."""
-    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
-
-
 def gradient_norm(optimizer: Optimizer) -> Tensor:
     """Return the norm of the whole gradient, a scalar on the device."""
-    return torch.nn.utils.get_total_norm(gradients(optimizer))
+    grads = [parameter.grad for group in optimizer.param_groups for parameter in group["params"]]
+    return torch.nn.utils.get_total_norm([grad for grad in grads if grad is not None])
 
 
 def clip_gradient(optimizer: Optimizer, norm: Tensor, largest: float) -> None:
     """Shorten the gradient, whose norm is ``norm``, to at most ``largest``, without waiting for the device."""
-    share = (largest / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(gradients(optimizer), share)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    torch.nn.utils.clip_grads_with_norm_(parameters, largest, norm)
 
 
 def set_lr(optimizer: Optimizer, share: float) -> None:

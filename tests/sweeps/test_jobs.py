@@ -15,8 +15,11 @@ import scipy.stats
 from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
+from colorize.sweeps.callback import _grid, _print_ranking
 from colorize.sweeps.jobs import remove_unused
 from colorize.sweeps.table import LOCK, interval, over_seeds, read_jobs
 from tests.conftest import ROOT, SMALL
@@ -33,6 +36,20 @@ def test_the_directory_of_a_mistake_goes_with_its_date_but_no_other(tmp_path) ->
         remove_unused(run, {".hydra", "train.log"})
     assert sorted(tmp_path.rglob("*.*")) == sorted([kept, kept.with_name("train.log"), kept.with_name(".hydra")])
     assert not (tmp_path / "outputs/2026-01-03").exists()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["x=1,2", "y=3", "z=range(3)"], ["x=1,2", "x=3,4"], ["lr=1,2"], ["loss=glob(*)"], [], ["x='a,b',\"c=d\"", "~y"]],
+    ids=" ".join,
+)
+def test_the_jobs_that_are_checked_are_those_that_hydra_runs(overrides) -> None:
+    sweeper = {"_target_": f"{BasicSweeper.__module__}.BasicSweeper", "params": {"seed": "1,2", "lr": "3,4"}}
+    config = OmegaConf.create({"hydra": {"sweeper": sweeper, "overrides": {"task": overrides}}})
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        given = parser.parse_overrides(["seed=1,2", "lr=3,4", *overrides])
+        assert _grid(config) == BasicSweeper.split_arguments(given, None)[0]
 
 
 def test_finished_jobs_are_skipped_and_failed_ones_run_again(tmp_path) -> None:
@@ -108,6 +125,15 @@ def test_jobs_that_differ_in_seed_become_one_row(tmp_path) -> None:
     assert "seed" not in near
     ranking = [line for line in result.stdout.splitlines() if "x=" in line and "│" in line]
     assert [line.split()[1] for line in ranking] == ["x=1", "x=5"]
+
+
+@pytest.mark.parametrize(("metric", "first"), [("val/l1", "x=1"), ("val/psnr", "x=3")])
+def test_the_ranking_begins_with_the_best(capsys, metric, first) -> None:
+    groups = [
+        {"choices": {"x": str(x)}, "jobs": [{}], "metrics": {metric: (float(x), x - 0.5, x + 0.5)}} for x in (3, 1, 2)
+    ]
+    _print_ranking(groups, metric)
+    assert next(line for line in capsys.readouterr().out.splitlines() if "x=" in line).split()[1] == first
 
 
 def test_without_seeds_there_is_no_table_of_seeds(tmp_path) -> None:

@@ -100,6 +100,13 @@ def test_the_best_is_found_and_written(tmp_path, search) -> None:
     assert f"best: job {best.job}, val/l1" in result.stdout
 
 
+def test_the_best_of_a_score_such_as_psnr_is_the_highest(tmp_path, search) -> None:
+    result = search(*SPACE, "optimized_metric=val/psnr")
+    assert result.returncode == 0, result.stderr
+    best = OmegaConf.load(tmp_path / "sweep/optimization_results.yaml")
+    assert best.value == max(job["value"] for job in read_jobs(tmp_path / "sweep"))
+
+
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(tmp_path, search) -> None:
     search(name="whole")
     kill = "from hydra.core.hydra_config import HydraConfig\nif HydraConfig.get().job.num == 7: os.kill(os.getpid(), 9)"

@@ -88,6 +88,18 @@ def test_a_part_is_scored_after_each_epoch_and_all_at_the_end(make_config, tmp_p
     assert metrics["val/loss_G"] > 0 and metrics["train/loss_G_epoch"] > 0
 
 
+@pytest.mark.parametrize(("metric", "kept"), [("l1", 1), ("psnr", 0)])
+def test_the_best_checkpoint_has_the_highest_psnr_and_the_lowest_l1(
+    make_config, tmp_path, monkeypatch, metric, kept
+) -> None:
+    values = iter([3.0, 1.0, 2.0, 2.0])  # after each epoch, and of all images at the end
+    monkeypatch.setattr(
+        ImageScores, "compute", lambda self: {metric: torch.tensor(next(values)), "calibrated_gain": torch.tensor(1.0)}
+    )
+    train(make_config("max_epochs=3", f"optimized_metric=val/{metric}", "trainer.limit_train_batches=1"))
+    assert read_checkpoint(tmp_path / "run/checkpoints/best.ckpt")["epoch"] == kept
+
+
 def test_speed_is_logged(rows) -> None:
     assert all(float(row["train/images_per_s"]) > 0 for row in rows)
     assert all(float(row["train/images_per_s_epoch"]) > 0 for row in rows if row["val/l1"])
@@ -318,6 +330,10 @@ def test_weights_that_are_no_numbers_are_not_saved(make_config, tmp_path) -> Non
         (
             "optimized_metric=val/foo",
             "optimized_metric=val/foo is not measured; choose one of val/loss_D_fake, .*val/l1,",
+        ),
+        (
+            "optimized_metric=val/colorfulness",
+            "optimized_metric=val/colorfulness: neither lower nor higher is known to be better; choose .*val/psnr",
         ),
         ("data.root=/nowhere", "data.root=/nowhere is no folder"),
         ("trainer.precision=8", "unknown trainer.precision"),

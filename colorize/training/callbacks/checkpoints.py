@@ -9,11 +9,12 @@ from typing import Any, BinaryIO
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning_utilities.core.apply_func import apply_to_collection
 
 from colorize.base.files import replacing
 from colorize.checkpoint import DIGEST, digest_of
+from colorize.vocabulary import better_when
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -129,6 +130,19 @@ class SavingTrainer(Trainer):
         """
         self.lightning_module.check_finite(weights=True)
         super().save_checkpoint(*args, **kwargs)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the checkpoint with the best value of a metric.
+
+    Args:
+        monitor: logged name of the metric.
+        mode: ``min`` or ``max``; ``auto`` takes the one that is better for the metric, and ``min`` where none is known.
+        kwargs: of Lightning's ``ModelCheckpoint``.
+    """
+
+    def __init__(self, monitor: str, mode: str = "auto", **kwargs: Any) -> None:
+        super().__init__(monitor=monitor, mode=better_when(monitor) or "min" if mode == "auto" else mode, **kwargs)
 
 
 class LastCheckpoint(Checkpoint):

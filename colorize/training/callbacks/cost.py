@@ -59,7 +59,7 @@ class Cost(Callback):
         """Count the batch's images and operations."""
         turn = pl_module.outcome.turn._replace(observed=False)
         if turn not in self._flop and self.totals["flop"] is not None:
-            step = getattr(pl_module._run_step, "step", pl_module._run_step)  # what CUDA graphs record
+            step = getattr(pl_module.run_step, "step", pl_module.run_step)  # what CUDA graphs record
             self._flop[turn] = _counted(flops_of_step, step, batch.L, batch.ab, turn)
         self._add("images", len(batch.L) * trainer.world_size)
         self._add("flop", self._flop.get(turn), trainer.world_size)

@@ -98,8 +98,9 @@ class Weights:
     @torch.no_grad()
     def update_ratio(self) -> Tensor:
         """Return the norm of what changed since over the norm of the weights."""
-        change = torch.nn.utils.get_total_norm(torch._foreach_sub(self.now, self.before))
-        return change / torch.nn.utils.get_total_norm(self.before).clamp(min=1e-12)
+        changes = [now - before for now, before in zip(self.now, self.before, strict=True)]
+        whole = torch.nn.utils.get_total_norm(self.before)
+        return torch.nn.utils.get_total_norm(changes) / whole.clamp(min=1e-12)
 
 
 def _sample(weights: Tensor) -> Tensor:
