@@ -319,7 +319,7 @@ def test_a_link_in_the_folder_leads_nowhere(tmp_path, monkeypatch) -> None:
     uploads = Uploads()
     (uploads.folder / "a").mkdir()
     (uploads.folder / "a/x.png").symlink_to(tmp_path / "mine.png")
-    with pytest.raises(UserError, match="no such photograph"):
+    with pytest.raises(UserError, match="no longer on the server"):
         uploads.photograph({"path": str(uploads.folder / "a/x.png")})
     uploads.close()
     assert (tmp_path / "mine.png").exists()
