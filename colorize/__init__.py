@@ -11,7 +11,7 @@ __version__ = VERSION
 
 
 def __getattr__(name: str) -> object:
-    """Import `Colorizer` when it is first asked for, so that ``import colorize`` stays instant."""
+    """Import `Colorizer` on first access, so that ``import colorize`` stays fast."""
     if name == "Colorizer":
         from colorize.inference import Colorizer
 

@@ -1,4 +1,4 @@
-"""The card of an exported model, and what a model says of its training."""
+"""The model card of an exported model, and the training facts recorded with a model."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,14 @@ from colorize.checkpoint import ONNX, Model
 
 
 def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple[str, float]]) -> str:
-    """Write the card: what it is, how to use it, what it was trained on, and its measured metrics."""
+    """Return the model card as Markdown: what the model is, how to use it, its training data, and its metrics.
+
+    Args:
+        model: the model.
+        generator: its network.
+        name: heading of the card, also the checkpoint name in its commands.
+        parity: shape and largest difference from PyTorch for each compared ONNX input; empty without ONNX.
+    """
     provenance = model.about.get("provenance", {})
     in_clone, from_wheel = install_lines("onnx" if parity else "")
     parameters = sum(value.numel() for value in generator.parameters())
@@ -25,7 +32,7 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         "",
         f"# {name}",
         "",
-        f"A generator that colours grey photographs: CIE Lab lightness in, chroma out. {parameters:,} parameters, "
+        f"A generator that colors grey photographs: CIE Lab lightness in, chroma out. {parameters:,} parameters, "
         f"trained at {model.image_size}x{model.image_size}.",
         "",
         "```bash",
@@ -45,12 +52,12 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         "",
         "## License",
         "",
-        "The code is under the MIT license. The weights follow from the images that they were trained on: what the",
-        "licenses of those allow is for whoever publishes this model to say.",
+        "The code is under the MIT license. The weights depend on the images that they were trained on: whoever",
+        "publishes this model must state what the licenses of those images allow.",
         "",
         "## Metrics",
         "",
-        "Of the validation images, measured in training when the checkpoint was saved.",
+        "On the validation images, measured in training when the checkpoint was saved.",
         *_baseline(model.about.get("metrics", {})),
         "",
         "| Metric | Value |",
@@ -58,34 +65,34 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         *(f"| {key} | {value:.4g} |" for key, value in sorted(model.about.get("metrics", {}).items())),
     ]
     if "gain" in model.about:
-        from colorize.metrics.gain import CALIBRATED  # torchmetrics takes a second to import, which `info` need not
+        from colorize.metrics.gain import CALIBRATED  # torchmetrics takes a second to import
 
         lines += [
             "",
-            f"Vividness: its chroma is multiplied by {model.about['gain']:.3g}, the one gain that brought the mean "
-            f"colorfulness of the validation images to {CALIBRATED:.0%} of the truth's. `--strength` multiplies that.",
+            f"Vividness: its chroma is multiplied by {model.about['gain']:.3g}, the gain at which the mean "
+            f"colorfulness of the validation images is {CALIBRATED:.0%} of the truth's. `--strength` multiplies it.",
         ]
     if parity:
         worst = max(difference for _, difference in parity)
         lines += [
             "",
-            f"`{ONNX}` differs from PyTorch by at most {worst:.1g} of normalised ab, over {len(parity)} shapes.",
+            f"`{ONNX}` differs from PyTorch by at most {worst:.1g} in normalized ab, over {len(parity)} shapes.",
         ]
     lines += ["", "## Config", "", "```json", json.dumps(provenance.get("config", {}), indent=2), "```", ""]
     return "\n".join(lines)
 
 
 def _baseline(metrics: Mapping[str, float]) -> list[str]:
-    """Compare the L1 with that of no chroma, where validation measured both."""
+    """Compare the L1 with that of predicting no chroma, if validation measured both."""
     if not {"val/l1", "val/l1_grey"} <= metrics.keys() or not metrics["val/l1_grey"]:
         return []
     grey = metrics["val/l1_grey"]
     share = metrics["val/l1"] / grey
-    return [f"The baseline is grey, no chroma at all: its L1 is {grey:.4g}; this model has {share:.2f} of it."]
+    return [f"The baseline is grey, no chroma at all: its L1 is {grey:.4g}; this model's is {share:.2f} times that."]
 
 
 def training_facts(model: Model) -> dict[str, Any]:
-    """Return what a model was trained on and how, as far as it says."""
+    """Return the data and settings that a model was trained with, as far as they are recorded."""
     provenance = model.about.get("provenance", {})
     config = provenance.get("config", {})
     data = config.get("data", {})

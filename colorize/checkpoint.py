@@ -1,4 +1,4 @@
-"""Read trained models, of training, exported, or on the hub: plain data only, and one line for what will not do."""
+"""Read trained models from checkpoints, exported folders or the Hugging Face hub: plain data only, validated."""
 
 import hashlib
 import pickle
@@ -12,17 +12,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from colorize.base.claims import check_claims, read_json, told
+from colorize.base.claims import check_claims, read_json, short_repr
 from colorize.base.digests import SUMS, check_sums
 from colorize.base.errors import UserError, first_line
 from colorize.networks import build_generator
 from colorize.weights import located
 
 WEIGHTS, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
-DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64)  # the last: batch norm's counter
-DIGEST = "weights_sha256"  # key of a checkpoint, see `digest_of`; those before 2026-11-27 have none
-DATA = "ColorizationDataModule"  # key of a checkpoint: what that class keeps in it
-NAMED = 3  # tensors that an error names
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64)  # int64: batch norm's counter
+DIGEST = "weights_sha256"  # checkpoint key, see `digest_of`; checkpoints from before 2026-11-27 lack it
+DATA = "ColorizationDataModule"  # checkpoint key of that class's state
+NAMED = 3  # maximum number of tensors listed in an error
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Model:
 
     Attributes:
         generator: ``name`` and arguments for `build_generator`.
-        image_size: pixels a side that it was trained at.
-        about: ``epochs``, ``batches``, ``metrics``, ``weights`` (raw or their mean), ``trained_on``, the digest of the
-            training images, see `colorize.data.store.training_pictures`, and ``provenance``: ``config``, ``version``,
-            ``commit``; as far as the file says.
-        weights: the generator's state, in float32; empty for an ONNX export.
-        file: that holds the weights.
+        image_size: side of the training images in pixels.
+        about: ``epochs``, ``batches``, ``metrics``, ``weights`` (raw or their mean), ``trained_on`` (digest of the
+            training images, see `colorize.data.store.training_pictures`) and ``provenance`` (``config``, ``version``,
+            ``commit``), as far as the file has them.
+        weights: the generator's state dict, in float32; empty for an ONNX export.
+        file: the file with the weights.
     """
 
     generator: dict[str, Any]
@@ -47,39 +47,40 @@ class Model:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a training checkpoint on the CPU; the file's weights are mapped, not copied.
+    """Read a training checkpoint on the CPU; its weights are memory-mapped, not copied.
 
-    Each part of the archive is compared with the CRC-32 that torch writes beside it, and the weights with the digest
-    that training adds: one flipped bit is noticed. For the U-Net of 54 million parameters with its optimizers, 686 MB,
-    that takes 0.24 s and 0.13 s.
+    Each part of the archive is verified by the CRC-32 that torch writes, and the weights by the digest that training
+    adds, so that a single flipped bit is detected. For the U-Net of 54 million parameters with its optimizers (686 MB),
+    this takes 0.24 s and 0.13 s.
 
     Raises:
-        UserError: if the file is missing, damaged, holds more than plain data, or is no checkpoint of this project.
+        UserError: if the file is missing, damaged, contains more than plain data, or is not a checkpoint of this
+            project.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"checkpoint {path} is no file; name one such as RUN/checkpoints/best.ckpt")
+        raise UserError(f"checkpoint {path} is not a file; name one such as RUN/checkpoints/best.ckpt")
     try:
         _check_archive(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if isinstance(checkpoint, dict) and DIGEST in checkpoint:
             _check_tensors(checkpoint["state_dict"], path.stat().st_size)
             if checkpoint[DIGEST] != digest_of(checkpoint["state_dict"]):
-                raise ValueError("its weights are not those that were written")
+                raise ValueError("its weights do not match their digest")
     except pickle.UnpicklingError:
-        raise UserError(f"checkpoint {path} is foreign: it holds more than plain data and is not loaded") from None
-    except Exception as error:  # a crafted pickle can have the reader raise any type
-        raise UserError(f"checkpoint {path} is damaged or no checkpoint ({first_line(error)})") from None
+        raise UserError(f"checkpoint {path} is not loaded: it contains more than plain data") from None
+    except Exception as error:  # a crafted pickle can make the reader raise any type
+        raise UserError(f"checkpoint {path} is damaged or not a checkpoint ({first_line(error)})") from None
     settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if not isinstance(settings, dict) or not isinstance(settings.get("generator"), dict):
-        raise UserError(f"checkpoint {path} is a checkpoint of something else: it names no generator")
+        raise UserError(f"checkpoint {path} is of another project: it names no generator")
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
-        raise UserError(f"checkpoint {path} is a checkpoint of something else: it has no weights by name")
+        raise UserError(f"checkpoint {path} is of another project: it has no named weights")
     try:
         check_claims(settings["generator"], settings.get("image_size"), _about(checkpoint))
     except ValueError as error:
-        raise UserError(f"checkpoint {path} will not do: {error}") from None
+        raise UserError(f"checkpoint {path} cannot be used: {error}") from None
     return checkpoint
 
 
@@ -95,7 +96,7 @@ def _about(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def digest_of(weights: Mapping[str, Tensor]) -> str:
-    """Return the sha256 of weights by their names, types, shapes and bytes; the order does not count."""
+    """Return the sha256 over the names, dtypes, shapes and bytes of weights, independent of their order."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         value = weights[name].detach()
@@ -106,28 +107,28 @@ def digest_of(weights: Mapping[str, Tensor]) -> str:
 
 def _check_archive(path: Path) -> None:
     if not zipfile.is_zipfile(path):
-        raise ValueError("it is no archive as torch writes them")
+        raise ValueError("it is not an archive written by torch")
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
         if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
-            raise ValueError("its parts are larger than itself")  # torch packs none; they could fill the memory
+            raise ValueError("its parts are larger than the file")  # torch never compresses; avoids zip bombs
         if (damaged := archive.testzip()) is not None:
-            raise ValueError(f"{damaged} is not what was written")
+            raise ValueError(f"the checksum of {damaged} does not match")
 
 
 def read_model(name: str | Path) -> Model:
-    """Read a trained generator: the running mean of its weights, where training kept one.
+    """Read a trained generator, with the running mean of its weights if training kept one.
 
-    All that the file says is checked here, once for all who use it and before memory is taken for it: types, ranges,
-    sizes, and that the weights are numbers and finite. They are of any precision.
+    Everything in the file is validated here, before memory is allocated for it: types, ranges, sizes, and that the
+    weights are finite numbers. Weights of any floating-point precision are accepted.
 
     Args:
-        name: a training checkpoint; a folder that ``colorize export`` made; the name of a shipped one, see
-            `colorize.weights`; or the ``owner/name`` of such a folder on the Hugging Face hub, which is fetched once
-            and kept in the hub's own cache.
+        name: a training checkpoint; a folder made by ``colorize export``; the name of a shipped model, see
+            `colorize.weights`; or the ``owner/name`` of an exported folder on the Hugging Face hub, which is downloaded
+            once into the hub's own cache.
     Raises:
-        UserError: if it is missing, damaged or foreign.
+        UserError: if it is missing, damaged or not a model of this project.
     """
     path = located(name)
     if path.is_dir():
@@ -147,45 +148,45 @@ def _under(prefix: str, weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(weights: Mapping[str, Any], file: Path) -> dict[str, Tensor]:
-    """Return weights in float32; nothing is allocated before it is known that they are weights, and no larger."""
+    """Return weights in float32; they are validated before anything is allocated."""
     try:
         _check_tensors(weights, file.stat().st_size)
         weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
         for name, value in weights.items():
             if value.numel() and not all(bound.isfinite() for bound in value.aminmax()):
-                raise ValueError(f"{told(name)} holds numbers that are not finite")
+                raise ValueError(f"{short_repr(name)} contains non-finite numbers")
     except (ValueError, OSError) as error:
-        raise UserError(f"checkpoint {file} will not do: {first_line(error)}") from None
+        raise UserError(f"checkpoint {file} cannot be used: {first_line(error)}") from None
     return weights
 
 
 def _check_tensors(weights: Mapping[str, Any], size: int) -> None:
-    """Check that weights are plain tensors of numbers, no larger together than their file is, in bytes."""
+    """Check that weights are dense tensors on the CPU with at most ``size`` bytes in total, the size of their file."""
     for name, value in weights.items():
         if not isinstance(value, Tensor) or value.layout != torch.strided or value.device.type != "cpu":
-            raise ValueError(f"{told(name)} is no tensor of numbers")
+            raise ValueError(f"{short_repr(name)} is not a dense tensor")
         if value.dtype not in DTYPES:
-            raise ValueError(f"{told(name)} is of the type {value.dtype}")
-    if sum(value.numel() * value.itemsize for value in weights.values()) > size:  # by strides of 0, or one for many
+            raise ValueError(f"{short_repr(name)} has the type {value.dtype}")
+    if sum(value.numel() * value.itemsize for value in weights.values()) > size:  # strides of 0, or shared storage
         raise ValueError("its weights claim to be larger than the file")
 
 
 def blueprint(generator: dict[str, Any]) -> nn.Module:
-    """Build a generator on the device ``meta``: with shapes, without memory or random numbers for weights.
+    """Build a generator on the ``meta`` device, with shapes but without memory for its weights.
 
     Args:
-        generator: as `Model` has it; checked by `check_claims`.
+        generator: see `Model`; already checked by `check_claims`.
     Raises:
         UserError: if there is no such generator, or it does not map lightness to chroma.
     """
     try:
-        with torch.device("meta"), torch.no_grad():  # no memory and no random numbers for weights that are replaced
+        with torch.device("meta"), torch.no_grad():  # the weights are replaced: neither allocate nor draw them
             network = build_generator(**generator).eval()
             side = network.factor
             ab = network(torch.empty(1, 1, side, side))
     except (UserError, ImportError):
         raise
-    except Exception as error:  # whatever such arguments make of a network
+    except Exception as error:  # arguments from a file can make a network raise any type
         raise UserError(f"its generator cannot be built ({first_line(error)})") from None
     if ab.shape != (1, 2, side, side):
         raise UserError("its generator does not map lightness to chroma")
@@ -196,27 +197,27 @@ def load_generator(name: str | Path) -> tuple[nn.Module, Model]:
     """Build a trained generator in evaluation mode, on the CPU.
 
     Raises:
-        UserError: as `read_model` and `blueprint`, or if the weights do not fit the network.
+        UserError: as in `read_model` and `blueprint`, or if the weights do not fit the network.
     """
     model = read_model(name)
     try:
         generator = blueprint(model.generator)
         _check_fit(generator.state_dict(), model.weights)
     except ValueError as error:
-        raise UserError(f"checkpoint {name} will not do: {first_line(error)}") from None
+        raise UserError(f"checkpoint {name} cannot be used: {first_line(error)}") from None
     generator.load_state_dict(model.weights, assign=True)
     return generator, model
 
 
 def _check_fit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     wrong = [f"{name} is missing" for name in own if name not in weights]
-    wrong += [f"{told(name)} is not of it" for name in weights if name not in own]
+    wrong += [f"{short_repr(name)} is unexpected" for name in weights if name not in own]
     for name in sorted(own.keys() & weights.keys()):
         (expected, kind), (found, other) = ((value[name].shape, value[name].dtype) for value in (own, weights))
         if expected != found:
             wrong.append(f"{name} is {_shape(found)}, not {_shape(expected)}")
         elif kind != other:
-            wrong.append(f"{name} is of the type {other}")
+            wrong.append(f"{name} has the type {other}")
     if wrong:
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         raise ValueError(f"its weights do not fit its generator: {', '.join(wrong[:NAMED])}{more}")
@@ -229,25 +230,25 @@ def _shape(shape: torch.Size) -> str:
 def _read_folder(files: dict[str, Path], name: Path) -> Model:
     for file in (CONFIG, WEIGHTS):
         if not files[file].is_file():
-            raise UserError(f"checkpoint {name} is no exported model: it has no {file}")
+            raise UserError(f"checkpoint {name} is not an exported model: it has no {file}")
     try:
-        if files[SUMS].exists() or files[SUMS].is_symlink():  # a flipped byte would load without a word
+        if files[SUMS].exists() or files[SUMS].is_symlink():  # otherwise a flipped byte would go unnoticed
             check_sums(files[SUMS], [files[CONFIG], files[WEIGHTS]])
         config = read_json(files[CONFIG])
     except OSError as error:
         raise UserError(f"checkpoint {name} cannot be read: {error.strerror}: {error.filename}") from None
     except ValueError as error:
-        raise UserError(f"checkpoint {name} is damaged or a model of something else: {error}") from None
+        raise UserError(f"checkpoint {name} is damaged or of another project: {error}") from None
     if not isinstance(config, dict) or "generator" not in config:
-        raise UserError(f"checkpoint {name} is a model of something else: {CONFIG} names no generator")
+        raise UserError(f"checkpoint {name} is of another project: {CONFIG} names no generator")
     generator, image_size, about = (config.get(key) for key in ("generator", "image_size", "about"))
     try:
         check_claims(generator, image_size, about)
     except ValueError as error:
-        raise UserError(f"checkpoint {name} will not do: {error}") from None
+        raise UserError(f"checkpoint {name} cannot be used: {error}") from None
     try:
         weights = load_file(files[WEIGHTS])
-    except Exception as error:  # a crafted header can have the reader raise any type
+    except Exception as error:  # a crafted header can make the reader raise any type
         raise UserError(f"checkpoint {name}: {WEIGHTS} is damaged ({first_line(error)})") from None
     return Model(generator, image_size, about, _checked(weights, files[WEIGHTS]), files[WEIGHTS])
 
@@ -256,10 +257,10 @@ def _fetched(name: str) -> dict[str, Path]:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils.logging import set_verbosity_error
 
-    set_verbosity_error()  # it tells each retry; what became of them is told below
+    set_verbosity_error()  # hide its line for each retry; the final error is reported below
     try:
         return {file: Path(hf_hub_download(name, file)) for file in (CONFIG, WEIGHTS, SUMS)}
-    except (OSError, ValueError) as error:  # no such folder there, a file that it lacks, no network, no such name
+    except (OSError, ValueError) as error:  # no such repository or file, no network, or an invalid name
         raise UserError(
-            f"checkpoint {name} is neither here nor on the Hugging Face hub ({first_line(error)})"
+            f"checkpoint {name} is neither a local path nor on the Hugging Face hub ({first_line(error)})"
         ) from None

@@ -1,4 +1,7 @@
-"""Manners of the command line: a mistake is one line and status 2, never a traceback; imports nothing heavy."""
+"""Error reporting for ``train.py`` and ``eval.py``: a user's mistake is one line and exit status 2, not a traceback.
+
+Imports nothing heavy, so that ``--help`` answers at once.
+"""
 
 import difflib
 import os
@@ -17,25 +20,25 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from colorize.base import errors
 from colorize.base.errors import missing_extra
 
-# What launchers raise for a process that was killed, by name: joblib, submitit, Ray are extras
+# Exceptions that launchers raise for a killed process; by name, since joblib, submitit and Ray are extras
 LOST_JOBS = {"TerminatedWorkerError", "UncompletedJobError", "FailedJobError", "WorkerCrashedError"}
 LAUNCHERS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "ray_aws": "ray"}
 
 CONF = Path(__file__).parent / "conf"
 COMMANDS = Path(__file__).parent / "cli"  # the programs of `colorize train` and `colorize eval`
-LINES = "COLORIZE_ERROR_LINES"  # set for the processes that this one starts: HYDRA_FULL_ERROR is then not the user's
-TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and LINES not in os.environ  # asked for by the user
+LINES = "COLORIZE_ERROR_LINES"  # tells child processes that HYDRA_FULL_ERROR was set by `run`, not by the user
+TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and LINES not in os.environ  # requested by the user
 
 
 def panel(name: str) -> str:
-    """Return the options of ``conf/NAME.yaml`` with their comments, as they stand there, for the template of --help."""
+    """Return the options of ``conf/NAME.yaml`` with their comments, for Hydra's ``--help`` template."""
     text = (CONF / f"{name}.yaml").read_text()
     shown = text[text.index("\n\n") : text.index("\nrun_dir:")].strip("\n")
-    return shown.replace("$", "$$")  # Hydra fills the template in by string.Template
+    return shown.replace("$", "$$")  # Hydra fills in the template with string.Template
 
 
 def program(name: str) -> str:
-    """Return how a user calls a program here: ``colorize train`` where that was typed, else ``python train.py``.
+    """Return how the user runs a program: ``colorize train`` if that was typed, else ``python train.py``.
 
     Args:
         name: ``train`` or ``eval``.
@@ -48,23 +51,23 @@ OmegaConf.register_new_resolver("program", program, replace=True)
 
 
 def run(main: Callable[[], Any]) -> None:
-    """Run a program; turn mistakes of the user into one line and exit status 2.
+    """Run a program; report a user's mistake as one line and exit with status 2.
 
-    ``HYDRA_FULL_ERROR=1`` shows the traceback.
+    With ``HYDRA_FULL_ERROR=1`` in the environment, the traceback is shown instead.
     """
     if TRACEBACKS:
         main()
         return
-    os.environ |= {"HYDRA_FULL_ERROR": "1", LINES: "1"}  # Hydra then hands errors on instead of printing them
+    os.environ |= {"HYDRA_FULL_ERROR": "1", LINES: "1"}  # so that Hydra raises errors instead of printing them
     try:
         try:
             main()
         finally:
-            sys.stdout.flush()  # here, not as the interpreter ends, which could only complain
+            sys.stdout.flush()  # before the interpreter exits, which would print an error
     except BrokenPipeError as error:
         if not _nobody_reads():
             leave(error)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the rest of the output
         raise SystemExit(128 + signal.SIGPIPE) from None
     except Exception as error:
         leave(error)
@@ -74,14 +77,14 @@ def run(main: Callable[[], Any]) -> None:
 
 
 def _nobody_reads() -> bool:
-    """Tell whether the reader of standard output is gone, as ``head`` is after ten lines."""
+    """Return whether the reader of standard output has closed it, as ``head`` does after ten lines."""
     output = select.poll()
     output.register(sys.stdout.fileno(), 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0))
 
 
 def leave(error: Exception) -> NoReturn:
-    """End the program with one line and status 2 if the error is the user's to mend; else raise it."""
+    """Exit with one line and status 2 if the user can fix the error; otherwise raise it."""
     line = in_one_line(error)
     if line is None or TRACEBACKS:
         raise error
@@ -90,17 +93,17 @@ def leave(error: Exception) -> NoReturn:
 
 
 def in_one_line(error: BaseException) -> str | None:
-    """Return the line that the user should see, or ``None`` for an error of ours."""
+    """Return the line to show to the user, or ``None`` if the error is a bug of the program."""
     line = errors.in_one_line(error)
     if line:
         return line
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _config_error(error)
-    if type(error).__name__ in {"MisconfigurationException", "OutOfMemoryError"}:  # not imported: they bring torch
+    if type(error).__name__ in {"MisconfigurationException", "OutOfMemoryError"}:  # by name: their modules import torch
         return " ".join(str(error).split())
     if type(error).__name__ in LOST_JOBS:
-        told = str(error).partition("\n")[0]
-        return f"a launcher lost a job: {told} The same command with this hydra.sweep.dir goes on"
+        reason = str(error).partition("\n")[0]
+        return f"a launcher lost a job: {reason} To continue, run the same command with this hydra.sweep.dir"
     return None
 
 
@@ -114,7 +117,8 @@ def _config_error(error: BaseException) -> str:
     launcher = re.search(r"Could not (?:find|load) '?hydra/launcher/(\w+)", text)
     if launcher and launcher[1] in LAUNCHERS:
         return missing_extra(f"hydra/launcher={launcher[1]} is not installed", LAUNCHERS[launcher[1]])
-    listed = re.search(r"Could not load '(.+)/([^/']+)'", text)  # in a list, as of stabilisers, Hydra names no choices
+    # For items of a list, such as stabilizers, Hydra's message does not name the choices
+    listed = re.search(r"Could not load '(.+)/([^/']+)'", text)
     if listed and (CONF / listed[1]).is_dir():
         choices = sorted(path.stem for path in (CONF / listed[1]).glob("*.yaml"))
         return f"unknown {listed[1]} {listed[2]!r}; choose from {', '.join(choices)}"

@@ -1,4 +1,4 @@
-"""Make of a trained generator what others load: safetensors, its card and checksums, and ONNX."""
+"""Export a trained generator: safetensors, config, model card, checksums, and ONNX."""
 
 import json
 import warnings
@@ -19,27 +19,27 @@ from colorize.card import model_card, training_facts
 from colorize.checkpoint import CARD, CONFIG, ONNX, WEIGHTS, Model, blueprint, load_generator
 from colorize.weights import SHIPPED, located
 
-PARITY = 1e-3  # largest difference of normalised ab that an export may have: 0.11 Lab units
-# Batch, height and width, in units of the size that it was trained at
+PARITY = 1e-3  # largest allowed difference in normalized ab between ONNX and PyTorch: 0.11 Lab units
+# Batch size, and height and width as multiples of the training size
 SHAPES = [(1, 1, 1), (3, 1, 1), (1, 2, 1), (2, 1, 2), (1, 3, 2)]
 
 
 def export(
     checkpoint: str | Path, folder: Path, onnx: bool = False, half: bool = False, calibrate: bool = False
 ) -> list[tuple[str, float]]:
-    """Write a folder that `colorize.inference.colorizer.Colorizer.from_pretrained` loads and the hub shows.
+    """Write a folder that `colorize.inference.colorizer.Colorizer.from_pretrained` and the Hugging Face hub can read.
 
     Args:
         checkpoint: see `colorize.checkpoint.read_model`.
-        folder: that is to be made; it appears when all of it is written.
-        onnx: also write ``model.onnx``, with any batch, height and width.
-        half: write matrices and kernels in float16, for half the size; they are read as float32.
-        calibrate: have it color with the gain of chroma that its validation found, see `calibrated_gain`.
+        folder: the folder to create; it appears once all of its files are written.
+        onnx: also write ``model.onnx``, for any batch size, height and width.
+        half: write matrices and kernels in float16, for half the size; they are loaded as float32.
+        calibrate: store the chroma gain found in validation, with which the model then colors, see `calibrated_gain`.
     Returns:
-        For ONNX, the shape and the largest difference from PyTorch, of each shape compared.
+        With ``onnx``, each compared shape and its largest difference from PyTorch; else empty.
     Raises:
-        UserError: if the checkpoint will not do, the folder exists, a package is missing, or ONNX computes something
-            else than PyTorch.
+        UserError: if the checkpoint cannot be used, the folder exists, a package is missing, or the results of ONNX
+            differ from those of PyTorch.
     """
     if folder.exists():
         raise UserError(f"{folder} exists already; name a new folder with --out")
@@ -50,7 +50,7 @@ def export(
     parity = []
     with replacing_folder(folder) as temporary:
         weights = {name: value.contiguous() for name, value in generator.state_dict().items()}
-        if half:  # not vectors: statistics of batch norm can be out of its range
+        if half:  # not vectors: batch norm statistics can exceed the range of float16
             weights = {name: value.half() if value.ndim > 1 else value for name, value in weights.items()}
             generator.load_state_dict({name: value.float() for name, value in weights.items()})
         (temporary / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
@@ -66,14 +66,14 @@ def export(
 
 
 def _without_folders(value: Any) -> Any:
-    """Return plain data with the last part alone of each absolute path: where things lay is no one's business."""
+    """Replace absolute paths in plain data by their last component, so that local folder names are not published."""
     if isinstance(value, dict):
         return {key: _without_folders(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_without_folders(part) for part in value]
     if not isinstance(value, str):
         return value
-    key, equals, path = value.rpartition("=")  # an override, or no key
+    key, equals, path = value.rpartition("=")  # an override, or a value without a key
     return key + equals + Path(path).name if Path(path).is_absolute() else value
 
 
@@ -81,8 +81,8 @@ def _calibrated(checkpoint: str | Path, model: Model) -> float:
     gain = model.about.get("metrics", {}).get("val/calibrated_gain", nan)
     if not isfinite(gain):
         raise UserError(
-            f"--calibrate: the validation of {checkpoint} found no gain: it is nearly grey, or of an older version; "
-            "leave --calibrate out"
+            f"--calibrate: {checkpoint} has no gain from validation: its colors are nearly grey, or it is from an "
+            "older version; leave out --calibrate"
         )
     return gain
 
@@ -90,8 +90,8 @@ def _calibrated(checkpoint: str | Path, model: Model) -> float:
 def _write_onnx(generator: nn.Module, model: Model, path: Path) -> None:
     try:
         import onnx
-        import onnxruntime  # noqa: F401  the comparison needs it: told before the export, not after
-        import onnxscript  # noqa: F401  torch's exporter needs it
+        import onnxruntime  # noqa: F401  needed by the comparison; report it missing before the export
+        import onnxscript  # noqa: F401  needed by torch's exporter
     except ImportError as error:
         raise UserError(missing_extra(f"--onnx needs {error.name}", "onnx")) from None
     factor, dim = generator.factor, torch.export.Dim
@@ -101,7 +101,7 @@ def _write_onnx(generator: nn.Module, model: Model, path: Path) -> None:
     if getattr(generator, "takes_hints", False):
         inputs["hints"] = torch.zeros(2, 3, *size)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own exporter
+        warnings.simplefilter("ignore")  # torch's exporter warns about itself
         torch.onnx.export(
             generator,
             tuple(inputs.values()),
@@ -135,17 +135,18 @@ def _compare(generator: nn.Module, model: Model, path: Path) -> list[tuple[str, 
         difference = np.abs(generator(torch.from_numpy(L)).numpy() - predictor(L)).max().item()
         found.append((" x ".join(map(str, L.shape)), difference))
         if not difference <= PARITY:
-            raise UserError(f"ONNX differs from PyTorch by {difference:.2g} at {found[-1][0]}, over {PARITY}: not kept")
+            where = f"{difference:.2g} at {found[-1][0]}, over {PARITY}"
+            raise UserError(f"ONNX differs from PyTorch by {where}: not exported")
     return found
 
 
 def describe(checkpoint: str) -> dict[str, Any]:
-    """Return what a checkpoint is, its sha256, what it was trained on and how, its metrics and its config.
+    """Describe a checkpoint: its kind, sha256, training data and settings, metrics and config.
 
     Args:
-        checkpoint: of any kind that `colorize.inference.predictor.load_predictor` takes.
+        checkpoint: any name that `colorize.inference.predictor.load_predictor` accepts.
     Raises:
-        UserError: if it is missing, damaged or foreign.
+        UserError: if it is missing, damaged or not a model of this project.
     """
     path = located(checkpoint)
     if path.suffix == ".onnx":

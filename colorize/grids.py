@@ -1,4 +1,4 @@
-"""Pictures of results: one row an image, one captioned column a version of it."""
+"""Grids of result pictures: one row per image, one captioned column per version of it."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from torch import Tensor
 from colorize.lab import l_ab_to_rgb, to_uint8
 
 GAP = 4  # pixels between pictures
-CAPTION = 22  # pixels above them
-SMALLEST = 128  # pixels a side that a picture is enlarged to, by a whole factor
-VERSIONS = ("grey", "generated", "real")  # captions of the report's columns
+CAPTION = 22  # height of the captions in pixels
+SMALLEST = 128  # pixels a side to which smaller pictures are enlarged, by an integer factor
+VERSIONS = ("grey", "generated", "real")  # captions of the columns in the report
 
 
 def picture_grid(columns: dict[str, Tensor]) -> Image.Image:
-    """Lay out equally many pictures side by side.
+    """Draw columns of pictures side by side, with captions.
 
     Args:
-        columns: caption to ``(N, 3, H, W)`` uint8 RGB on the CPU; all of the same shape.
+        columns: caption to ``(N, 3, H, W)`` uint8 RGB on the CPU, all of the same shape.
     """
     count, _, height, width = next(iter(columns.values())).shape
     factor = -(-SMALLEST // min(height, width, SMALLEST))
@@ -39,17 +39,19 @@ def picture_grid(columns: dict[str, Tensor]) -> Image.Image:
 
 
 def columns_of(grid: Image.Image, captions: Sequence[str]) -> dict[str, Image.Image]:
-    """Take a picture of `picture_grid` apart: caption to the column below it, of pictures with gaps between them.
+    """Split a picture made by `picture_grid` into its columns.
 
     Args:
         grid: the picture.
-        captions: of its columns, from the left.
+        captions: captions of its columns, from the left.
+    Returns:
+        Caption to column: its pictures with the gaps between them.
     Raises:
-        ValueError: if it is not made of so many columns.
+        ValueError: if the picture does not have that many columns.
     """
     width, rest = divmod(grid.width - GAP, len(captions))
     if rest or width <= GAP or grid.height <= CAPTION + GAP:
-        raise ValueError(f"a picture of {grid.width}x{grid.height} has no {len(captions)} columns of a grid")
+        raise ValueError(f"a picture of {grid.width}x{grid.height} is not a grid with {len(captions)} columns")
     lefts = range(GAP, grid.width, width)
     return {
         caption: grid.crop((left, CAPTION, left + width - GAP, grid.height - GAP))
@@ -58,7 +60,7 @@ def columns_of(grid: Image.Image, captions: Sequence[str]) -> dict[str, Image.Im
 
 
 def colorization_columns(L: Tensor, fake_ab: Tensor, ab: Tensor) -> dict[str, Tensor]:
-    """Return the report's three columns, for `picture_grid`.
+    """Return the report's three columns for `picture_grid`: grey, generated, real.
 
     Args:
         L: ``(N, 1, H, W)`` in [-1, 1].

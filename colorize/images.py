@@ -1,4 +1,4 @@
-"""Read image files: any format and mode that Pillow knows, one error that names the file."""
+"""Read image files in any format and mode that Pillow supports; every failure is one error that names the file."""
 
 import ctypes
 import logging
@@ -16,22 +16,22 @@ EXTENSIONS = {
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
     ".jpg", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
 }  # fmt: skip
-NO_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG"}  # that Pillow knows by name alone
-# Pictures that others read
+NO_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG"}  # formats that Pillow identifies but cannot decode
+# Image formats that only other software reads
 FOREIGN = {
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".djvu", ".dng", ".exr", ".hdr", ".heic", ".heif", ".hif", ".jxl", ".jxr",
     ".kra", ".nef", ".nrw", ".orf", ".pdf", ".pef", ".raf", ".raw", ".rw2", ".sr2", ".srf", ".srw", ".svg", ".svgz",
     ".x3f", ".xcf",
 }  # fmt: skip
-PROGRAMS = {"EPS"}  # Pillow would run them, in Ghostscript
-DEEP = ("I", "F")  # what the modes of more than 8 bits begin with
-ROWS_AT_ONCE = 1 << 20  # pixels, about, of a conversion in NumPy
-GREY_SPREAD = 10  # of 255: JPEG leaves a few levels of channel spread in an image that is grey
+PROGRAMS = {"EPS"}  # refused: Pillow would execute them, in Ghostscript
+DEEP = ("I", "F")  # prefixes of the modes with more than 8 bits
+ROWS_AT_ONCE = 1 << 20  # approximate number of pixels that NumPy converts at once
+GREY_SPREAD = 10  # of 255: JPEG leaves a few levels of spread between the channels of a grey image
 
 
-with suppress(AttributeError, OSError):  # where Pillow was built without libtiff, or is one file with it
-    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)  # it writes to stderr what Pillow raises as well
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # and so does Pillow where no one listens
+with suppress(AttributeError, OSError):  # Pillow without libtiff, or statically linked with it
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)  # libtiff prints to stderr what Pillow also raises
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise Pillow's log records go to stderr, too
 
 
 class ImageError(Exception):
@@ -39,7 +39,7 @@ class ImageError(Exception):
 
 
 class _Quiet:
-    """While it is entered, in whatever thread, nothing warns: `warnings.catch_warnings` is not for threads."""
+    """Context manager that suppresses warnings and, unlike `warnings.catch_warnings`, may be shared by threads."""
 
     def __init__(self) -> None:
         self.lock, self.depth = threading.Lock(), 0
@@ -59,16 +59,17 @@ class _Quiet:
                 self.caught.__exit__(None, None, None)
 
 
-QUIET = _Quiet()  # Pillow warns of half the pixels that it refuses, and of odd metadata; `photos.metadata` tells that
+# Pillow warns at half of the pixels at which it raises, and about odd metadata, which `photos.metadata` reports
+QUIET = _Quiet()
 
 
 @contextmanager
 def header(path: Path | str) -> Iterator[Image.Image]:
-    """Open an image of which only the header is read yet.
+    """Open an image and read only its header.
 
     Raises:
         ImageError: if the file is missing, empty, not an image, or has more than twice ``Image.MAX_IMAGE_PIXELS``,
-            which Pillow takes for a decompression bomb; also for what the body raises, of which it is the cause.
+            which Pillow treats as a decompression bomb. Exceptions of the ``with`` block are wrapped in it, too.
     """
     try:
         with QUIET, Image.open(path) as image:
@@ -79,20 +80,20 @@ def header(path: Path | str) -> Iterator[Image.Image]:
         raise
     except Image.DecompressionBombError as error:
         most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
-        raise ImageError(f"{path}: over {most:.0f} megapixels, the most that is read; make it smaller") from error
+        raise ImageError(f"{path}: over {most:.0f} megapixels, the limit; make it smaller") from error
     except MemoryError as error:
         raise ImageError(f"{path}: not enough memory") from error
-    except Exception as error:  # each format's decoder raises types of its own
+    except Exception as error:  # each format's decoder raises its own types
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
         raise ImageError(f"{path}: {reason.splitlines()[0]}") from error
 
 
 @contextmanager
 def opened(path: Path | str) -> Iterator[Image.Image]:
-    """Open an image and decode its first frame, upright, in its own mode.
+    """Open an image and decode its first frame, upright, in its original mode.
 
     Raises:
-        ImageError: as `header`, or if the file is truncated.
+        ImageError: as in `header`, or if the file is truncated.
     """
     with header(path) as image:
         image.load()
@@ -101,60 +102,60 @@ def opened(path: Path | str) -> Iterator[Image.Image]:
 
 
 def make_upright(image: Image.Image) -> None:
-    """Turn an image as its EXIF asks for, as far as that can be understood."""
-    with suppress(Exception):  # damaged EXIF raises whatever its bytes lead to; the pixels are good
+    """Apply the EXIF orientation to an image, in place; do nothing if its EXIF is damaged."""
+    with suppress(Exception):  # damaged EXIF can raise any type; the pixels are still good
         ImageOps.exif_transpose(image, in_place=True)
 
 
 def frames_of(image: Image.Image, path: Path | str) -> int:
-    """Return how many frames an image's file has; 0 if one after the first is damaged.
+    """Return the number of frames in an image's file; 0 if one after the first is damaged.
 
-    They are counted in the file opened once more: to count them moves an image on, and some lose their pixels by it.
+    The file is opened again for this, since counting seeks through the frames and some formats then lose the pixels.
     """
     if "n_frames" in vars(image) or not hasattr(type(image), "n_frames"):
         return vars(image).get("n_frames", 1)
     try:
         with QUIET, Image.open(path) as again:
             return again.n_frames
-    except Exception:  # each format's decoder raises types of its own
+    except Exception:  # each format's decoder raises its own types
         return 0
 
 
 @cache
 def readable() -> frozenset[str]:
-    """Return the suffixes of all formats that Pillow reads."""
+    """Return the file suffixes of all formats that Pillow reads."""
     known = Image.registered_extensions()
     named = (suffix for suffix, name in known.items() if name in Image.OPEN and name not in NO_PICTURES)
-    return frozenset({".mpo", *named})  # which it knows by its contents alone
+    return frozenset({".mpo", *named})  # Pillow recognizes MPO by its contents only
 
 
 def read_rgb(path: Path | str) -> Image.Image:
     """Read an image as an upright 8-bit RGB image.
 
-    The first frame of an animation counts; transparency is laid on white; 16-bit grey is scaled to 8 bits.
+    Of an animation, the first frame is used; transparency is composited on white; 16-bit grey is scaled to 8 bits.
 
     Raises:
-        ImageError: as `opened`.
+        ImageError: as in `opened`.
     """
     with opened(path) as image:
         return image if image.mode == "RGB" and not image.has_transparency_data else _to_rgb(image)
 
 
 def to_uint16(image: Image.Image) -> np.ndarray:
-    """Return a grey image of more than 8 bits as ``(H, W)`` uint16; floats count from 0 to their largest."""
+    """Return a grey image of more than 8 bits as ``(H, W)`` uint16; floats are scaled from 0 to their maximum."""
     if image.mode not in ("I", "F"):
-        return np.asarray(image).astype(np.uint16, copy=False)  # of "I;16B" too
+        return np.asarray(image).astype(np.uint16, copy=False)  # also converts "I;16B"
     top = 65535.0
     if image.mode == "F":
         top = max(max(np.fmax.reduce(rows, axis=None).item() for _, rows in _rows(image)), 1e-9)
     grey = np.empty((image.height, image.width), np.uint16)
-    for part, rows in _rows(image):  # float64 of all would be 24 bytes a pixel
+    for part, rows in _rows(image):  # in parts: float64 of the whole image would take 24 bytes a pixel
         grey[part] = np.nan_to_num(rows / top * 65535).round().clip(0, 65535)
     return grey
 
 
 def to_uint8(image: Image.Image) -> Image.Image:
-    """Return a grey image of more than 8 bits with 8, of which Pillow's ``convert`` would make white."""
+    """Scale a grey image of more than 8 bits to 8; Pillow's ``convert`` would clip it to white."""
     deep = to_uint16(image)
     grey = np.empty(deep.shape, np.uint8)
     np.floor_divide(deep, 257, out=grey, casting="unsafe")
@@ -162,7 +163,7 @@ def to_uint8(image: Image.Image) -> Image.Image:
 
 
 def _rows(image: Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield an image in parts, and where they are of it."""
+    """Yield an image in parts, each as the slice of its rows and their pixels."""
     count = max(1, ROWS_AT_ONCE // image.width)
     for top in range(0, image.height, count):
         bottom = min(top + count, image.height)
@@ -171,7 +172,7 @@ def _rows(image: Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(DEEP):
-        image = Image.fromarray((to_uint16(image) / 257).round().astype(np.uint8))  # convert() would saturate to white
+        image = Image.fromarray((to_uint16(image) / 257).round().astype(np.uint8))  # convert() would clip to white
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -179,7 +180,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def is_near_grey(rgb: np.ndarray) -> bool:
-    """Tell whether 99% of the pixels have almost no colour.
+    """Return whether 99% of the pixels have almost no color.
 
     Args:
         rgb: ``(H, W, 3)`` uint8.

@@ -1,4 +1,4 @@
-"""Colour maths: sRGB images to and from normalised CIE Lab, in float32 on the images' device."""
+"""Color math: convert sRGB images to and from normalized CIE Lab, in float32 on the images' device."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +15,7 @@ GAMUT_TOLERANCE = 0.5 / 255  # a channel this far outside [0, 1] still rounds to
 
 
 def rgb_to_l_ab(rgb: Tensor) -> tuple[Tensor, Tensor]:
-    """Split sRGB images into normalised CIE Lab lightness and chroma (D65, 2 degree observer).
+    """Split sRGB images into normalized CIE Lab lightness and chroma (D65, 2 degree observer).
 
     Args:
         rgb: ``(B, 3, H, W)`` float in [0, 1].
@@ -32,7 +32,7 @@ def rgb_to_l_ab(rgb: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def l_ab_to_lab(L: Tensor, ab: Tensor) -> Tensor:
-    """Undo the normalisation.
+    """Convert normalized lightness and chroma to CIE Lab units.
 
     Args:
         L: ``(B, 1, H, W)`` in [-1, 1].
@@ -48,7 +48,7 @@ def l_ab_to_lab(L: Tensor, ab: Tensor) -> Tensor:
 
 
 def l_ab_to_rgb(L: Tensor, ab: Tensor) -> Tensor:
-    """Join normalised lightness and chroma into sRGB images; colours outside the gamut are clipped.
+    """Join normalized lightness and chroma into sRGB images; colors outside of the gamut are clipped.
 
     Args:
         L: ``(B, 1, H, W)`` in [-1, 1].
@@ -62,7 +62,7 @@ def l_ab_to_rgb(L: Tensor, ab: Tensor) -> Tensor:
 
 
 def l_to_grey(L: Tensor) -> Tensor:
-    """Return the neutral sRGB grey of a lightness.
+    """Convert lightness to neutral sRGB grey.
 
     Args:
         L: ``(B, 1, H, W)`` in [-1, 1].
@@ -76,7 +76,7 @@ def l_to_grey(L: Tensor) -> Tensor:
 
 
 def out_of_gamut(L: Tensor, ab: Tensor) -> Tensor:
-    """Mark the pixels whose colour sRGB cannot show.
+    """Mark the pixels whose color is outside of the sRGB gamut.
 
     Args:
         L: ``(B, 1, H, W)`` in [-1, 1].
@@ -94,7 +94,7 @@ def _unclipped_rgb(L: Tensor, ab: Tensor) -> Tensor:
 
 
 def grey_to_l(grey: Tensor) -> Tensor:
-    """Return the lightness of neutral greys.
+    """Convert neutral sRGB grey to lightness.
 
     Args:
         grey: sRGB value of all three channels, float in [0, 1], any shape.
@@ -113,17 +113,17 @@ def to_uint8(rgb: Tensor) -> Tensor:
 
 
 def _full_precision(x: Tensor) -> AbstractContextManager:
-    """Keep autocast away; tensors without numbers know none."""
+    """Disable autocast; meta tensors have none."""
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 class _Float32(TorchFunctionMode):
-    """Lets Kornia convert on a GPU as it does on a CPU: in float32, and without waiting for the device.
+    """Makes Kornia convert on a GPU as on a CPU: in float32, and without synchronizing.
 
     On a GPU, Kornia multiplies by its 3x3 matrices with ``conv2d``, which cuDNN by default computes in TF32: a and b
-    are then off by up to 0.06, and RGB on the way back by up to 4 of 255. This mode multiplies and adds instead; unlike
-    torch's switches of TF32, it holds for this thread and this call alone. It also keeps Kornia's matrices and white
-    point on the device: a copy at each call would wait for it.
+    are then off by up to 0.06, and RGB in the other direction by up to 4 of 255. This mode multiplies and adds instead;
+    unlike torch's TF32 flags, it applies only to this thread and this call. It also keeps Kornia's matrices and white
+    point on the device, since copying them at each call would synchronize.
     """
 
     def __torch_function__(
@@ -135,7 +135,7 @@ class _Float32(TorchFunctionMode):
 
 
 def _mix_channels(image: Tensor, matrix: Tensor) -> Tensor:
-    """Convolve ``(B, 3, H, W)`` with ``(3, 3, 1, 1)``."""
+    """Convolve ``(B, 3, H, W)`` with a ``(3, 3, 1, 1)`` kernel by multiplying and adding."""
     (x, y, z), (from_x, from_y, from_z) = image.split(1, dim=1), matrix.unbind(1)  # (B, 1, H, W) and (3, 1, 1) each
     return x * from_x + y * from_y + z * from_z
 
@@ -145,7 +145,7 @@ _CONSTANTS: dict[str, Tensor] = {}  # by values, type and device
 
 @torch.compiler.assume_constant_result
 def _constant(values: Any, **how: Any) -> Tensor:
-    """Make ``torch.tensor(values, **how)`` once."""
+    """Return a cached ``torch.tensor(values, **how)``."""
     key = repr((values, how))
     if key not in _CONSTANTS:
         with torch.inference_mode(False):  # gradients may flow through the next conversion

@@ -1,6 +1,6 @@
-"""Colour maths of full-size pictures, in NumPy: their lightness, and chroma joined to it within sRGB.
+"""Color math for full-size pictures, in NumPy: extract lightness, and join lightness and chroma into sRGB.
 
-The same formulas as `colorize.lab` (CIE Lab, D65, 2 degree observer), for pictures that go through in blocks, on
+The same formulas as in `colorize.lab` (CIE Lab, D65, 2 degree observer), for pictures that are processed in blocks, in
 threads, without torch.
 """
 
@@ -10,17 +10,17 @@ L_SCALE = 50.0  # L* in [0, 100] becomes L*/50 - 1 in [-1, 1]
 AB_SCALE = 110.0  # sRGB reaches a in [-86.2, 98.2] and b in [-107.9, 94.5]; 110 keeps both inside [-1, 1]
 WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
 RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
-# Lab's functions work on XYZ relative to white, so white is folded into the way back
+# Lab is defined on XYZ relative to white, so the white point is folded into the inverse matrix
 WHITE_TO_RGB = (np.linalg.inv(RGB_TO_XYZ) * WHITE).astype(np.float32)
 LUMINANCE = RGB_TO_XYZ[1].astype(np.float32)
-DELTA = 6 / 29  # Lab's cube root is a line below DELTA**3
-# Linear values that still round to 0 or 255; beyond them a channel would be clipped, and the lightness with it
+DELTA = 6 / 29  # Lab replaces the cube root by a line below DELTA**3
+# Linear values that still round to 0 or 255; beyond them a channel is clipped, which changes the lightness
 LOWEST, HIGHEST = -0.5 / 255 / 12.92, 1 + 2 * 0.5 / 255
-HALVINGS = 12  # of the interval in which the largest chroma that fits is searched: 1/4096 of the chroma
+HALVINGS = 12  # bisection steps in the search for the largest chroma in gamut: to 1/4096 of the chroma
 
 
 def lightness(pixels: np.ndarray) -> np.ndarray:
-    """Return L* of sRGB or grey pixels.
+    """Compute L* of sRGB or grey pixels.
 
     Args:
         pixels: ``(H, W)`` or ``(H, W, 3)``; uint8, uint16, or floats in [0, 1].
@@ -34,7 +34,7 @@ def lightness(pixels: np.ndarray) -> np.ndarray:
 
 
 def lab(pixels: np.ndarray) -> np.ndarray:
-    """Return CIE Lab of sRGB pixels.
+    """Convert sRGB pixels to CIE Lab.
 
     Args:
         pixels: ``(H, W, 3)`` uint8.
@@ -48,17 +48,17 @@ def lab(pixels: np.ndarray) -> np.ndarray:
 
 
 def join(L: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
-    """Join lightness and chroma into sRGB, with the lightness kept.
+    """Join lightness and chroma into sRGB, preserving the lightness.
 
-    A colour that sRGB cannot show loses as much chroma as it must; its L* and hue stay.
+    The chroma of a color outside of the sRGB gamut is reduced until it fits; its L* and hue stay the same.
 
     Args:
         L: ``(H, W)`` float32 in [0, 100].
         a: ``(H, W)`` float32 in Lab units.
         b: the same.
-        dtype: of the result: uint8, uint16, or float32 for values in [0, 1].
+        dtype: dtype of the result: uint8, uint16, or float32 for values in [0, 1].
     Returns:
-        ``(H, W, 3)``, and the number of pixels that lost chroma.
+        ``(H, W, 3)``, and the number of pixels whose chroma was reduced.
     """
     fy = (L + 16) / 116
     y = _from_f(fy)
@@ -73,14 +73,14 @@ def join(L: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> tuple[
 
 
 def clipped(L: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Join lightness and chroma into sRGB as published protocols do: what sRGB cannot show is clipped, L* and all.
+    """Join lightness and chroma into sRGB as published protocols do: clip out-of-gamut channels, changing L*.
 
     Args:
         L: ``(H, W)`` float32 in [0, 100], or of any shape.
         a: the same shape, float32 in Lab units.
         b: the same.
     Returns:
-        ``(3, H, W)`` uint8, and ``(H, W)`` bool, which pixels were clipped.
+        ``(3, H, W)`` uint8, and ``(H, W)`` bool: the pixels that were clipped.
     """
     fy = (L + 16) / 116
     rgb = _linear_rgb(fy, _from_f(fy), a, b)
@@ -89,21 +89,21 @@ def clipped(L: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np
 
 
 def share_within(L: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the largest share of the chroma that sRGB can show at the same lightness and hue.
+    """Find the largest share of the chroma that is inside the sRGB gamut at the same lightness and hue.
 
     Args:
         L: float32 in [0, 100], of any shape.
         a: the same shape, float32 in Lab units.
         b: the same.
     Returns:
-        The same shape, in [0, 1), to 1/4096: 4095/4096 where all of the chroma fits.
+        The same shape, in [0, 1), to 1/4096; 4095/4096 where all of the chroma fits.
     """
     fy = (L + 16) / 116
     return _share_within(fy, _from_f(fy), a, b)
 
 
 def _share_within(fy: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    low, high = np.zeros_like(fy), np.ones_like(fy)  # bisection; 0, the grey, always fits
+    low, high = np.zeros_like(fy), np.ones_like(fy)  # bisection; 0, which is grey, always fits
     for _ in range(HALVINGS):
         share = (low + high) / 2
         rgb = _linear_rgb(fy, y, share * a, share * b)
@@ -122,7 +122,7 @@ def _linear_rgb(fy: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> 
 
 
 def _from_f(t: np.ndarray) -> np.ndarray:
-    # The line below DELTA touches the cube there: sums of the parts, as np.where takes 5 times as long
+    # The line below DELTA meets the cube at DELTA, so their clamped parts add up; np.where takes 5 times as long
     above = np.maximum(t, np.float32(DELTA))
     return above * above * above + np.float32(3 * DELTA**2) * np.minimum(t - np.float32(DELTA), 0)
 
@@ -142,7 +142,7 @@ def _to_encoded(linear: np.ndarray) -> np.ndarray:
 
 
 def _encode(rgb: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Turn linear ``(3, H, W)`` into sRGB ``(H, W, 3)`` of that type."""
+    """Encode linear ``(3, H, W)`` as sRGB ``(H, W, 3)`` of a dtype."""
     rgb = np.clip(rgb, 0, 1)
     out = np.empty((*rgb.shape[1:], 3), dtype)
     for channel in range(3):
@@ -154,7 +154,7 @@ def _encode(rgb: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return out
 
 
-# Of a pixel's 8 or 16 bits, and of linear values in 65,536 steps, where a step is at most 0.05 of an 8-bit level
+# Lookup tables by 8- or 16-bit value, and by linear value in 65,536 steps of at most 0.05 of an 8-bit level
 TABLES = {
     np.dtype(kind): _to_linear(np.linspace(0, 1, 2**bits)).astype(np.float32)
     for kind, bits in ((np.uint8, 8), (np.uint16, 16))

@@ -1,31 +1,30 @@
-"""Chroma from the network's size to the picture's, guided by the picture's lightness so that edges do not bleed.
+"""Upsample chroma from the network's size to the picture's, guided by its lightness so that colors do not bleed.
 
-Bicubic interpolation, to which detail is added: where chroma and lightness go together in the small picture, what the
-full-size lightness has beyond the small one is taken over, times the local slope of chroma against lightness. That is
-the guided filter (He, Sun & Tang 2013; fast, with slopes of the small picture: He & Sun 2015) in the form of
-pan-sharpening by regression, which keeps the small chroma as it is; the guided filter itself blurs it.
-`python -m benchmarks.edges` compares it with others.
+Bicubic interpolation plus detail: the detail that the full-size lightness has beyond the small one, times the local
+slope of chroma against lightness in the small picture. This is the guided filter (He, Sun & Tang 2013; fast, with
+slopes of the small picture: He & Sun 2015) in the form of pan-sharpening by regression, which preserves the small
+chroma; the guided filter itself blurs it. `python -m benchmarks.edges` compares it with other methods.
 """
 
 import numpy as np
 from PIL import Image
 
-WINDOW = (0.25, 0.5, 0.25)  # across and down, that slopes are found in: a Gaussian of 0.7 small pixels
-NOISE = 30.0  # L* squared, added to the window's variance: flat regions have no slope
-PREFILTERS = 2  # rounds that sharpen the small planes by what bicubic interpolation will lose
-FINE = 3  # times the small size, at which that loss is found: beyond it, it no longer changes
+WINDOW = (0.25, 0.5, 0.25)  # separable window of the regression: a Gaussian with a sigma of 0.7 small pixels
+NOISE = 30.0  # L* squared, added to the window's variance, so that flat regions have no slope
+PREFILTERS = 2  # iterations that sharpen the small planes by what bicubic interpolation will lose
+FINE = 3  # multiple of the small size at which that loss is measured; it does not change at larger ones
 
 Box = tuple[int, int, int, int]  # left, upper, right, lower, in the picture's pixels
 BICUBIC, BILINEAR = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR
 
 
 class GuidedUpsampler:
-    """The chroma of a picture, for any block of it.
+    """Upsamples the chroma of a picture, block by block.
 
     Args:
-        L: ``(h, w)`` float32, the small picture's L* in [0, 100].
+        L: ``(h, w)`` float32, L* in [0, 100] of the small picture.
         ab: ``(2, h, w)`` float32, its chroma in Lab units.
-        size: width and height of the picture.
+        size: width and height of the full-size picture.
     """
 
     def __init__(self, L: np.ndarray, ab: np.ndarray, size: tuple[int, int]) -> None:
@@ -38,8 +37,8 @@ class GuidedUpsampler:
         """Return ``a`` and ``b`` of a block.
 
         Args:
-            box: of the picture.
-            L: ``(H, W)`` float32, the block's own L* in [0, 100].
+            box: the block, in pixels of the full-size picture.
+            L: ``(H, W)`` float32, L* in [0, 100] of the block at full size.
         Returns:
             Two ``(H, W)`` float32 in Lab units.
         """
@@ -56,7 +55,7 @@ class GuidedUpsampler:
         return np.asarray(plane.resize((box[2] - box[0], box[3] - box[1]), method, box=source))
 
     def _prefiltered(self, plane: Image.Image) -> Image.Image:
-        """Sharpen, so that the enlarged plane made small again is the plane."""
+        """Sharpen a plane, so that enlarging it and shrinking it again gives the original plane."""
         fine = tuple(max(small, min(FINE * small, full)) for small, full in zip(plane.size, self.size, strict=True))
         if fine == plane.size:
             return plane
@@ -68,7 +67,7 @@ class GuidedUpsampler:
 
 
 def _slopes(L: np.ndarray, ab: np.ndarray) -> list[Image.Image]:
-    """Return the slope of a and of b against L, in a window around each pixel."""
+    """Return the slopes of a and of b against L, by regression in a window around each pixel."""
     mean_L = _blurred(L)
     variance = _blurred(L * L) - mean_L**2
     covariances = [_blurred(L * plane) - mean_L * _blurred(plane) for plane in ab]

@@ -97,7 +97,7 @@ def test_a_failure_in_the_background_is_told(tmp_path) -> None:
 
 
 def test_a_missing_checkpoint_is_named(tmp_path) -> None:
-    with pytest.raises(UserError, match=r"gone\.ckpt is no file"):
+    with pytest.raises(UserError, match=r"gone\.ckpt is not a file"):
         read_checkpoint(tmp_path / "gone.ckpt")
 
 
@@ -105,7 +105,7 @@ def test_a_missing_checkpoint_is_named(tmp_path) -> None:
 def test_a_truncated_checkpoint_is_named(checkpoint, share) -> None:
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(UserError, match=r"x\.ckpt is damaged or no checkpoint") as caught:
+    with pytest.raises(UserError, match=r"x\.ckpt is damaged or not a checkpoint") as caught:
         read_checkpoint(checkpoint)
     assert "\n" not in str(caught.value)
 
@@ -119,7 +119,7 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content) -> None:
 
 def test_another_projects_checkpoint_is_named(tmp_path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "x.ckpt")
-    with pytest.raises(UserError, match="checkpoint of something else"):
+    with pytest.raises(UserError, match="is of another project"):
         read_checkpoint(tmp_path / "x.ckpt")
 
 
@@ -132,7 +132,7 @@ class Code:
 
 def test_a_checkpoint_with_code_is_not_run(tmp_path) -> None:
     torch.save({"state_dict": Code()}, tmp_path / "x.ckpt")
-    with pytest.raises(UserError, match="holds more than plain data"):
+    with pytest.raises(UserError, match="contains more than plain data"):
         read_checkpoint(tmp_path / "x.ckpt")
 
 

@@ -112,7 +112,7 @@ def test_help_that_is_read_in_part_ends_in_silence(tmp_path, script) -> None:
         ),
         ("train.py", ["hydra.run.dir=/proc/x"], "No such file or directory: /proc/x"),
         ("train.py", ["data=scenes", "image_size=64", "generator.n_down=6", "data.store_dir=/proc/x"], "/proc/x"),
-        ("eval.py", ["ckpt_path=gone.ckpt"], "checkpoint gone.ckpt is no file"),
+        ("eval.py", ["ckpt_path=gone.ckpt"], "checkpoint gone.ckpt is not a file"),
         ("eval.py", [], "ckpt_path is not set: python eval.py ckpt_path=RUN/checkpoints/best.ckpt"),
         ("colorize train", ["lrr=1e-4"], "unknown option 'lrr'; did you mean lr? --help lists them all"),
         ("colorize train", ["lr=1e-3", "sweep=core_grid"], "takes -m: colorize train -m lr=1e-3 sweep=core_grid"),

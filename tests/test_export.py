@@ -79,7 +79,7 @@ def test_without_a_gain_from_validation_nothing_is_calibrated(checkpoint, tmp_pa
     content = torch.load(checkpoint, weights_only=True)
     content["metrics"] |= {} if gain is None else {"val/calibrated_gain": gain}
     torch.save(content, tmp_path / "x.ckpt")
-    with pytest.raises(UserError, match=r"--calibrate: the validation of .*x.ckpt found no gain"):
+    with pytest.raises(UserError, match=r"--calibrate: .*x.ckpt has no gain from validation"):
         export(tmp_path / "x.ckpt", tmp_path / "model", calibrate=True)
     assert not (tmp_path / "model").exists()
 
@@ -136,7 +136,7 @@ def test_the_card_has_license_install_line_and_baseline(exported, checkpoint, tm
     content = torch.load(checkpoint, weights_only=True)
     torch.save(content | {"metrics": {"val/l1": 0.06, "val/l1_grey": 0.08}}, tmp_path / "y.ckpt")
     export(tmp_path / "y.ckpt", tmp_path / "y")
-    assert "its L1 is 0.08; this model has 0.75 of it." in (tmp_path / "y/README.md").read_text()
+    assert "its L1 is 0.08; this model's is 0.75 times that." in (tmp_path / "y/README.md").read_text()
 
 
 def test_the_card_says_what_it_was_trained_on_and_its_metrics(exported) -> None:
@@ -174,8 +174,8 @@ def damaged(folder: Path, file: str, change, keep_sums: bool = True) -> None:
         ("model.safetensors", lambda data: data[:-1] + b"x", True, "the sha256 of model.safetensors is not"),
         ("config.json", lambda data: data + b" ", True, "the sha256 of config.json is not"),
         ("model.safetensors", lambda data: data[:100], False, "model.safetensors is damaged"),
-        ("config.json", lambda data: b"{}", False, "is a model of something else"),
-        ("config.json", lambda data: b"no json", False, r"a model of something else: config\.json is no JSON"),
+        ("config.json", lambda data: b"{}", False, "is of another project"),
+        ("config.json", lambda data: b"no json", False, r"of another project: config\.json is not valid JSON"),
         ("config.json", lambda data: data.replace(b'"unet"', b'"vit"'), False, "unknown generator 'vit'"),
         ("config.json", lambda data: data.replace(b'"num_filters": 4', b'"num_filters": 2'), False, "do not fit"),
         ("config.json", lambda data: data.replace(b'"unet"', b"[1]"), False, "names no generator"),
@@ -190,7 +190,7 @@ def test_a_damaged_folder_is_one_line(checkpoint, tmp_path, file, change, keep_s
 
 
 def test_a_folder_of_something_else_is_one_line(tmp_path) -> None:
-    with pytest.raises(UserError, match=r"is no exported model: it has no config\.json"):
+    with pytest.raises(UserError, match=r"is not an exported model: it has no config\.json"):
         load_predictor(tmp_path, "cpu")
 
 
@@ -253,7 +253,7 @@ def test_a_name_on_the_hub_is_fetched(checkpoint, hub, tmp_path) -> None:
 
 def test_a_name_that_the_hub_does_not_know_is_one_line(hub, tmp_path) -> None:
     done = load_from_hub("someone/else", hub, tmp_path)
-    assert "checkpoint someone/else is neither here nor on the Hugging Face hub" in done.stderr.splitlines()[-1]
+    assert "checkpoint someone/else is neither a local path nor on the Hugging Face hub" in done.stderr.splitlines()[-1]
     assert "Retrying" not in done.stderr
 
 
@@ -273,14 +273,16 @@ def test_onnx_runs_without_torch(checkpoint, with_onnx, tmp_path) -> None:
 
 def test_onnx_that_computes_something_else_is_not_kept(checkpoint, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("colorize.export.PARITY", 1e-12)
-    with pytest.raises(UserError, match=r"ONNX differs from PyTorch by .* at 1 x 1 x 32 x 32, over 1e-12: not kept"):
+    with pytest.raises(
+        UserError, match=r"ONNX differs from PyTorch by .* at 1 x 1 x 32 x 32, over 1e-12: not exported"
+    ):
         export(checkpoint, tmp_path / "model", onnx=True)
     assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, r"is no file; colorize export --onnx makes one"), (b"no model", "is damaged or no ONNX model")],
+    [(None, r"is not a file; colorize export --onnx makes one"), (b"no model", "is damaged or not an ONNX model")],
 )
 def test_onnx_that_will_not_do_is_one_line(tmp_path, content, message) -> None:
     if content:
@@ -293,8 +295,8 @@ def test_onnx_that_will_not_do_is_one_line(tmp_path, content, message) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"precision": "bf16"}, "precision=bf16 is not for model.onnx"),
-        ({"device": "mps"}, "device=mps is not here for ONNX"),
+        ({"precision": "bf16"}, "precision=bf16 cannot be used with model.onnx"),
+        ({"device": "mps"}, "device=mps is not available for ONNX"),
     ],
 )
 def test_what_onnx_cannot_is_named(with_onnx, arguments, message) -> None:

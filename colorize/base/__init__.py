@@ -1,1 +1,1 @@
-"""What every other room stands on: errors, whole files, checks, names, seeds; no images, no networks."""
+"""Utilities that every other package builds on: errors, atomic file writes, value checks, a registry, seeds."""

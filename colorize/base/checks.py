@@ -1,24 +1,24 @@
-"""Check values that a user gave: return the value, or raise one line that names it and what would do."""
+"""Check values given by a user: return the value, or raise a one-line error that says what is allowed."""
 
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from colorize.base.claims import told
+from colorize.base.claims import short_repr
 from colorize.base.errors import UserError
 
 
 def at_least(name: str, value: Any, least: float, *, whole: bool = False, also: Sequence[Any] = ()) -> Any:
-    """Check that a value is a finite number of at least ``least``.
+    """Check that a value is a finite number and at least ``least``.
 
     Args:
-        name: of the value, as the user types it.
-        value: what was given.
-        least: the smallest that will do.
-        whole: an integer is needed.
-        also: other values that will do, such as ``None`` or ``auto``.
+        name: name of the value, as the user types it.
+        value: the value to check.
+        least: smallest allowed value.
+        whole: require an integer.
+        also: other allowed values, such as ``None`` or ``auto``.
     Raises:
-        UserError: naming the value and the range.
+        UserError: if it is not; the message gives the name, the value and the range.
     """
     fits = _is_number(value, whole) and value >= least
     return _checked(name, value, fits, f"{_kind(whole)} of at least {least:g}", also)
@@ -27,18 +27,18 @@ def at_least(name: str, value: Any, least: float, *, whole: bool = False, also: 
 def within(
     name: str, value: Any, low: float, high: float, ends: str = "[]", *, whole: bool = False, also: Sequence[Any] = ()
 ) -> Any:
-    """Check that a value is a finite number of an interval.
+    """Check that a value is a finite number in an interval.
 
     Args:
-        name: of the value, as the user types it.
-        value: what was given.
-        low: one end of the interval.
-        high: the other.
-        ends: ``[`` and ``]`` for an end that belongs to it, ``(`` and ``)`` for one that does not.
-        whole: an integer is needed.
-        also: other values that will do.
+        name: name of the value, as the user types it.
+        value: the value to check.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        ends: ``[`` and ``]`` for an inclusive end, ``(`` and ``)`` for an exclusive one.
+        whole: require an integer.
+        also: other allowed values.
     Raises:
-        UserError: naming the value and the interval.
+        UserError: if it is not; the message gives the name, the value and the interval.
     """
     inside = _is_number(value, whole) and low <= value <= high
     fits = inside and (ends[0] == "[" or value != low) and (ends[1] == "]" or value != high)
@@ -55,22 +55,22 @@ def above(name: str, value: Any, low: float, *, also: Sequence[Any] = ()) -> Any
 
 
 def one_of(name: str, value: Any, choices: Iterable[Any]) -> Any:
-    """Check that a value is one of several.
+    """Check that a value is one of the choices.
 
     Raises:
-        UserError: naming the value and the choices.
+        UserError: if it is not; the message lists the choices.
     """
     choices = list(choices)
     if value not in choices:
-        raise UserError(f"unknown {name} {told(value)}; choose one of {choices}")
+        raise UserError(f"unknown {name} {short_repr(value)}; choose one of {choices}")
     return value
 
 
 def true_or_false(name: str, value: Any, *, also: Sequence[Any] = ()) -> Any:
-    """Check that a value is a boolean: to Python any text is true, ``no`` as well.
+    """Check that a value is a boolean; Python would treat any non-empty string as true, even ``no``.
 
     Raises:
-        UserError: naming the value.
+        UserError: if it is not.
     """
     return _checked(name, value, isinstance(value, bool), "true or false", also)
 
@@ -86,5 +86,5 @@ def _kind(whole: bool) -> str:
 def _checked(name: str, value: Any, fits: bool, needed: str, also: Sequence[Any]) -> Any:
     if not fits and value not in also:
         others = "".join(f"{'null' if other is None else other} or " for other in also)
-        raise UserError(f"{name} must be {others}{needed}; got {told(value)}")
+        raise UserError(f"{name} must be {others}{needed}; got {short_repr(value)}")
     return value

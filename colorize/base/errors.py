@@ -1,4 +1,4 @@
-"""The one exception that is shown to the user as a line instead of a traceback, and what such lines are made of."""
+"""The exception that is shown to the user as one line instead of a traceback, and helpers for such lines."""
 
 import errno
 import re
@@ -12,17 +12,24 @@ OUT_OF_MEMORY = re.compile(
     r"failed to map segment",
     re.IGNORECASE,
 )
-DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS}  # of writes, which name no file
+DISK_ERRNOS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EFBIG,
+    errno.EROFS,
+}  # write errors without a file name
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend: the message names what was typed and what would do."""
+    """A mistake that the user can fix: the message says what was typed and what is allowed."""
 
 
 def in_one_line(error: BaseException) -> str | None:
-    """Return the line that the user should see, or ``None`` for an error of the program.
+    """Return the line to show to the user, or ``None`` if the error is a bug of the program.
 
-    Besides `UserError`, that is a file or folder that cannot be read or written, a full disk, and too little memory.
+    Besides `UserError`, a line is returned for files or folders that cannot be read or written, a full disk, and too
+    little memory.
     """
     if isinstance(error, UserError):
         return printable(str(error))
@@ -34,7 +41,7 @@ def in_one_line(error: BaseException) -> str | None:
 
 
 def missing_extra(need: str, extra: str) -> str:
-    """Return the line for a package that is not installed: it says what installs it.
+    """Return the error message for a package that is not installed, with the command that installs it.
 
     Args:
         need: what needs which package, such as ``the web page needs Gradio``.
@@ -59,17 +66,17 @@ def install_lines(extra: str = "") -> tuple[str, str]:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what a library says, or its type where it says nothing; 200 characters at most."""
+    """Return the first line of an error's message, or its type if the message is empty; at most 200 characters."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
 def printable(text: str) -> str:
-    """Return a text with all that would steer a terminal, such as line feeds and escape sequences, spelled out."""
+    """Escape characters that would control a terminal, such as line feeds and escape sequences."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def ran_out(error: BaseException | None) -> bool:
-    """Tell whether an error, or what caused it, is that memory does not suffice."""
+    """Return whether an error, or its cause, means that memory ran out."""
     if error is None or isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return error is not None
     return bool(OUT_OF_MEMORY.search(str(error))) or ran_out(error.__cause__)

@@ -1,4 +1,4 @@
-"""Write files and folders whole or not at all: to a temporary name beside the target, then rename."""
+"""Write files and folders atomically: to a temporary name in the same folder, then rename."""
 
 import csv
 import json
@@ -15,20 +15,20 @@ COUNT = count()  # so that threads do not share a temporary name
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path to write; when the block ends well, it takes the place of ``path`` on disk.
+    """Yield a temporary path to write; when the block ends without an error, it replaces ``path``.
 
-    The temporary file lies in the same folder, so that the rename is atomic, and keeps the extension. Folders
-    are made as needed. If the block raises, the temporary file is removed and ``path`` is as it was.
+    The temporary file is in the same folder, so that the rename is atomic, and keeps the extension. Missing folders
+    are created. If the block raises, the temporary file is removed and ``path`` is unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Shortened, because a name may already be as long as a file system takes
+    # Shortened, because the name may already be as long as the file system allows
     temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{next(COUNT)}{path.suffix}")
     try:
         with _named(path, temporary):
             yield temporary
             with temporary.open("rb") as written:
-                os.fsync(written.fileno())  # else a power cut may leave the new name with old or no contents
+                os.fsync(written.fileno())  # otherwise a power cut could leave the new name with old or no contents
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -36,9 +36,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a new temporary folder to fill; when the block ends well, it appears as ``path``, which must not exist.
+    """Yield a temporary folder to fill; when the block ends without an error, it is renamed to ``path``.
 
-    The caller holds a lock on ``path``: what a killed process left of an earlier try is removed.
+    ``path`` must not exist. The caller must hold a lock on it: what a killed process left behind is removed.
     """
     temporary = path.with_name(f".{path.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -52,20 +52,20 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
-    """Write plain data as JSON, whole or not at all; ``indent=None`` writes one line."""
+    """Write plain data as JSON, atomically; ``indent=None`` writes one line."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=indent) + "\n")
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a table with a header, whole or not at all.
+    """Write a table with a header, atomically.
 
     Args:
-        path: of the file.
-        columns: names, in their order.
-        rows: each from name to value; what a row lacks is empty.
+        path: path of the file.
+        columns: column names, in order.
+        rows: column name to value; missing values are left empty.
     """
-    # Names of files may hold bytes that are no text
+    # File names may contain bytes that are not valid UTF-8
     with (
         replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
@@ -77,7 +77,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 @contextmanager
 def _named(path: Path, temporary: Path) -> Iterator[None]:
-    """Have an error name the path that the user knows in place of the temporary one."""
+    """Replace the temporary path by the target's in an `OSError`, since the user knows only that one."""
     try:
         yield
     except OSError as error:

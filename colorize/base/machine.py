@@ -1,4 +1,4 @@
-"""What this machine offers: processor cores and memory."""
+"""Processor cores and memory available to this process, and control of threads and freed memory."""
 
 import ctypes
 import os
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-GROUPS = Path("/sys/fs/cgroup")  # of a container
-QUOTA = GROUPS / "cpu.max"  # microseconds of processor time, and of time
+GROUPS = Path("/sys/fs/cgroup")  # control groups, as used by containers
+QUOTA = GROUPS / "cpu.max"  # microseconds of processor time, and of the period
 PROC = Path("/proc")
 
 
 def cores() -> int:
-    """Return how many cores this process may use: of its affinity, and within its container's quota."""
+    """Return the number of cores that this process may use, by its CPU affinity and its container's quota."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = QUOTA.read_text().split()
@@ -24,9 +24,9 @@ def cores() -> int:
 
 
 def memory_available() -> int:
-    """Return the bytes of memory that this process can take without swapping; 0 where the system does not tell.
+    """Return the bytes of memory that this process can allocate without swapping; 0 if the system does not report it.
 
-    Within the limits of its control groups (version 1 or 2, those above included) and of its address space.
+    Respects the limits of its control groups (version 1 or 2, including parent groups) and of its address space.
     """
     try:
         lines = (PROC / "meminfo").read_text().splitlines()
@@ -49,9 +49,9 @@ def _left_in_groups() -> Iterator[int]:
             continue
         group = root / name.lstrip("/")
         for folder in (group, *group.parents)[: len(group.relative_to(root).parts) + 1]:
-            with suppress(OSError, ValueError):  # not to be seen from within a container; "max" is no limit
+            with suppress(OSError, ValueError):  # not visible inside a container; "max" means no limit
                 counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-                taken = int((folder / used).read_text()) - int(counts.get(cache, 0))  # cache of files gives way
+                taken = int((folder / used).read_text()) - int(counts.get(cache, 0))  # the file cache can be reclaimed
                 yield int((folder / limit).read_text()) - taken
 
 
@@ -62,7 +62,7 @@ def _left_of_addresses() -> Iterator[int]:
 
 
 def resident() -> int:
-    """Return the bytes of memory that this process has; where the system does not tell, the most that it has had."""
+    """Return the resident memory of this process in bytes, or its peak where only that is reported."""
     try:
         return _pages(1)
     except OSError:
@@ -70,8 +70,8 @@ def resident() -> int:
 
 
 def peak_resident() -> int:
-    """Return the most bytes of memory that this process has had."""
-    with suppress(OSError, StopIteration):  # for getrusage counts what the process that started this one had, too
+    """Return the peak resident memory of this process in bytes."""
+    with suppress(OSError, StopIteration):  # preferred: getrusage includes the peak of the parent process
         lines = (PROC / "self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -82,21 +82,21 @@ def _pages(column: int) -> int:
 
 
 def return_freed_memory() -> None:
-    """Give the memory that is freed, but kept by glibc for later, back to the system. Elsewhere this does nothing."""
+    """Return freed memory that glibc keeps to the system. Does nothing without glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def network_threads(count: int) -> None:
-    """Let PyTorch, if it is loaded, compute on so many threads what this thread asks of it."""
+    """Set the number of threads that PyTorch, if it is loaded, uses for calls from this thread."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)
 
 
 @contextmanager
 def network_threads_kept() -> Iterator[None]:
-    """Give this thread, when the body ends, as many threads of PyTorch as it had."""
+    """Restore this thread's number of PyTorch threads when the block ends."""
     before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 0
     try:
         yield
@@ -106,11 +106,11 @@ def network_threads_kept() -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, for the next batch to take.
+    """Keep freed memory in this process, so that the next batch reuses it.
 
-    glibc otherwise maps every large tensor anew and returns it page by page. Elsewhere this does nothing.
+    glibc otherwise maps every large tensor anew and returns its pages to the system. Does nothing without glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(-1, -1)  # M_TRIM_THRESHOLD: never give back the top of the heap
-        mallopt(-4, 0)  # M_MMAP_MAX: no tensor outside of the heap
+        mallopt(-4, 0)  # M_MMAP_MAX: allocate all tensors on the heap

@@ -1,4 +1,4 @@
-"""Which code made a result: the commit, and the versions of what it stands on."""
+"""Record which code produced a result: the git commit and the versions of its dependencies."""
 
 import contextlib
 import platform
@@ -10,7 +10,7 @@ PACKAGES = ("torch", "torchvision", "lightning", "kornia", "hydra-core", "wandb"
 
 
 def commit() -> str | None:
-    """Return the git commit of the code that runs, with ``+`` if files were changed; ``None`` outside of git."""
+    """Return the git commit of the running code, with ``+`` if tracked files were changed; ``None`` outside of git."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
@@ -21,7 +21,7 @@ def commit() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a result depends on, as far as they are installed."""
+    """Return the versions of Python and of the installed packages that results depend on."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):

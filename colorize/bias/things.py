@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as rle
 
-from colorize.base.claims import told
+from colorize.base.claims import short_repr
 from colorize.base.errors import UserError, first_line
 from colorize.data.decode import NEAR_GREY, NO_FILE, SAME_PICTURE, digest_of_picture
 from colorize.data.selection import seeded_order
@@ -111,7 +111,7 @@ class AnnotatedFolder:
             mask = decode_mask(entry["segmentation"], width, height)
         except Exception as error:  # pycocotools raises whatever such lists lead to
             raise UserError(
-                f"{self.index}: the outline of annotation {told(entry['id'])} is damaged ({first_line(error)})"
+                f"{self.index}: the outline of annotation {short_repr(entry['id'])} is damaged ({first_line(error)})"
             ) from error
         return np.array(Image.fromarray(mask).resize((SIDE, SIDE), Image.Resampling.NEAREST))
 

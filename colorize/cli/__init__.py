@@ -1,4 +1,4 @@
-"""The `colorize` command: color photographs, videos and data sets; train, score and export models."""
+"""The `colorize` command: color photographs, videos and data sets; train, score, adapt and export models."""
 
 from typing import Annotated
 
@@ -13,16 +13,16 @@ from colorize.cli.pages import dashboard, demo, report
 from colorize.cli.scoring import score
 
 ABOUT_CHECKPOINTS = (
-    "A checkpoint is `photographs`, which comes with the package; `best`, the newest `best.ckpt` of the runs in "
-    "`outputs`, `multirun` and `demo`; one of training (`RUN/checkpoints/best.ckpt`); a folder that `colorize export` "
-    "made, or its `model.onnx`; or the `owner/name` of such a folder on the Hugging Face hub."
+    "A checkpoint is `photographs`, which ships with the package; `best`, the newest `best.ckpt` of the runs in "
+    "`outputs`, `multirun` and `demo`; a training checkpoint (`RUN/checkpoints/best.ckpt`); a folder made by "
+    "`colorize export`, or its `model.onnx`; or the `owner/name` of such a folder on the Hugging Face hub."
 )
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Color photographs with a trained generator. Their lightness stays their own, at any size.",
+    help="Color photographs of any size with a trained generator. Their lightness is preserved.",
 )
 
 
@@ -38,7 +38,7 @@ def main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Take the options that come before a command; `app` says what the program does."""
+    """Handle the options that precede a command; the help text is in `app`."""
 
 
 for command in (image, coco, video, bias):

@@ -22,8 +22,8 @@ OutOrBeside = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="Folder of the results, or, of one photograph, its file, such as new.png. Without it: NAME.colorized.jpg "
-        "beside each photograph.",
+        help="Folder of the results, or, for a single photograph, a file such as new.png. "
+        "Default: NAME.colorized.jpg next to each photograph.",
         show_default=False,
     ),
 ]
@@ -33,20 +33,20 @@ Quality = Annotated[
     typer.Option(
         min=1,
         max=100,
-        help="Of JPEG, WebP and AVIF, 1 to 100; without it 96, 98 and 95.",
+        help="Quality of JPEG, WebP and AVIF, 1 to 100. Default: 96, 98 and 95.",
         show_default=False,
     ),
 ]
 Memory = Annotated[
     str | None,
     typer.Option(
-        help="The most memory that the whole process takes, with its libraries and the model, such as 2G or 800M "
-        "(powers of 1,000): fewer pictures are in memory at once, and one that needs more by itself is told in a line. "
-        "Without it: three quarters of what is free once the model is loaded, beside what is taken then.",
+        help="Memory limit of the whole process, including libraries and model, such as 2G or 800M (powers of 1,000). "
+        "Fewer pictures are then in memory at once; one that alone needs more is an error. Default: what is in use "
+        "once the model is loaded, plus three quarters of what is free.",
         show_default=False,
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Colour anew what is there already.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")]
 
 
 @with_settings
@@ -57,21 +57,21 @@ def image(
     tint: Annotated[
         Literal["auto", "keep", "remove"],
         typer.Option(
-            help="Of toned prints: auto removes the tint where color follows from lightness, as in sepia; keep removes "
-            "none; remove takes all for toned prints, such as blue ones."
+            help="Tint of toned prints: auto removes it from pictures whose color is a function of lightness, such as "
+            "sepia; keep never removes it; remove treats all as toned prints, such as blue ones."
         ),
     ] = "auto",
     quality: Quality = None,
     memory: Memory = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Colour photographs, of any size, mode and format.
+    """Color photographs of any size, mode and format.
 
-    Each is written in its own format where that can hold colour, otherwise as PNG, with its EXIF, its colour profile
-    and its transparency. Folders keep their structure. A second call goes on where the first one stopped: what is there
-    already is known by the photograph's contents, the checkpoint and the options.
+    Each is written in its own format if that supports color, otherwise as PNG, with its EXIF, color profile and
+    transparency. Folders keep their structure. A second call continues where the first one stopped: a result is kept
+    if the photograph's contents, the checkpoint and the options are the same.
 
-    A file that cannot be coloured is told in one line; the others go on, and the exit status is 1.
+    A file that cannot be colored is reported in one line; the others are still colored, and the exit status is 1.
     """
     with mistakes_in_one_line():
         groups, complaints = _grouped(inputs, out)
@@ -86,21 +86,21 @@ def coco(
     out: Out,
     root: Annotated[
         str | None,
-        typer.Argument(help="COCO-layout folder; without it data/coco, fetched as needed.", show_default=False),
+        typer.Argument(help="COCO-layout folder. Default: data/coco, downloaded as needed.", show_default=False),
     ] = None,
-    split: Annotated[str, typer.Option(help="Part of COCO: train2017 or val2017.")] = "val2017",
+    split: Annotated[str, typer.Option(help="COCO split: train2017 or val2017.")] = "val2017",
     category: Annotated[
-        list[str] | None, typer.Option(help="Only images with such a thing; may be repeated.", show_default=False)
+        list[str] | None, typer.Option(help="Only images with this category; may be repeated.", show_default=False)
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="As many, validation images of training first.", show_default=False),
+        typer.Option(min=1, help="Maximum number of images, validation images of training first.", show_default=False),
     ] = None,
     quality: Quality = None,
     memory: Memory = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Colour the images of a COCO data set, and keep its annotations, so that detectors can be run on them."""
+    """Color the images of a COCO data set and keep its annotations, so that detectors can be run on the result."""
     from colorize.inference.coco import CocoFolder
 
     with mistakes_in_one_line():
@@ -119,25 +119,26 @@ def video(
     source: Annotated[Path, typer.Argument(help="A video.", show_default=False)],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="The coloured video: .mp4, .m4v, .mov, .mkv or .webm.", show_default=False),
+        typer.Option("--out", "-o", help="The colored video: .mp4, .m4v, .mov, .mkv or .webm.", show_default=False),
     ],
-    smoothing: Annotated[float, typer.Option(help="How much colour stays from frame to frame, 0 to below 1.")] = 0.8,
+    smoothing: Annotated[float, typer.Option(help="Smoothing of color over time, from 0 (none) to below 1.")] = 0.8,
     memory: Memory = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Colour a video; its sound, size and timing are kept.
+    """Color a video; its sound, size and timing are kept.
 
-    Colours are smoothed over time and start anew at a cut. The flicker, before and after smoothing, is told: the mean
-    change of colour from frame to frame where the picture stands still, in units of CIE Lab.
+    Colors are smoothed over time, separately for each scene. The flicker before and after smoothing is printed: the
+    mean change of color from frame to frame where the picture is still, in units of CIE Lab.
 
-    Of a video that breaks off or is damaged, what is there is coloured, what is missing is told, and the status is 1.
+    A truncated or damaged video is colored as far as it can be read; a line says what is missing, and the exit status
+    is 1.
     """
     from colorize.inference.video import colorize_video
     from colorize.photos.memory import parse_size
 
     with mistakes_in_one_line():
         if out.exists() and not overwrite:
-            raise UserError(f"--out {out} exists already; name another, or --overwrite it")
+            raise UserError(f"--out {out} exists already; choose another, or --overwrite it")
         most = parse_size(memory) if memory else None
         _, colorizer, options = settings.load()
         with bar("frames") as advance:
@@ -145,7 +146,7 @@ def video(
         for note in done.notes:
             say(f"{source}: {note}")
         typer.echo(
-            f"{done.frames} frames in {done.scenes} scenes coloured into {out} in {done.seconds:.1f} s; "
+            f"{done.frames} frames in {done.scenes} scenes colored into {out} in {done.seconds:.1f} s; "
             f"flicker {done.flicker:.3f}, without smoothing {done.flicker_unsmoothed:.3f}"
         )
         if not done.whole:
@@ -153,7 +154,7 @@ def video(
 
 
 def _grouped(inputs: Sequence[str], out: Path | None) -> tuple[dict[Path, list["InputFile"]], list[str]]:
-    """Return the photographs by the folder of their results, and what is wrong with the inputs, which is told."""
+    """Return the photographs by the folder of their results, and errors about the inputs, which are also printed."""
     from colorize.images import readable
     from colorize.inference.inputs import InputFile, beside, collect
     from colorize.photos.photo import FORMATS, format_of
@@ -163,7 +164,7 @@ def _grouped(inputs: Sequence[str], out: Path | None) -> tuple[dict[Path, list["
         endings = ", ".join(names[0] for names, _ in FORMATS.values())
         raise UserError(f"--out {out}: cannot write {out.suffix}; name a folder, or a file that ends in {endings}")
     if a_file and (len(inputs) > 1 or Path(inputs[0]).is_dir()):
-        raise UserError(f"--out {out} is the file of one photograph; name a folder for the results of more")
+        raise UserError(f"--out {out} is a file for a single photograph; for several, name a folder")
     skipped: list[str] = []
     if out is None:
         groups, complaints = beside(inputs)
@@ -187,7 +188,7 @@ def _color(
     memory: str | None,
     tint: str = "auto",
 ) -> "Tally":
-    """Colour photographs, by the folder of their results, with a bar, and sum up in one line."""
+    """Color photographs, given by the folder of their results, with a progress bar; print a summary line."""
     from colorize.inference.manifest import digest_of_model, digest_of_settings
     from colorize.inference.many import BulkColorizer, Tally
     from colorize.photos.memory import parse_size
@@ -195,7 +196,7 @@ def _color(
     most = parse_size(memory) if memory else None
     for out in groups:
         if out.exists() and not out.is_dir():
-            raise UserError(f"--out {out} is no folder")
+            raise UserError(f"--out {out} is not a folder")
     name, colorizer, options = settings.load()
     options = replace(options, tint=tint)
     digest = digest_of_settings(
@@ -211,9 +212,9 @@ def _color(
     seconds, written = time.perf_counter() - start, len(tally.written)
     named = total == 1 and any(job.name for jobs in groups.values() for job in jobs)
     where = ", ".join(map(str, tally.written.values() if named else groups))
-    done = f"{written} coloured into {where} in {seconds:.1f} s ({written / seconds:.2g}/s)"
-    parts = [done if written else "none coloured"]
-    parts += [f"{len(tally.there)} there already"] if tally.there else []
+    done = f"{written} colored into {where} in {seconds:.1f} s ({written / seconds:.2g}/s)"
+    parts = [done if written else "none colored"]
+    parts += [f"{len(tally.there)} existed already"] if tally.there else []
     parts += [f"{tally.failed} failed"] if tally.failed else []
     parts += [f"{tally.limited / tally.pixels:.2%} of the pixels lost chroma to fit sRGB"] if tally.limited else []
     typer.echo("; ".join(parts))

@@ -1,4 +1,4 @@
-"""Commands whose options are Hydra's: train and eval."""
+"""Commands whose options are parsed by Hydra: train and eval."""
 
 import runpy
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True}  # Hydra reads the options, --help too
+HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True}  # Hydra parses the options, including --help
 
 
 def train(context: typer.Context) -> None:
@@ -20,6 +20,6 @@ def evaluate(context: typer.Context) -> None:
 
 
 def _run(module: str, options: Sequence[str]) -> None:
-    """Run a module as ``python -m MODULE OPTIONS`` does: so the processes that Lightning and joblib start find it."""
+    """Run a module like ``python -m MODULE OPTIONS``, so that child processes of Lightning and joblib can import it."""
     sys.argv[1:] = options
     runpy.run_module(module, run_name="__main__", alter_sys=True)

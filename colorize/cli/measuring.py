@@ -1,4 +1,4 @@
-"""Commands that measure: what data teach, and what models do with it."""
+"""The command `colorize bias`, which measures what data teach about color and what models make of it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ def bias(
     root: Annotated[
         str,
         typer.Argument(
-            help="COCO-layout folder whose annotations have outlines; `scenes` draws some.", show_default=False
+            help="COCO-layout folder whose annotations have outlines; `scenes` generates one.", show_default=False
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)],
@@ -24,37 +24,41 @@ def bias(
     pictures: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder of pictures that another method has colored, named as the photographs are, beside the "
-            "checkpoints; may be repeated.",
+            help="Folder of pictures colored by another method, with the photographs' file names, to be compared with "
+            "the checkpoints; may be repeated.",
             show_default=False,
         ),
     ] = None,
-    data_only: Annotated[bool, typer.Option("--data-only", help="Look at the photographs alone, color none.")] = False,
-    split: Annotated[str, typer.Option(help="Picks instances_SPLIT.json where the folder has several.")] = "val2017",
+    data_only: Annotated[bool, typer.Option("--data-only", help="Measure only the photographs; color none.")] = False,
+    split: Annotated[str, typer.Option(help="Selects instances_SPLIT.json if the folder has several.")] = "val2017",
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="As many, validation images of training first; of scenes 500.", show_default=False),
+        typer.Option(
+            min=1,
+            help="Maximum number of images, validation images of training first; 500 for scenes.",
+            show_default=False,
+        ),
     ] = None,
     training: Annotated[
         str | None,
         typer.Option(
-            help="COCO-layout folder of the training photographs, of which only the index is read: how often each "
-            "category was seen. Without it those of ROOT that a checkpoint was trained on, or all of ROOT.",
+            help="COCO-layout folder of the training photographs; only its index is read, to count how often each "
+            "category was seen. Default: the photographs in ROOT that a checkpoint was trained on, or all of ROOT.",
             show_default=False,
         ),
     ] = None,
-    training_split: Annotated[str, typer.Option(help="As --split, of --training.")] = "train2017",
+    training_split: Annotated[str, typer.Option(help="Like --split, for --training.")] = "train2017",
     stores: Annotated[
         list[Path],
-        typer.Option(help="Folder of image stores, which know what was trained on; may be repeated."),
+        typer.Option(help="Folder of image stores, which record what was trained on; may be repeated."),
     ] = (Path("data/stores"),),
-    band: Annotated[int, typer.Option(min=1, max=32, help="Pixels beside an outline, for spill.")] = 4,
+    band: Annotated[int, typer.Option(min=1, max=32, help="Pixels along outlines in which spill is measured.")] = 4,
     device: Device = "auto",
 ) -> None:
-    """Measure what photographs teach about color, and what models make of it: by category, across outlines, on skin.
+    """Measure what photographs teach about color and what models make of it: by category, across outlines, on skin.
 
-    Photographs that a checkpoint was trained on are looked at, but not colored. The findings, with 95% intervals, are
-    told in sentences and written as bias.md, bias.json and tables in CSV.
+    Photographs that a checkpoint was trained on are measured, but not colored. The findings, with 95% intervals, are
+    printed as sentences and written as bias.md, bias.json and CSV tables.
     """
     with mistakes_in_one_line():
         from colorize.bias.methods import Checkpoint, Method, Pictures

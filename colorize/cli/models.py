@@ -1,4 +1,4 @@
-"""Commands about models: adapt, export, info."""
+"""Commands for models: adapt, export, info."""
 
 import json
 from pathlib import Path
@@ -13,15 +13,15 @@ from colorize.weights import DEFAULT
 
 def export(
     checkpoint: Annotated[str, typer.Argument(help="Such as RUN/checkpoints/best.ckpt.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.", show_default=False)],
-    onnx: Annotated[bool, typer.Option("--onnx", help="Also write model.onnx, and compare it with PyTorch.")] = False,
-    half: Annotated[bool, typer.Option("--half", help="Write the weights in float16: half the size.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.", show_default=False)],
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also write model.onnx and compare it with PyTorch.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Write the weights in float16, for half the size.")] = False,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="As vivid as to reach 90% of the truth's colorfulness in validation."),
+        typer.Option("--calibrate", help="Store the gain that gives 90% of the truth's colorfulness in validation."),
     ] = False,
 ) -> None:
-    """Make of a checkpoint what others load: weights as safetensors, config, model card, checksums, and ONNX."""
+    """Export a checkpoint: weights as safetensors, config, model card, checksums, and optionally ONNX."""
     with mistakes_in_one_line():
         from colorize.export import export as write
 
@@ -32,17 +32,17 @@ def export(
 
 def adapt(
     folder: Annotated[
-        Path, typer.Argument(help="Of at least 50 color photographs, with all below it.", show_default=False)
+        Path, typer.Argument(help="At least 50 color photographs, searched recursively.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.", show_default=False)],
     checkpoint: Checkpoint = DEFAULT,
-    minutes: Annotated[float, typer.Option(help="Of training, at most.")] = 10.0,
+    minutes: Annotated[float, typer.Option(help="Maximum training time in minutes.")] = 10.0,
 ) -> None:
-    """Train a model on for minutes on your own photographs, and keep it if it colors held-out ones better.
+    """Fine-tune a model for minutes on your own photographs, and keep it if it colors held-out ones better.
 
-    A fifth of the photographs is held out. The criterion is the L1 of ab on these, after one gain of chroma that makes
-    both models as colorful as the truth: without the gain, greyer would be better. If the 95% interval of its change is
-    not below 0, nothing is written and the status is 1.
+    A fifth of the photographs is held out. The criterion is their L1 in ab, with the chroma of each model scaled to the
+    truth's colorfulness; without that, greyer results would score better. If the 95% interval of the change is not
+    below 0, nothing is written and the exit status is 1.
     """
     with mistakes_in_one_line():
         from colorize.experiments.adapt import adapt as train_on
@@ -62,10 +62,10 @@ def adapt(
 
 def info(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint of any kind.", show_default=False)],
-    config: Annotated[bool, typer.Option("--config", help="Also print the config that it was trained by.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the config.")] = False,
+    config: Annotated[bool, typer.Option("--config", help="Also print the training config.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, including the config.")] = False,
 ) -> None:
-    """Tell what a checkpoint is, what it was trained on, by which config and commit, its metrics and its sha256."""
+    """Print what a checkpoint is: its training data, config, commit, metrics and sha256."""
     with mistakes_in_one_line():
         from colorize.export import describe
 

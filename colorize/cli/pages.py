@@ -1,4 +1,4 @@
-"""Commands that make pages: the demo in a browser, a sweep's report, a W&B project's layout."""
+"""Commands that make web pages: the demo, the report of a sweep, the dashboard of a W&B project."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,21 +12,21 @@ from colorize.weights import DEFAULT
 
 def demo(
     checkpoint: Annotated[
-        list[str], typer.Option(envvar=CHECKPOINT_VARIABLE, help="May be repeated: the page offers them.")
+        list[str], typer.Option(envvar=CHECKPOINT_VARIABLE, help="May be repeated: the page offers a choice.")
     ] = (DEFAULT,),
-    host: Annotated[str, typer.Option(help="Address to serve at; other machines see only 0.0.0.0.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 7860,
+    host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 allows other machines.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 chooses a free one.")] = 7860,
     device: Device = "auto",
-    max_megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 25,
-    max_megapixels: Annotated[int, typer.Option(min=1, help="Largest picture.")] = 50,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="Maximum size of an upload.")] = 25,
+    max_megapixels: Annotated[int, typer.Option(min=1, help="Maximum size of a picture.")] = 50,
     name: Annotated[
         list[str] | None,
-        typer.Option(help="Name that it is also reached by, as behind a proxy; may be repeated.", show_default=False),
+        typer.Option(help="Additional host name, such as that of a proxy; may be repeated.", show_default=False),
     ] = None,
 ) -> None:
-    """Serve a web page that colours photographs; what is uploaded is kept for minutes, at most an hour.
+    """Serve a web page that colors photographs; uploads are deleted after minutes, at most an hour.
 
-    Requests by other names, and of other pages, are refused.
+    Requests under other host names or from other web pages are refused.
     """
     with mistakes_in_one_line():
         from colorize.web import serve
@@ -44,22 +44,22 @@ def report(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The page; without it DIR/report.html.", show_default=False)
+        Path | None, typer.Option("--out", "-o", help="Output file. Default: DIR/report.html.", show_default=False)
     ] = None,
-    metric: Annotated[str, typer.Option(help="What runs are ranked by; of validation.")] = METRIC,
+    metric: Annotated[str, typer.Option(help="Validation metric by which runs are ranked.")] = METRIC,
     megabytes: Annotated[
         float,
-        typer.Option(min=0, help="Of thumbnails in a page of scores; pictures beyond that are linked to."),
+        typer.Option(min=0, help="Size limit of the thumbnails in a page of scores; further pictures are linked."),
     ] = MEGABYTES,
 ) -> None:
-    """Make one HTML page of what a sweep or the judges of pictures found, which needs nothing beside itself.
+    """Write the results of a sweep, of `colorize score` or of `colorize bias` as one self-contained HTML page.
 
-    Of runs: ranking with confidence intervals, what each factor did, curves with the states of training, samples side
-    by side, failures and why, cost, and the command of each row.
+    For runs: a ranking with confidence intervals, the effect of each factor, curves with the states of training,
+    samples side by side, failures and their causes, cost, and the command of each row.
 
-    Of `colorize score`: scores with intervals and paired differences, curves over gains of chroma, pictures of all
-    methods side by side, cost of training, and tables to paste. Of `colorize bias`: colors of categories, the curve of
-    rare objects, skin. Results of several folders stand on one page if their protocol and images are the same.
+    For `colorize score`: scores with intervals and paired differences, curves over chroma gains, the pictures of all
+    methods side by side, cost of training, and tables to paste. For `colorize bias`: colors of categories, the curve of
+    rare objects, skin. Results of several folders share a page if their protocol and images are the same.
     """
     with mistakes_in_one_line():
         from colorize.report import write_report
@@ -68,15 +68,15 @@ def report(
 
 
 def dashboard(
-    project: Annotated[str, typer.Argument(metavar="ENTITY/PROJECT", help="Of W&B.", show_default=False)],
+    project: Annotated[str, typer.Argument(metavar="ENTITY/PROJECT", help="The W&B project.", show_default=False)],
     file: Annotated[
         Path | None,
-        typer.Option("--json", help="Write the layout there, and ask no network.", show_default=False),
+        typer.Option("--json", help="Write the layout to this file, without network access.", show_default=False),
     ] = None,
 ) -> None:
-    """Lay out a W&B project: sweep, scores, states of training, losses, samples, cost.
+    """Create a dashboard for a W&B project: sweep, scores, states of training, losses, samples, cost.
 
-    Each call makes a new view of the project and prints its address. It needs a key of W&B, as training does.
+    Each call creates a new view of the project and prints its URL. It needs a W&B API key, as training does.
     """
     with mistakes_in_one_line():
         from colorize.tracking.dashboard import save, write

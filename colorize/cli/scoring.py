@@ -1,4 +1,4 @@
-"""Commands that judge: scores of any method's pictures."""
+"""The command `colorize score`, which scores the pictures of any method."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,13 +9,13 @@ from colorize.cli.shared import Device, bar, mistakes_in_one_line, named, say
 
 
 def score(
-    truth: Annotated[Path, typer.Argument(help="Folder of true pictures, in color.", show_default=False)],
+    truth: Annotated[Path, typer.Argument(help="Folder of the true pictures, in color.", show_default=False)],
     outputs: Annotated[
         list[str],
         typer.Argument(
             metavar="OUTPUT...",
-            help="Folders of a method's pictures; or checkpoints, exported folders, ONNX files, which color the truth "
-            "first. NAME=OUTPUT names the row.",
+            help="Folders of a method's pictures; or checkpoints, exported folders or ONNX files, which first color "
+            "the truth. NAME=OUTPUT names the row.",
             show_default=False,
         ),
     ],
@@ -23,35 +23,37 @@ def score(
     protocol: Annotated[
         Literal["coco", "imagenet-val5k", "as-is", "full-size"],
         typer.Option(
-            help="coco: at 256x256, with the truth's lightness. imagenet-val5k: the same of the square in the middle. "
-            "as-is: nothing is changed. full-size: at the truth's size, with its lightness."
+            help="coco: at 256x256, with the truth's lightness. imagenet-val5k: the same for the central square. "
+            "as-is: pictures are not changed. full-size: at the truth's size, with its lightness."
         ),
     ] = "coco",
     learned: Annotated[
-        bool, typer.Option(help="Also by networks, as far as their weights are here: LPIPS, FID, KID, recognizability.")
+        bool, typer.Option(help="Also scores by networks with weights available: LPIPS, FID, KID, recognizability.")
     ] = True,
     weights_dir: Annotated[
         Path | None,
-        typer.Option(help="Of FID, KID and LPIPS; without it where torch.hub keeps weights.", show_default=False),
+        typer.Option(help="Weights of FID, KID and LPIPS. Default: torch.hub's folder.", show_default=False),
     ] = None,
     device: Device = "auto",
     stores: Annotated[
-        Path, typer.Option(help="Of image stores: what a model was trained on is known from these, and left out.")
+        Path, typer.Option(help="Folder of image stores; images that they list as trained on are left out.")
     ] = Path("data/stores"),
-    pictures: Annotated[bool, typer.Option("--pictures", help="Keep what models color in OUT/pictures.")] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Keep pictures colored by models in OUT/pictures.")
+    ] = False,
     matched: Annotated[
         bool,
-        typer.Option("--matched", help="Also each method with the gain of chroma that gives it the truth's CF."),
+        typer.Option("--matched", help="Also score each method with its chroma scaled to the truth's CF."),
     ] = False,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 1000,
+    resamples: Annotated[int, typer.Option(min=100, help="Number of bootstrap resamples.")] = 1000,
 ) -> None:
-    """Score any method's pictures under one protocol, beside rows that test the scores themselves.
+    """Score the pictures of any method under one protocol, together with rows that test the scores themselves.
 
-    Pictures are matched by their path below the folder, without their ending and whatever their case; where no path is
-    in both folders, by their names alone. All rows are of the same images: those that every method has. What is
-    missing, damaged, of another size or grey is named.
+    Pictures are matched by their path below the folder, ignoring suffix and case; if the folders have no path in
+    common, by file name. All rows use the same images: those that every method has. Images that are missing, damaged,
+    grey or of another size are listed.
 
-    A second call goes on where the first stopped, and one more OUTPUT costs one more pass.
+    A second call continues where the first one stopped; each additional OUTPUT costs one more pass.
     """
     with mistakes_in_one_line():
         from colorize.scoring import Setup, markdown

@@ -1,4 +1,4 @@
-"""What the commands share: options, a bar, and mistakes in one line."""
+"""Shared by the commands: options, a progress bar, and error reporting in one line."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,16 +18,16 @@ if TYPE_CHECKING:  # imported where they are used, so that --help answers at onc
     from colorize.inference import Colorizer, Options
 
 CHECKPOINT_VARIABLE = "COLORIZE_CHECKPOINT"
-BEST = "best"  # as a checkpoint: the newest run's
+BEST = "best"  # checkpoint name: `best.ckpt` of the newest run
 RUNS = ("outputs/*/*", "multirun/*/*/*", "demo/train")
 
-Checkpoint = Annotated[str, typer.Option(envvar=CHECKPOINT_VARIABLE, help="What colors: see below.")]
-Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto takes a GPU if there is one.")]
+Checkpoint = Annotated[str, typer.Option(envvar=CHECKPOINT_VARIABLE, help="The model, see below.")]
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto uses a GPU if there is one.")]
 
 
 @contextmanager
 def mistakes_in_one_line() -> Iterator[None]:
-    """Turn a mistake into one line and status 2, and Ctrl-C into status 130."""
+    """Report a user's mistake as one line with exit status 2, and Ctrl-C with status 130."""
     try:
         yield
     except Exception as error:
@@ -37,26 +37,26 @@ def mistakes_in_one_line() -> Iterator[None]:
         say(line)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        say("stopped; what is written is whole")
+        say("stopped; files already written are complete")
         raise typer.Exit(130) from None
 
 
 def say(line: str) -> None:
-    """Write one line to stderr, whatever characters a file's name has."""
+    """Print one line to stderr, with control characters (as in file names) escaped."""
     typer.echo(printable(line), err=True)
 
 
 def named(checkpoint: str) -> str:
-    """Return what `BEST` stands for, the newest ``best.ckpt`` of the runs here, and any other name as it is.
+    """Resolve the name `BEST` to the newest ``best.ckpt`` of the local runs; return any other name unchanged.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is no such checkpoint.
     """
     if checkpoint != BEST:
         return checkpoint
     found = [path for run in RUNS for path in Path().glob(f"{run}/checkpoints/best.ckpt")]
     if not found:
-        raise UserError(f"checkpoint {BEST}: no run here has one, as {RUNS[0]}/checkpoints/best.ckpt; name a file")
+        raise UserError(f"checkpoint {BEST}: no run in outputs, multirun or demo has a best.ckpt; name a file")
     newest = max(found, key=lambda path: path.stat().st_mtime)
     say(f"checkpoint: {newest}")
     return str(newest)
@@ -64,34 +64,34 @@ def named(checkpoint: str) -> str:
 
 @dataclass(frozen=True)
 class ColoringSettings:
-    """What the commands that colour have in common."""
+    """Options shared by the commands that color."""
 
     checkpoint: Checkpoint = DEFAULT
     strength: Annotated[
-        float, typer.Option(help="How much colour, 0 to 1.5; 1 is the model's own, see `colorize info`.")
+        float, typer.Option(help="Factor of the chroma, 0 to 1.5; 1 uses the model's own gain, see `colorize info`.")
     ] = 1.0
     working_size: Annotated[
         int | None,
         typer.Option(
-            help="Pixels of the longer side that the network sees: more are finer colours, and less sense of the "
-            "whole. Without it the size of training.",
+            help="Longer side of the network's input in pixels: larger gives finer colors, but less context. "
+            "Default: the training size.",
             show_default=False,
         ),
     ] = None
     fit: Annotated[
         Literal["pad", "stretch"],
-        typer.Option(help="pad keeps the picture's shape; stretch makes it square, as in training."),
+        typer.Option(help="pad keeps the aspect ratio; stretch makes the picture square, as in training."),
     ] = "pad"
     ensemble: Annotated[
         Literal["none", "flip"],
-        typer.Option(help="flip takes the mean with the mirrored picture's colours; none does not."),
+        typer.Option(help="flip averages with the prediction for the mirrored picture; none does not."),
     ] = "none"
     device: Device = "auto"
-    batch_size: Annotated[int, typer.Option(help="Pictures that the network sees at once.")] = 8
-    precision: Annotated[Literal["32", "bf16", "16"], typer.Option(help="What the network multiplies in.")] = "32"
+    batch_size: Annotated[int, typer.Option(help="Pictures per forward pass.")] = 8
+    precision: Annotated[Literal["32", "bf16", "16"], typer.Option(help="Precision of the network.")] = "32"
 
     def load(self) -> tuple[str, "Colorizer", "Options"]:
-        """Load the checkpoint, and return its name, too; what is wrong with the options is told before."""
+        """Check the options and load the checkpoint; return its resolved name, the colorizer and the options."""
         from colorize.inference import Colorizer, Options
         from colorize.inference.predictor import load_predictor
 
@@ -104,7 +104,7 @@ class ColoringSettings:
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `ColoringSettings` in place of its argument ``settings``."""
+    """Decorate a command: replace its argument ``settings`` by the options of `ColoringSettings`."""
     shared = [field.name for field in fields(ColoringSettings)]
 
     @wraps(command)
@@ -120,7 +120,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar with rate and time left, where someone looks; yield what is told how many are done, of how many."""
+    """Show a progress bar with rate and time left, on a terminal only; yield its ``advance(done, total)``."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -10,7 +10,7 @@ from colorize.sweeps import job
 @hydra.main(version_base="1.3", config_path=str(console.CONF), config_name="train")
 @job
 def main(cfg: DictConfig) -> float | None:
-    """Train one model; return the metric that a sweep is about."""
+    """Train one model; return the metric that a sweep optimizes."""
     from colorize.experiments.experiment import train
 
     return train(cfg).get(cfg.optimized_metric)

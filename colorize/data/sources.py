@@ -13,7 +13,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from filelock import FileLock
 
-from colorize.base.claims import told
+from colorize.base.claims import short_repr
 from colorize.base.errors import UserError, first_line
 from colorize.base.files import replacing, replacing_folder
 from colorize.base.registry import Registry
@@ -168,10 +168,10 @@ class CocoSource:
         found = []
         for number, name, url in images:
             if not isinstance(name, str) or not isinstance(number, int | str):
-                raise UserError(f"{self.index} is no COCO instances file (an image has file_name {told(name)})")
+                raise UserError(f"{self.index} is no COCO instances file (an image has file_name {short_repr(name)})")
             folder = next((folder for folder in folders if name in here[folder]), folders[0])
             if name not in here[folder] and not _is_below(folder, name):
-                raise UserError(f"{self.index} names {told(name)}, which lies outside of {folder}: it is not used")
+                raise UserError(f"{self.index} names {short_repr(name)}, which is outside of {folder}: it is not used")
             found.append(Candidate(number, folder / name, url))
         return found
 

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 from omegaconf import DictConfig
 
 from colorize.base.checks import at_least, true_or_false
-from colorize.base.claims import told
+from colorize.base.claims import short_repr
 from colorize.base.errors import UserError
 from colorize.console import program
 from colorize.metrics.scores import SUMMARY
@@ -104,4 +104,4 @@ def check_typed(options: Sequence[str], cfg: DictConfig) -> None:
         group, _, rest = option.key_or_group.partition(".")
         unread = not rest or group in READ_BY_KEY or not isinstance(cfg.get(group), DictConfig)
         if option.is_add() and unread and option.get_key_element() not in HydraConfig.get().runtime.choices:
-            raise UserError(f"unknown option {told(option.input_line)}: nothing reads it; --help lists them all")
+            raise UserError(f"unknown option {short_repr(option.input_line)}: nothing reads it; --help lists them all")

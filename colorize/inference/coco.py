@@ -1,4 +1,4 @@
-"""COCO-layout data sets in colour: their images coloured, their annotations kept, so that detectors can use them."""
+"""Color COCO-layout data sets and keep their annotations, so that detectors can use the result."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ IMAGES = Path("images")
 
 
 class CocoFolder:
-    """The images of a COCO-layout folder that are to be coloured.
+    """The images of a COCO-layout folder to be colored.
 
     Args:
-        root: see `colorize.data.sources.CocoSource`; None is ``data/coco``, fetched from the network as needed.
-        split: the part of COCO.
-        categories: names; only images with at least one of each are taken.
-        limit: as many, the first in the order that training splits by: its validation images come first.
+        root: see `colorize.data.sources.CocoSource`; None is ``data/coco``, downloaded as needed.
+        split: COCO split, such as ``val2017``.
+        categories: category names; only images with at least one object of each are used.
+        limit: maximum number of images, in the order by which training splits them: its validation images come first.
     Raises:
         UserError: if the folder, its annotations or a category is missing, or no image is left.
     """
@@ -49,19 +49,19 @@ class CocoFolder:
         return {entry["image_id"] for entry in annotations if entry["category_id"] == ids[category]}
 
     def jobs(self) -> list[InputFile]:
-        """List the images that are here."""
+        """List the images that are available."""
         return [
             InputFile(candidate.path, IMAGES) for candidate in self.candidates if candidate.path not in self.missing
         ]
 
     def write_annotations(self, out: Path, colored: Mapping[Path, Path]) -> Path:
-        """Write the annotations of the coloured images.
+        """Write the annotations of the colored images.
 
         Args:
-            out: folder of the coloured data set.
-            colored: image to its coloured version.
+            out: folder of the colored data set.
+            colored: path of an image to that of its colored version.
         Returns:
-            The file, named as the original.
+            Path of the annotations, with the original's file name.
         """
         names = {c.id: colored[c.path].name for c in self.candidates if c.path in colored}
         images = [entry | {"file_name": names[entry["id"]]} for entry in self.content["images"] if entry["id"] in names]
@@ -72,13 +72,13 @@ class CocoFolder:
 
 
 def _check_folder(root: Path, split: str) -> None:
-    """Refuse a folder without annotations, in the words of ``colorize coco``; `CocoSource` uses those of training."""
+    """Raise errors in terms of the options of ``colorize coco``; `CocoSource` uses the config keys of training."""
     if not root.is_dir():
-        raise UserError(f"{root} is no folder")
+        raise UserError(f"{root} is not a folder")
     found = sorted(path.name for path in root.glob("annotations/*.json"))
     if not found:
-        raise UserError(f"{root} holds no annotations/*.json; of images without them: colorize image {root} -o FOLDER")
+        raise UserError(f"{root} has no annotations/*.json; for images without them: colorize image {root} -o FOLDER")
     if len(found) > 1 and f"instances_{split}.json" not in found:
         raise UserError(
-            f"{root} holds no instances_{split}.json; of {', '.join(found)} choose instances_X.json by --split X"
+            f"{root} has no instances_{split}.json; of {', '.join(found)} choose instances_X.json by --split X"
         )

@@ -1,4 +1,4 @@
-"""Colour pictures of any size: chroma predicted small, brought up along the picture's edges, lightness its own."""
+"""Color pictures of any size: predict chroma at a small size, upsample it along edges, and keep the lightness."""
 
 import warnings
 from collections import defaultdict
@@ -29,20 +29,20 @@ from colorize.weights import DEFAULT
 FITS = ("pad", "stretch")
 ENSEMBLES = ("none", "flip")
 MAX_STRENGTH = 1.5
-Picture = TypeVar("Picture")  # what is coloured and what comes back: a Pillow image, an array or a tensor
+Picture = TypeVar("Picture")  # a Pillow image, an array or a tensor; the result has the type of the input
 
 
 @dataclass(frozen=True)
 class Options:
-    """How pictures are coloured.
+    """Options for coloring pictures.
 
     Attributes:
-        strength: factor of the model's chroma, with its own gain if it was exported with one; 0 to 1.5.
-        working_size: pixels of the longer side that the network sees; None is the size it was trained at.
-        fit: ``pad`` keeps the picture's shape; ``stretch`` makes it square, as training did.
-        ensemble: ``flip`` takes the mean with the mirrored picture's colours; ``none`` does not.
-        tint: of a toned print, such as a sepia one: ``auto`` takes it away before lightness is taken, and leaves color
-            photographs as they are; ``keep`` leaves all, ``remove`` takes any picture for a toned print.
+        strength: factor of the model's chroma, on top of the gain that it may have been exported with; 0 to 1.5.
+        working_size: longer side of the network's input in pixels; None is the training size.
+        fit: ``pad`` keeps the aspect ratio; ``stretch`` makes the picture square, as in training.
+        ensemble: ``flip`` averages with the prediction for the mirrored picture; ``none`` does not.
+        tint: how to treat the tint of toned prints, such as sepia: ``auto`` detects toned prints and removes their tint
+            before the lightness is computed; ``keep`` never removes it; ``remove`` treats any picture as a toned print.
     Raises:
         UserError: if a value is out of range.
     """
@@ -61,15 +61,15 @@ class Options:
 
 
 class Colorizer:
-    """Colours pictures of any size; their lightness stays their own.
+    """Colors pictures of any size and preserves their lightness.
 
     Args:
         predictor: see `colorize.inference.predictor`.
-        batch_size: pictures that the network sees at once; halved for good when memory runs out.
+        batch_size: pictures per forward pass; permanently halved when memory runs out.
     Attributes:
-        gain: factor of the chroma that the model asks for; 1 unless it was exported with a calibrated one.
-        most_pixels: that the network sees at once of one picture; of a larger one it sees tiles.
-        caution: why it should not color photographs, in a line; None if nothing is known against it.
+        gain: factor of the chroma stored with the model; 1 unless it was exported with ``--calibrate``.
+        most_pixels: largest network input in pixels; larger ones are predicted in tiles.
+        caution: a line about why the model does not suit photographs; None if there is no known reason.
     """
 
     def __init__(self, predictor: Predictor, batch_size: int = 8) -> None:
@@ -79,7 +79,7 @@ class Colorizer:
         self.gain = float(predictor.about.get("gain", 1.0))
         self.caution = _caution(predictor.about)
         device = getattr(predictor, "device", None)
-        self.on_cpu = device is None or device.type == "cpu"  # as far as it says; else it takes all of a batch at once
+        self.on_cpu = device is None or device.type == "cpu"  # ONNX predictors name no device and count as on the CPU
 
     @classmethod
     def from_checkpoint(
@@ -87,17 +87,17 @@ class Colorizer:
     ) -> "Colorizer":
         """Load a checkpoint, an exported folder or its ``model.onnx``, or a name on the hub: see `load_predictor`.
 
-        Without a name that is the model that comes with the package.
+        The default is the model that ships with the package.
 
         Raises:
-            UserError: if it is missing, damaged or foreign, or the device is not here.
+            UserError: if it is missing, damaged or not a model of this project, or the device is not available.
         """
         colorizer = cls(load_predictor(checkpoint, device, precision), batch_size)
         if colorizer.caution:
             warnings.warn(f"checkpoint {checkpoint} {colorizer.caution}", stacklevel=2)
         return colorizer
 
-    from_pretrained = from_checkpoint  # by the name that the hub's users look for
+    from_pretrained = from_checkpoint  # the name that is usual for models on the hub
 
     def colorize(
         self,
@@ -109,21 +109,21 @@ class Colorizer:
         ensemble: Literal["none", "flip"] = "none",
         tint: Literal["auto", "keep", "remove"] = "auto",
     ) -> Picture:
-        """Return a picture in colour, at its own size and of its own kind; its own colours are not looked at.
+        """Color a picture; the result has its size and type. Any colors that it already has are ignored.
 
         Args:
             image: a Pillow image of any mode; an array ``(H, W)`` or ``(H, W, 3)``; or a torch tensor ``(H, W)``,
                 ``(1, H, W)`` or ``(3, H, W)``. Arrays and tensors: uint8, uint16, or floats in [0, 1].
             strength: factor of the model's chroma, 0 to 1.5.
-            working_size: pixels of the longer side that the network sees; None is the size it was trained at.
-            fit: ``pad`` keeps the picture's shape; ``stretch`` makes it square, as training did.
-            ensemble: ``flip`` takes the mean with the mirrored picture's colours.
-            tint: of toned prints: ``auto``, ``keep`` or ``remove``, see `Options`.
+            working_size: longer side of the network's input in pixels; None is the training size.
+            fit: ``pad`` keeps the aspect ratio; ``stretch`` makes the picture square, as in training.
+            ensemble: ``flip`` averages with the prediction for the mirrored picture.
+            tint: treatment of toned prints, ``auto``, ``keep`` or ``remove``, see `Options`.
         Returns:
             A Pillow image ``RGB``, or ``RGBA`` if it is transparent; an array ``(H, W, 3)``; a tensor ``(3, H, W)``.
         Raises:
-            UserError: if an option is out of range, or memory does not suffice.
-            ValueError: if the image is none of these.
+            UserError: if an option is out of range, or there is not enough memory.
+            ValueError: if the image has another type, shape or range.
         """
         options = Options(strength, working_size, fit, ensemble, tint)
         return self._colorized([image], options)[0]
@@ -138,7 +138,7 @@ class Colorizer:
         ensemble: Literal["none", "flip"] = "none",
         tint: Literal["auto", "keep", "remove"] = "auto",
     ) -> list[Picture]:
-        """Colour several pictures, which need not be alike; see `colorize`."""
+        """Color several pictures, of any sizes and types; see `colorize`."""
         return self._colorized(images, Options(strength, working_size, fit, ensemble, tint))
 
     def _colorized(self, images: Sequence[Any], how: Options) -> list[Any]:
@@ -152,20 +152,20 @@ class Colorizer:
         return colored
 
     def colorize_photos(self, photos: Sequence[Photo], options: Options) -> Iterator[tuple[Image.Image, int]]:
-        """Yield each photograph in colour, and how many of its pixels lost chroma to fit sRGB.
+        """Color photographs; yield each result and the number of its pixels that lost chroma to fit sRGB.
 
-        Toned prints are noted as such.
+        The removal of a tint is added to the photograph's notes.
         """
-        for photo, (source, chroma) in zip(photos, self.look_at(photos, options), strict=True):
+        for photo, (source, chroma) in zip(photos, self.predict_photos(photos, options), strict=True):
             yield self.painted(photo, source, chroma)
 
-    def look_at(self, photos: Sequence[Photo], options: Options) -> list[tuple[PixelSource, Chroma]]:
-        """Return of each photograph the picture whose lightness is to be kept, and its predicted chroma."""
+    def predict_photos(self, photos: Sequence[Photo], options: Options) -> list[tuple[PixelSource, Chroma]]:
+        """Return, for each photograph, the picture whose lightness is kept, and its predicted chroma."""
         sources = [untinted(photo, options.tint) for photo in photos]
         return list(zip(sources, self.predict(sources, options), strict=True))
 
     def painted(self, photo: Photo, source: PixelSource, chroma: Chroma) -> tuple[Image.Image, int]:
-        """Return a photograph in colour from what `look_at` found, and how many of its pixels lost chroma."""
+        """Paint a photograph from the results of `predict_photos`; return it and how many pixels lost chroma."""
         canvas = blank(photo.size)
         limited = paint(source, chroma, canvas)
         if source is not photo:
@@ -176,7 +176,7 @@ class Colorizer:
         """Predict the chroma of several pictures.
 
         Raises:
-            UserError: if memory does not suffice even for tiles, or a prediction is not finite.
+            UserError: if there is not enough memory even for tiles, or a prediction is not finite.
         """
         size = options.working_size or self.predictor.image_size
         smalls = [lightness(source.small(_working_size(source.size, size, options.fit))) for source in sources]
@@ -198,15 +198,15 @@ class Colorizer:
 
     @cached_property
     def bytes_per_pixel(self) -> float:
-        """The main memory that a prediction takes for each pixel that the network sees, by a trial; 0 on a GPU.
+        """Main memory per pixel of the network's input, measured by a trial prediction; 0 on a GPU.
 
-        Attention, whose memory grows faster, takes more at larger sizes than it is tried at.
+        The trial is at the training size; attention, whose memory grows faster, takes more per pixel at larger sizes.
         """
         shape = rounded_up([self.predictor.image_size] * 2, self.predictor.factor)
         return_freed_memory()
         before = resident()
-        filler = np.ones(max(0, peak_resident() - before), np.uint8)  # else what loading took would hide the trial
-        with suppress(Exception):  # each picture tells
+        filler = np.ones(max(0, peak_resident() - before), np.uint8)  # else the peak of loading would hide the trial's
+        with suppress(Exception):  # an error will be raised again, and reported, for each picture
             self.predictor(np.zeros((1, 1, *shape), np.float32))
         taken = peak_resident() - before - len(filler)
         del filler
@@ -214,14 +214,14 @@ class Colorizer:
         return max(0, taken) / (shape[0] * shape[1]) if self.on_cpu else 0.0
 
     def fit_into(self, limit: Limit, options: Options) -> tuple[int, int]:
-        """Let the network see tiles of pictures for which it takes more than half of the memory that is left.
+        """Switch to tiles for pictures for which the network would take more than half of the remaining memory.
 
         Returns:
-            The bytes that are left beside the loaded model, and how many of them the network takes for one picture.
+            The bytes that the loaded model leaves free, and how many of them the network needs for one picture.
         Raises:
             UserError: if none are left.
         """
-        each = self.bytes_per_pixel  # by a trial, of which some memory may stay taken
+        each = self.bytes_per_pixel  # first, since some of the trial's memory may stay allocated
         room = limit.room()
         size = self.predictor.image_size
         tile, full = (
@@ -233,8 +233,8 @@ class Colorizer:
         return room, int(taken)
 
     def _predict(self, L: np.ndarray) -> np.ndarray:
-        """Predict ab ``(B, 2, h, w)`` in as many parts as memory asks for."""
-        size = self.batch_size  # it may become smaller on the way
+        """Predict ab ``(B, 2, h, w)``, in parts if memory requires it."""
+        size = self.batch_size  # a copy, since it may be halved during the recursion
         if len(L) > size:
             return np.concatenate([self._predict(L[start : start + size]) for start in range(0, len(L), size)])
         try:
@@ -246,12 +246,12 @@ class Colorizer:
                 self.batch_size = len(L) // 2
                 return self._predict(L)
             return self._tiled(L)
-        if not np.isfinite(predicted).all():  # else it would be black
+        if not np.isfinite(predicted).all():  # would be painted black
             raise UserError("the network's prediction is not finite: the weights are damaged, or need --precision 32")
         return predicted
 
     def _tiled(self, L: np.ndarray) -> np.ndarray:
-        """Predict one picture in tiles of half its size, which overlap by half and fade into each other."""
+        """Predict one picture in tiles of half its size, which overlap by half and are blended."""
         shape = L.shape[2:]
         tile = rounded_up([-(-side // 2) for side in shape], self.predictor.factor)
         if tile == shape or max(tile) < self.predictor.image_size:
@@ -269,7 +269,7 @@ class Colorizer:
 
 
 def _taken(image: Any) -> tuple[PixelSource, Any, Callable[[Any], Any]]:
-    """Return a picture as a `PixelSource`, the dtype of its `blank`, and what turns the result into its own type."""
+    """Return a picture as a `PixelSource`, the dtype for `blank`, and a function that converts the result back."""
     if isinstance(image, Image.Image):
         photo = photo_of(image)
         return photo, None, photo.finished

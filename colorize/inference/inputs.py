@@ -1,6 +1,6 @@
-"""From what a user typed to the photographs to colour: files, globs, and folders whose structure is kept.
+"""Find the photographs to color from command-line inputs: files, globs, and folders whose structure is kept.
 
-Whatever is found is a photograph, a complaint, or named as skipped.
+Every file that is found is listed as a photograph, reported as an error, or counted as skipped.
 """
 
 import glob
@@ -17,20 +17,20 @@ from colorize.inference.manifest import NAME, results_of
 
 
 class InputFile(NamedTuple):
-    """A photograph, and where its coloured version goes."""
+    """A photograph, and where its colored version is written."""
 
     source: Path
-    folder: Path  # relative to the folder of all results
-    name: str = ""  # of its coloured version; its ending says the format. Without one, the photograph's own
+    folder: Path  # relative to the output folder
+    name: str = ""  # file name of the colored version, whose suffix sets the format; empty keeps the photograph's
 
 
 class Found(NamedTuple):
-    """What there is of what was typed.
+    """The result of searching the inputs.
 
     Attributes:
-        jobs: the photographs, each once.
-        complaints: a line for each input that will not do.
-        skipped: lines that name what is no photograph, or a result of this program.
+        jobs: the photographs, without duplicates.
+        complaints: a line for each input that cannot be colored.
+        skipped: lines about skipped files: not photographs, or results of this program.
     """
 
     jobs: list[InputFile]
@@ -42,10 +42,9 @@ def collect(inputs: Sequence[str | Path], out: Path) -> Found:
     """List the photographs.
 
     Args:
-        inputs: files; folders, of which every image in whatever depth is taken; globs, for shells that do not expand
-            them. A folder's structure, and that below a glob's fixed part, is kept.
-        out: folder of the results; it is not searched, nor are results of earlier runs taken that lie in a folder or
-            match a glob.
+        inputs: files; folders, which are searched recursively; globs, for shells that do not expand them. The structure
+            of a folder, or below the fixed part of a glob, is kept.
+        out: output folder; it is not searched. Results of earlier runs in a searched folder are skipped, too.
     """
     jobs: dict[Path, InputFile] = {}
     targets: dict[Path, Path] = {}
@@ -60,7 +59,7 @@ def collect(inputs: Sequence[str | Path], out: Path) -> Found:
                 continue
             if target in targets:
                 search.complaints.append(
-                    f"{found.source}: {targets[target]} has the same place in {out}; colour them apart"
+                    f"{found.source}: {targets[target]} has the same result path in {out}; color them separately"
                 )
                 continue
             jobs[source], targets[target] = found, found.source
@@ -70,14 +69,14 @@ def collect(inputs: Sequence[str | Path], out: Path) -> Found:
 
 
 def beside(inputs: Sequence[str | Path]) -> tuple[dict[Path, list[InputFile]], list[str]]:
-    """List photographs whose coloured versions go beside them, as ``NAME.colorized.jpg``.
+    """List photographs whose colored versions are written next to them, as ``NAME.colorized.jpg``.
 
     Args:
         inputs: files.
     Returns:
-        the photographs by their folder, and a line for each input that will not do.
+        The photographs by their folder, and a line for each input that cannot be colored.
     Raises:
-        UserError: for a folder or a glob, whose results need a folder of their own.
+        UserError: for a folder or a glob, whose results need an output folder.
     """
     jobs: dict[Path, list[InputFile]] = {}
     complaints = []
@@ -85,28 +84,28 @@ def beside(inputs: Sequence[str | Path]) -> tuple[dict[Path, list[InputFile]], l
         if path.is_file():
             jobs.setdefault(path.parent, []).append(InputFile(path, Path(), f"{path.stem}.colorized{path.suffix}"))
         elif path.is_dir() or (glob.has_magic(str(path)) and not path.exists()):
-            raise UserError(f"{path}: name the folder of the results, with --out FOLDER")
+            raise UserError(f"{path}: name a folder for the results, with --out FOLDER")
         else:
-            complaints.append(f"{path}: {'no ordinary file' if path.exists() else 'no such file'}")
+            complaints.append(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
     return jobs, complaints
 
 
 @dataclass
 class _Search:
-    """One input, and what came of it beside photographs."""
+    """The search of one input, and what it found other than photographs."""
 
     given: str
     out: Path
     complaints: list[str] = field(default_factory=list)
-    others: Counter[str] = field(default_factory=Counter)  # skipped, by the kind of file
-    results: Counter[Path] = field(default_factory=Counter)  # skipped, by the folder of an earlier run
-    manifests: dict[Path, frozenset[str] | None] = field(default_factory=dict)  # None: all of that folder are results
+    others: Counter[str] = field(default_factory=Counter)  # skipped files by kind
+    results: Counter[Path] = field(default_factory=Counter)  # skipped results by the folder of an earlier run
+    manifests: dict[Path, frozenset[str] | None] = field(default_factory=dict)  # None: all files there are results
 
     def skipped(self) -> list[str]:
-        """Return a line for files that are no photographs, and one for each folder of results."""
+        """Return a line for files that are not photographs, and one for each folder of results."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.others.items()))
         lines = [
-            f"{folder}: skipped {count} that an earlier run coloured" if count else f"{folder}: skipped, as it is --out"
+            f"{folder}: skipped {count} that an earlier run colored" if count else f"{folder}: skipped, as it is --out"
             for folder, count in self.results.items()
         ]
         return ([f"{self.given}: skipped {kinds}"] if kinds else []) + lines
@@ -119,7 +118,7 @@ class _Search:
             if path.is_file():
                 yield InputFile(path, Path())
             else:
-                self.complaints.append(f"{self.given}: no ordinary file")
+                self.complaints.append(f"{self.given}: not a regular file")
         elif glob.has_magic(self.given):
             yield from self._matching(path)
         else:
@@ -131,7 +130,7 @@ class _Search:
         usable, walked = False, set()
         for match in map(Path, matches):
             if not walked.isdisjoint(match.parents):
-                continue  # found in the folder already
+                continue  # already found in that folder
             if match.is_dir():
                 if pattern.name == "**":
                     continue  # its files match as well
@@ -143,11 +142,11 @@ class _Search:
                 usable = True
                 yield job
         if not usable:
-            reason = "nothing that it matches is a picture" if matches else "no file matches"
+            reason = "no matching file is a picture" if matches else "no file matches"
             self.complaints.append(f"{self.given}: {reason}")
 
     def _within(self, folder: Path, base: Path, complain: bool = True) -> Iterator[InputFile]:
-        """List a folder's images; links that lead out of it are refused."""
+        """List a folder's images; report links that point outside of it."""
         inside = folder.resolve()
         before = len(self.complaints)
         walk = os.walk(folder, onerror=lambda error: self.complaints.append(f"{error.filename}: {error.strerror}"))
@@ -163,13 +162,13 @@ class _Search:
                 path = here / name
                 if path.is_symlink() and not path.resolve().is_relative_to(inside):
                     self.complaints.append(
-                        f"{path}: a link that leads out of {folder}; name it itself, or what it leads to"
+                        f"{path}: a link that points outside of {folder}; name the link itself, or its target"
                     )
                 elif not path.is_dir():
                     for job in self._one(path, base):
                         empty = False
                         yield job
-            folders[:] = kept  # os.walk goes on into these, but into no link
+            folders[:] = kept  # os.walk descends into these, but follows no links
         if complain and empty and len(self.complaints) == before:
             self.complaints.append(f"{folder}: no image in it")
 
@@ -180,18 +179,18 @@ class _Search:
         if path.name.startswith("."):
             self.others["hidden"] += 1
         elif suffix in FOREIGN:
-            self.complaints.append(f"{path}: {suffix} is no format that Pillow reads; convert it, such as to PNG")
+            self.complaints.append(f"{path}: Pillow cannot read {suffix}; convert it, for example to PNG")
         elif suffix not in readable():
             self.others[suffix or "without a suffix"] += 1
         elif not path.is_file():
-            self.complaints.append(f"{path}: no ordinary file")
+            self.complaints.append(f"{path}: not a regular file")
         elif run := self._run_of(path, base):
             self.results[run] += 1
         else:
             yield InputFile(path, path.parent.relative_to(base))
 
     def _run_of(self, path: Path, base: Path) -> Path | None:
-        """Return the folder below the base in which a file is a result; a base that is one is asked for by its name."""
+        """Return the folder below ``base`` whose results include this file; ``base`` itself was named by the user."""
         for folder in path.parents[: len(path.parent.relative_to(base).parts)]:
             if folder not in self.manifests:
                 self.manifests[folder] = None if folder.resolve() == self.out else results_of(folder)

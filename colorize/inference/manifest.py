@@ -1,8 +1,8 @@
-"""What lies in a folder of results: from which input, by its digest, and with which settings each file was made.
+"""The manifest of an output folder: the input, by its digest, and the settings with which each result was made.
 
-One file of the folder, a line for each result: ``{"file": ...}`` before a result takes its place, and the whole entry
-after it. A killed run leaves at most its last line cut off, which is passed over; of a result whose second line is
-missing nothing is assumed.
+It is a file in the folder, in JSON lines: ``{"file": ...}`` is written before a result is renamed into place, and the
+complete entry after it. A killed run leaves at most one incomplete last line, which is ignored; a result without a
+complete entry is not trusted.
 """
 
 import hashlib
@@ -28,10 +28,10 @@ class Entry:
     """A result.
 
     Attributes:
-        file: its path in the folder, with ``/``.
-        size: of it, in bytes.
-        input: digest of the photograph's file.
-        settings: digest of all else that the result follows from.
+        file: path of the result in the folder, with ``/``.
+        size: size of the result in bytes.
+        input: sha256 of the photograph's file.
+        settings: digest of everything else that determines the result.
         source: path of the photograph.
     """
 
@@ -46,36 +46,36 @@ class Manifest:
     """The manifest of a folder; nothing is written before the first result.
 
     Args:
-        folder: of the results; it need not exist.
+        folder: output folder; it need not exist.
     Raises:
-        UserError: if there is something else in the manifest's place.
+        UserError: if the manifest's path is not a regular file.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / NAME
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
-            raise UserError(f"{self.path} is no ordinary file; remove it, or choose another --out")
+            raise UserError(f"{self.path} is not a regular file; remove it, or choose another --out")
         self.entries, lines, whole = _read(self.path)
-        if lines > 3 * len(self.entries) + 10 or not whole:  # results written anew; a line that a kill cut off
+        if lines > 3 * len(self.entries) + 10 or not whole:  # many outdated lines, or an incomplete one
             with replacing(self.path) as temporary:
                 temporary.write_text("".join(map(_line, filter(None, self.entries.values()))))
         self._file: int | None = None
 
     def __contains__(self, file: str) -> bool:
-        """Whether a file, by its path in the folder, is one of this program's making."""
+        """Return whether a file, by its path in the folder, was written by this program."""
         return file in self.entries
 
     def get(self, file: str) -> Entry | None:
-        """Return what is known of a result, if it was written whole."""
+        """Return the entry of a result; None if there is none or the result may be incomplete."""
         return self.entries.get(file)
 
     def begin(self, file: str) -> None:
-        """Note that a result is about to take its place."""
+        """Record that a result is about to be renamed into place."""
         self.entries[file] = None
         self._append(json.dumps({"file": file}) + "\n")
 
     def add(self, entry: Entry) -> None:
-        """Note a result that is in its place."""
+        """Record a result that is in place."""
         self.entries[entry.file] = entry
         self._append(_line(entry))
 
@@ -83,7 +83,7 @@ class Manifest:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Close the file; more can be added later."""
+        """Close the file; adding another entry opens it again."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -91,11 +91,11 @@ class Manifest:
     def _append(self, line: str) -> None:
         if self._file is None:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        os.write(self._file, line.encode())  # at once, so that lines of threads and of other runs do not mix
+        os.write(self._file, line.encode())  # one write per line, so that lines of threads and other runs do not mix
 
 
 def results_of(folder: Path) -> frozenset[str]:
-    """Return the paths, in a folder, of what an earlier run wrote there."""
+    """Return the relative paths of the results that earlier runs wrote to a folder."""
     return frozenset(_read(folder / NAME)[0])
 
 
@@ -105,7 +105,7 @@ def digest_of_settings(settings: Mapping[str, Any]) -> str:
 
 
 def digest_of_model(name: str | Path) -> str:
-    """Return a digest of what was loaded by that name: a file, a folder, or one that the hub's cache holds."""
+    """Return a digest of the model of a name: a file, a folder, or one in the hub's cache."""
     path = located(name)
     if path.is_file():
         return sha256(path)
@@ -123,7 +123,7 @@ def _line(entry: Entry) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, Entry | None], int, bool]:
-    """Return the entries, how many lines there are, and whether all of them are whole."""
+    """Return the entries, the number of lines, and whether all lines are complete."""
     entries: dict[str, Entry | None] = {}
     try:
         lines = path.read_bytes().splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""Colour many photographs: some are read and written while others are coloured; one that fails holds up no other."""
+"""Color many photographs, reading and writing some while others are predicted; a failure does not stop the others."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,23 +13,23 @@ from colorize.inference.colorizer import Colorizer, Options
 from colorize.inference.inputs import InputFile
 from colorize.inference.manifest import Entry, Manifest
 from colorize.inference.painting import Chroma, PixelSource
-from colorize.photos.memory import Limit, cost_of_file, told
+from colorize.photos.memory import Limit, cost_of_file, format_size
 from colorize.photos.photo import FORMATS, Photo, format_of, name_for, read_photo, save_photo
 
-GROUP_BYTES = 256_000_000  # of photographs that are read together: more are no faster; a larger one is alone
-STAGES = 3  # that groups are in at once, each with its part of the memory: read, predicted, painted
+GROUP_BYTES = 256_000_000  # photographs read together: more are not faster; a larger photograph is its own group
+STAGES = 3  # groups in memory at once, each with its share: one is read, one predicted, one painted
 
 
 @dataclass
 class Tally:
-    """What came of the photographs.
+    """The results of a run.
 
     Attributes:
-        written: source to coloured version.
-        there: those whose coloured version was there already.
-        failed: how many have none.
-        pixels: of the coloured ones.
-        limited: how many of these pixels lost chroma to fit sRGB.
+        written: source to colored version.
+        there: the same, for photographs whose colored version existed already.
+        failed: number of photographs that could not be colored.
+        pixels: number of pixels in the colored photographs.
+        limited: number of these pixels that lost chroma to fit sRGB.
     """
 
     written: dict[Path, Path] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Tally:
     limited: int = 0
 
     def add(self, other: "Tally") -> None:
-        """Add what came of other photographs."""
+        """Add the results of another run."""
         self.written |= other.written
         self.there |= other.there
         self.failed += other.failed
@@ -49,38 +49,38 @@ class Tally:
 
 @dataclass
 class _Member:
-    """A photograph on its way: each step fills in what it finds."""
+    """A photograph in the pipeline; each stage fills in its results."""
 
     job: InputFile
     need: int
-    digest: str  # of its file
+    digest: str  # sha256 of its file
     photo: Photo
     target: Path = Path()
     source: PixelSource | None = None
     chroma: Chroma | None = None
 
 
-_Waiting = tuple[InputFile, int]  # and the bytes of memory that it needs
+_Waiting = tuple[InputFile, int]  # a photograph and the bytes of memory that it needs
 _Reading = list[tuple[InputFile, int, Future[_Member]]]
 _Painting = list[tuple[_Member, Future[int]]]
 
 
 class BulkColorizer:
-    """Colours photographs into a folder, whose manifest says what is there already.
+    """Colors photographs into a folder and skips results that its manifest lists already.
 
     Args:
-        colorizer: that colours them.
-        options: how.
-        out: the folder; nothing is written elsewhere.
-        overwrite: colour anew what is there already, whoever made it. An input is never overwritten.
-        say: is told, in one line each, what went wrong or is worth knowing.
-        advance: is called once for each photograph, when it is done with.
-        settings: digest of all that a result follows from beside the photograph, see `colorize.inference.manifest`.
+        colorizer: colors the photographs.
+        options: how to color them.
+        out: output folder; nothing is written elsewhere.
+        overwrite: replace existing files, including those not made by this program. An input is never overwritten.
+        say: called with each one-line message: errors and notes.
+        advance: called once for each finished photograph.
+        settings: digest of everything but the photograph that determines a result, see `colorize.inference.manifest`.
         quality: see `colorize.photos.photo.read_photo`.
-        memory: bytes that this process is to stay below, libraries and model included; None is a share of what is free,
+        memory: memory limit of this process in bytes, including libraries and model; None is a share of what is free,
             see `colorize.photos.memory`.
     Raises:
-        UserError: if the manifest cannot be used; by `run`, if that leaves no memory for photographs.
+        UserError: if the manifest cannot be used; from `run`, if the limit leaves no memory for photographs.
     """
 
     def __init__(
@@ -101,14 +101,14 @@ class BulkColorizer:
         self.manifest = Manifest(out)
         self._inputs: set[Path] = set()
         self._claimed: dict[Path, Path] = {}  # target to source
-        self._network = self._room = 0  # bytes: for one picture; for photographs, each with the network's
-        self._again: list[_Waiting] | None = []  # that ran out of memory beside others; None when each is alone
-        self._folders: dict[Path, Path] = {}  # resolved
+        self._network = self._room = 0  # bytes: of the network for one picture; for all photographs, networks included
+        self._again: list[_Waiting] | None = []  # ran out of memory next to others, to be retried alone; None on retry
+        self._folders: dict[Path, Path] = {}  # cache of resolved folders
 
     def run(self, jobs: Sequence[InputFile]) -> Tally:
-        """Colour them all; those that fail are told and counted."""
+        """Color all photographs; failures are reported and counted."""
         self._inputs = {self._resolved(job.source) for job in jobs}
-        # One more than there are cores: some wait for the disk
+        # One thread more than there are cores, since some wait for the disk
         with self.manifest, network_threads_kept(), ThreadPoolExecutor(cores() + 1) as self._pool:
             self._run(self._fitting(jobs))
             again, self._again = self._again, None
@@ -118,7 +118,7 @@ class BulkColorizer:
         return self.tally
 
     def _run(self, waiting: Iterator[_Waiting]) -> None:
-        """Read, predict and paint, in three groups at once where memory allows, else in fewer."""
+        """Read, predict and paint, with up to three groups in the pipeline as memory allows."""
         self._waiting, self._next = waiting, next(waiting, None)
         reading: _Reading = []
         painting: _Painting = []
@@ -133,18 +133,18 @@ class BulkColorizer:
             reading = coming or self._start_reading(sum(member.need for member in predicted))
 
     def _fitting(self, jobs: Sequence[InputFile]) -> Iterator[_Waiting]:
-        """Yield what is to be done, and fits into memory at least alone."""
+        """Yield the photographs that are not done yet and that fit into memory at least one at a time."""
         for job in jobs:
             if self._is_there(job):
                 continue
-            if not self._room:  # the first: a network that nothing needs is not tried
+            if not self._room:  # only now, so that the network is not measured if there is nothing to do
                 self._room, self._network = self.colorizer.fit_into(self.limit, self.options)
             size, cost = cost_of_file(job.source)
             need = cost + self._network
             if need <= self._room:
                 yield job, need
                 continue
-            whole = told(need + self.limit.size - self._room)
+            whole = format_size(need + self.limit.size - self._room)
             self._fail(job, UserError(f"{size} needs about {whole}, over {self.limit}; allow more, or make it smaller"))
 
     def _is_there(self, job: InputFile) -> bool:
@@ -158,7 +158,7 @@ class BulkColorizer:
                 continue
             try:
                 digest = digest or sha256(job.source)
-            except OSError:  # reading it tells
+            except OSError:  # will be reported when it is read
                 return False
             if entry.input == digest and target not in self._claimed:
                 self._claimed[target] = job.source
@@ -168,7 +168,7 @@ class BulkColorizer:
         return False
 
     def _start_reading(self, held: int) -> _Reading:
-        """Start with as many together as the network and the memory take, beside what is in memory."""
+        """Start reading a group as large as the batch size and the free memory allow; ``held`` bytes are in use."""
         group: list[_Waiting] = []
         while self._next and held + self._next[1] <= self._room:
             needs = sum(need for _, need in group) + self._next[1]
@@ -186,7 +186,7 @@ class BulkColorizer:
                 member = reading.result()
                 member.target = self._target(member)
                 yield member
-            except Exception as error:  # each format's decoder raises types of its own
+            except Exception as error:  # each format's decoder raises its own types
                 self._fail(job, error, need)
 
     def _target(self, member: _Member) -> Path:
@@ -197,29 +197,29 @@ class BulkColorizer:
         if self._resolved(target) in self._inputs:
             raise UserError(f"{target} is an input, which is never overwritten; choose another --out")
         if not resolved.is_relative_to(self._resolved(self.out)):
-            raise UserError(f"{folder} is a link that leads out of {self.out}; nothing is written there")
+            raise UserError(f"{folder} is a link that points outside of {self.out}; nothing is written there")
         if self._claimed.setdefault(target, job.source) != job.source:
-            raise UserError(f"another input is written to {target}; colour them apart")
+            raise UserError(f"another input is written to {target}; color them separately")
         if not self.overwrite and target.exists():
             self._check_replaced(target, member)
         return target
 
     def _check_replaced(self, target: Path, member: _Member) -> None:
-        """Refuse to replace what is not a result of this photograph, or is no longer."""
+        """Refuse to replace a file that is not a result of this photograph, or was changed since."""
         name = self._name(target)
         entry = self.manifest.get(name)
         if name not in self.manifest:
-            raise UserError(f"{target} is there, but of no run; choose another --out, or --overwrite replaces it")
+            raise UserError(f"{target} exists, but is not a result; choose another --out, or --overwrite replaces it")
         if entry and entry.input != member.digest and entry.source != str(self._resolved(member.job.source)):
-            raise UserError(f"{target} is of {entry.source}; choose another --out, or --overwrite replaces it")
+            raise UserError(f"{target} is from {entry.source}; choose another --out, or --overwrite replaces it")
         if entry and target.stat().st_size != entry.size:
-            raise UserError(f"{target} was changed by others; choose another --out, or --overwrite replaces it")
+            raise UserError(f"{target} was modified after coloring; choose another --out, or --overwrite replaces it")
 
     def _name(self, target: Path) -> str:
         return target.relative_to(self.out).as_posix()
 
     def _resolved(self, path: Path) -> Path:
-        """Resolve a path; its folder only once, for the sake of folders of many files."""
+        """Resolve a path; its folder is cached, which is faster for folders of many files."""
         if path.is_symlink() or path.is_dir():
             return path.resolve()
         folder = path.parent
@@ -228,7 +228,7 @@ class BulkColorizer:
         return self._folders[folder] / path.name
 
     def _predicted(self, members: list[_Member]) -> list[_Member]:
-        """Predict the chroma of all; of a group that fails, of each alone."""
+        """Predict the chroma of a group; if that fails, of each photograph alone."""
         parts = self._parts(members) if members else []
         threads = max(1, cores() // max(1, len(parts)))
         predicting = [(part, self._pool.submit(self._predict, part, threads)) for part in parts]
@@ -237,7 +237,7 @@ class BulkColorizer:
             try:
                 future.result()
                 done += part
-            except Exception as error:  # whatever one photograph leads to
+            except Exception as error:  # one photograph can raise any type
                 if len(members) > 1:
                     done += [member for one in part for member in self._predicted([one])]
                 else:
@@ -245,18 +245,18 @@ class BulkColorizer:
         return done
 
     def _parts(self, members: list[_Member]) -> list[list[_Member]]:
-        """Share a group among the cores: threads within one prediction wait for each other, most of all small ones."""
+        """Split a group among the cores: faster than threads within one prediction, which wait for each other."""
         size = -(-len(members) // (cores() if self.colorizer.on_cpu else 1))
         return [members[start : start + size] for start in range(0, len(members), size)]
 
     def _predict(self, members: list[_Member], threads: int) -> None:
         network_threads(threads)
         photos = [member.photo for member in members]
-        for member, (source, chroma) in zip(members, self.colorizer.look_at(photos, self.options), strict=True):
+        for member, (source, chroma) in zip(members, self.colorizer.predict_photos(photos, self.options), strict=True):
             member.source, member.chroma = source, chroma
 
     def _painted(self, member: _Member) -> int:
-        """Paint one and write it; return how many pixels lost chroma."""
+        """Paint and write one photograph; return the number of pixels that lost chroma."""
         image, limited = self.colorizer.painted(member.photo, member.source, member.chroma)
         with replacing(member.target) as temporary:
             save_photo(member.photo, image, temporary)
@@ -271,7 +271,7 @@ class BulkColorizer:
         for member, painted in painting:
             try:
                 self._done(member, painted.result())
-            except Exception as error:  # each format's encoder raises types of its own
+            except Exception as error:  # each format's encoder raises its own types
                 self._fail(member.job, error, member.need)
 
     def _done(self, member: _Member, limited: int) -> None:
@@ -284,7 +284,7 @@ class BulkColorizer:
         self.advance()
 
     def _fail(self, job: InputFile, error: Exception, need: int = 0) -> None:
-        if ran_out(error) and self._again is not None:  # alone it may do
+        if ran_out(error) and self._again is not None:  # may succeed alone
             self._again.append((job, need))
             return
         reason = "not enough memory" if ran_out(error) else str(error) or type(error).__name__

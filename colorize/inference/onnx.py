@@ -1,4 +1,4 @@
-"""Prediction by an ONNX export in onnxruntime: nothing here imports torch."""
+"""Predict with an ONNX export in onnxruntime; nothing here imports torch."""
 
 import re
 from pathlib import Path
@@ -22,51 +22,50 @@ class OnnxPredictor:
     """An exported generator; see `colorize.inference.predictor.Predictor`.
 
     Args:
-        path: ``model.onnx`` as ``colorize export --onnx`` made it.
-        device: ``auto`` takes a GPU if onnxruntime has one; or ``cpu``, ``cuda``.
-        precision: ``32``; an ONNX file holds its own.
+        path: ``model.onnx`` from ``colorize export --onnx``.
+        device: ``auto`` (a GPU if onnxruntime has one), ``cpu`` or ``cuda``.
+        precision: only ``32``; an ONNX file has its own precision.
     Raises:
-        UserError: if the file is missing, damaged or foreign, or the device or precision is not here.
+        UserError: if the file is missing, damaged or not a model of this project, or the device or precision is not
+            available.
     """
 
     def __init__(self, path: Path, device: str = "auto", precision: str = "32") -> None:
         if precision != "32":
-            raise UserError(f"precision={precision} is not for {path.name}, which holds its own; leave it out")
+            raise UserError(f"precision={precision} cannot be used with {path.name}, which has its own; leave it out")
         session = open_session(path, device)
         given = session.get_modelmeta().custom_metadata_map
         try:
-            said = {
-                name: from_json(name, given.get(name, "")) for name in ("image_size", "factor", "generator", "about")
-            }
-            check_claims(said["generator"], said["image_size"], said["about"])
-            check_whole("factor", said["factor"], 1, MAX_SIDE)
+            metadata = {name: from_json(name, given.get(name, "")) for name in CLAIMS}
+            check_claims(metadata["generator"], metadata["image_size"], metadata["about"])
+            check_whole("factor", metadata["factor"], 1, MAX_SIDE)
         except ValueError as error:
-            raise UserError(f"checkpoint {path} is an ONNX model of something else: {error}") from None
+            raise UserError(f"checkpoint {path} is an ONNX model of another project: {error}") from None
         inputs = {found.name: (found.type, len(found.shape)) for found in session.get_inputs()}
         outputs = [(found.name, found.type) for found in session.get_outputs()]
         if inputs not in (INPUTS, INPUTS | HINTS) or outputs != [("ab", FLOAT)]:
-            raise UserError(f"checkpoint {path} is an ONNX model of something else: it does not map L to ab")
+            raise UserError(f"checkpoint {path} is an ONNX model of another project: it does not map L to ab")
         self.path = path
-        self.image_size: int = said["image_size"]
-        self.factor: int = said["factor"]
-        self.generator: dict[str, Any] = said["generator"]  # what it is an export of
-        self.about: dict[str, Any] = said["about"]
+        self.image_size: int = metadata["image_size"]
+        self.factor: int = metadata["factor"]
+        self.generator: dict[str, Any] = metadata["generator"]  # as in `colorize.checkpoint.Model`
+        self.about: dict[str, Any] = metadata["about"]
         self.session = session
         self.takes_hints = "hints" in inputs
 
     def __call__(self, L: np.ndarray) -> np.ndarray:
-        """Predict; see `Predictor`."""
+        """Predict chroma; see `Predictor`."""
         given = {"L": L}
         if self.takes_hints:
-            given["hints"] = np.zeros((len(L), 3, *L.shape[2:]), np.float32)  # none
+            given["hints"] = np.zeros((len(L), 3, *L.shape[2:]), np.float32)  # no hints
         try:
             ab = self.session.run(["ab"], given)[0]
-        except Exception as error:  # onnxruntime's own types share no other base
+        except Exception as error:  # onnxruntime's exceptions have no other common base
             if OUT_OF_MEMORY.search(str(error)):
                 raise MemoryError(str(error)) from None
             raise UserError(f"checkpoint {self.path} cannot predict ({first_line(error)})") from None
         if ab.shape != (len(L), 2, *L.shape[2:]):
-            raise UserError(f"checkpoint {self.path} predicts {ab.shape} of {L.shape}, which is no chroma")
+            raise UserError(f"checkpoint {self.path} predicts {ab.shape} from {L.shape}, which is not chroma")
         return ab
 
 
@@ -74,13 +73,13 @@ def open_session(path: Path, device: str = "auto") -> Any:
     """Open an ONNX file as an ``onnxruntime.InferenceSession``.
 
     Raises:
-        UserError: if onnxruntime or the device is not here, or the file is missing or damaged.
+        UserError: if onnxruntime or the device is not available, or the file is missing or damaged.
     """
     if not path.is_file():
-        raise UserError(f"checkpoint {path} is no file; colorize export --onnx makes one")
+        raise UserError(f"checkpoint {path} is not a file; colorize export --onnx makes one")
     sums = path.with_name(SUMS)
     try:
-        if sums.is_file():  # a flipped byte would load without a word
+        if sums.is_file():  # otherwise a flipped byte would go unnoticed
             check_sums(sums, [path], listed=False)
     except (ValueError, OSError) as error:
         raise UserError(f"checkpoint {path} is damaged: {error}") from None
@@ -90,13 +89,13 @@ def open_session(path: Path, device: str = "auto") -> Any:
         raise UserError(missing_extra(f"{path} needs onnxruntime", "onnx")) from None
     here = {name: provider for name, provider in PROVIDERS.items() if provider in onnxruntime.get_available_providers()}
     if device != "auto" and device not in here:
-        raise UserError(f"device={device} is not here for ONNX; use one of auto, {', '.join(here)}")
+        raise UserError(f"device={device} is not available for ONNX; use one of auto, {', '.join(here)}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # files are read and written meanwhile
-    options.log_severity_level = 4  # what goes wrong is told by an exception
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # frees the cores for file I/O
+    options.log_severity_level = 4  # errors are raised as exceptions
     providers = [provider for name, provider in here.items() if device in ("auto", name)]
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime's own types share no other base
-        raise UserError(f"checkpoint {path} is damaged or no ONNX model ({first_line(error)})") from None
+    except Exception as error:  # onnxruntime's exceptions have no other common base
+        raise UserError(f"checkpoint {path} is damaged or not an ONNX model ({first_line(error)})") from None

@@ -1,4 +1,4 @@
-"""Paint pictures of any size: their own lightness and a predicted chroma, joined in blocks on all cores."""
+"""Paint pictures of any size: join their lightness with predicted chroma, in blocks on all cores."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +13,11 @@ from colorize.base.machine import cores, memory_available
 from colorize.srgb import join, lightness
 from colorize.upsampling import Box, GuidedUpsampler
 
-BLOCK = 4096, 2**17  # widest, and pixels of, what is painted at once: 15 planes of it stay in a core's cache
+BLOCK = 4096, 2**17  # maximum width and number of pixels of a block: its 15 planes fit into a core's cache
 
 
 class PixelSource(Protocol):
-    """A picture whose lightness is to be kept: a `Photo` or an `ArrayPicture`."""
+    """A picture whose lightness is kept: a `Photo`, an `ArrayPicture` or an `Untinted`."""
 
     size: tuple[int, int]
 
@@ -25,7 +25,7 @@ class PixelSource(Protocol):
         """Return the sRGB or grey pixels of a box, ``(H, W)`` or ``(H, W, 3)``: uint8, uint16, or floats in [0, 1]."""
 
     def small(self, size: tuple[int, int]) -> np.ndarray:
-        """Return it at another size, ``(h, w)`` or ``(h, w, 3)`` uint8."""
+        """Resize the picture, ``(h, w)`` or ``(h, w, 3)`` uint8."""
 
 
 class ArrayPicture:
@@ -34,7 +34,7 @@ class ArrayPicture:
     Args:
         pixels: ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``; uint8, uint16, or floats in [0, 1].
     Raises:
-        ValueError: if it is none of these.
+        ValueError: if the array has another shape, dtype or range.
     """
 
     def __init__(self, pixels: np.ndarray) -> None:
@@ -62,11 +62,11 @@ class ArrayPicture:
 
 @dataclass(frozen=True)
 class Chroma:
-    """The colours that the network saw in a picture.
+    """The chroma that the network predicted for a picture, at the network's size.
 
     Attributes:
         L: ``(h, w)`` float32, L* in [0, 100] of the small picture.
-        ab: ``(2, h, w)`` float32, its chroma in Lab units.
+        ab: ``(2, h, w)`` float32, predicted chroma in Lab units.
     """
 
     L: np.ndarray
@@ -74,10 +74,10 @@ class Chroma:
 
 
 def blank(size: tuple[int, int], dtype: Any = None) -> Any:
-    """Return what a picture is painted into: an array ``(H, W, 3)``, or without a dtype a Pillow image.
+    """Allocate the canvas for a picture: an array ``(H, W, 3)`` of a dtype, or a Pillow image if it is None.
 
     Raises:
-        UserError: if memory does not suffice.
+        UserError: if there is not enough memory.
     """
     width, height = size
     needed, there = width * height * (3 * np.dtype(dtype).itemsize if dtype else 4), memory_available()
@@ -91,8 +91,8 @@ def paint(source: PixelSource, chroma: Chroma, canvas: Any) -> int:
 
     Args:
         source: the picture.
-        chroma: of it, small.
-        canvas: see `blank`.
+        chroma: its predicted chroma.
+        canvas: where the result is painted, see `blank`.
     Returns:
         The number of pixels that lost chroma to fit sRGB.
     """
@@ -104,7 +104,7 @@ def paint(source: PixelSource, chroma: Chroma, canvas: Any) -> int:
         return box, *join(L, *upsampler.block(box, L), dtype)
 
     total, blocks = 0, list(_blocks(source.size))
-    with ThreadPoolExecutor(cores()) as pool:  # which starts its threads when it is given work
+    with ThreadPoolExecutor(cores()) as pool:  # starts threads only when it is given work
         for box, pixels, limited in (pool.map if len(blocks) > 1 else map)(work, blocks):
             if isinstance(canvas, np.ndarray):
                 canvas[box[1] : box[3], box[0] : box[2]] = pixels

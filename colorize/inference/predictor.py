@@ -1,4 +1,4 @@
-"""What predicts a small picture's chroma: a generator in PyTorch, or its ONNX export without PyTorch."""
+"""The interface of predictors, which map lightness to chroma: a generator in PyTorch, or its ONNX export."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +15,9 @@ class Predictor(Protocol):
     """Maps lightness to chroma.
 
     Attributes:
-        image_size: pixels a side that it was trained at.
-        factor: sides must be multiples of it.
-        about: what its file says of it, see `colorize.checkpoint.Model`.
+        image_size: side of the training images in pixels.
+        factor: height and width of the input must be multiples of it.
+        about: metadata of the model, see `colorize.checkpoint.Model`.
     """
 
     image_size: int
@@ -25,23 +25,24 @@ class Predictor(Protocol):
     about: Mapping[str, Any]
 
     def __call__(self, L: np.ndarray) -> np.ndarray:
-        """Map normalised L ``(B, 1, h, w)`` float32 to normalised ab ``(B, 2, h, w)`` float32, both in [-1, 1].
+        """Map normalized L ``(B, 1, h, w)`` float32 to normalized ab ``(B, 2, h, w)`` float32, both in [-1, 1].
 
         Raises:
-            MemoryError: if that is too large for the device.
+            MemoryError: if the input is too large for the device.
         """
 
 
 def load_predictor(checkpoint: str | Path, device: str = "auto", precision: str = "32") -> Predictor:
-    """Load what there is of that name.
+    """Load a checkpoint as a predictor.
 
     Args:
-        checkpoint: a training checkpoint; a folder that ``colorize export`` made, or its ``model.onnx``; the name of
-            a shipped one, see `colorize.weights`; or the ``owner/name`` of such a folder on the Hugging Face hub.
-        device: ``auto`` takes a GPU if there is one; or ``cpu``, ``cuda``, ``mps``.
-        precision: ``32``, ``bf16`` or ``16``: what the network multiplies in.
+        checkpoint: a training checkpoint; a folder made by ``colorize export``, or its ``model.onnx``; the name of a
+            shipped model, see `colorize.weights`; or the ``owner/name`` of an exported folder on the Hugging Face hub.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``mps``.
+        precision: ``32``, ``bf16`` or ``16``, of the network's matrix products and convolutions.
     Raises:
-        UserError: if the file is missing, damaged or foreign, or the device or precision is not here.
+        UserError: if the file is missing, damaged or not a model of this project, or the device or precision is not
+            available.
     """
     one_of("precision", precision, PRECISIONS)
     if Path(checkpoint).suffix == ".onnx":

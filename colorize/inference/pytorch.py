@@ -1,4 +1,4 @@
-"""Prediction by a generator in PyTorch."""
+"""Predict with a generator in PyTorch."""
 
 import re
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ class TorchPredictor:
 
     Args:
         generator: ``L`` ``(B, 1, h, w)`` to ``ab`` ``(B, 2, h, w)``, in evaluation mode.
-        image_size: pixels a side that it was trained at.
-        device: where it runs.
-        dtype: what it multiplies in.
+        image_size: side of the training images in pixels.
+        device: device to run on.
+        dtype: dtype of matrix products and convolutions, by autocast.
         about: see `Predictor`.
     """
 
@@ -45,10 +45,10 @@ class TorchPredictor:
 
     @classmethod
     def load(cls, checkpoint: str | Path, device: str, precision: str) -> "TorchPredictor":
-        """Load a training checkpoint, an exported folder, or one from the hub.
+        """Load a training checkpoint or an exported folder, local or from the hub.
 
         Raises:
-            UserError: if it is missing, damaged or foreign, or the device is not here.
+            UserError: if it is missing, damaged or not a model of this project, or the device is not available.
         """
         chosen = choose_device(device)
         generator, model = load_generator(checkpoint)
@@ -56,22 +56,22 @@ class TorchPredictor:
 
     @torch.inference_mode()
     def __call__(self, L: np.ndarray) -> np.ndarray:
-        """Predict; see `Predictor`."""
+        """Predict chroma; see `Predictor`."""
         full = self.dtype == torch.float32
         try:
             with nullcontext() if full else torch.autocast(self.device.type, self.dtype):
                 return self.generator(torch.from_numpy(L).to(self.device)).float().cpu().numpy()
-        except RuntimeError as error:  # a GPU's OutOfMemoryError is one; on a CPU only the text tells
+        except RuntimeError as error:  # includes a GPU's OutOfMemoryError; on a CPU only the message identifies it
             if OUT_OF_MEMORY.search(str(error)):
                 raise MemoryError(str(error)) from None
             raise
 
 
 def choose_device(asked: str) -> torch.device:
-    """Return the device of that name; ``auto`` takes the best that is here.
+    """Return the device of a name; ``auto`` chooses the best one available.
 
     Raises:
-        UserError: if it is not here.
+        UserError: if it is not available.
     """
     here = {
         "cuda": torch.cuda.is_available(),
@@ -82,6 +82,6 @@ def choose_device(asked: str) -> torch.device:
         asked = next(name for name, available in here.items() if available)
     if not here.get(asked):
         raise UserError(
-            f"device={asked} is not here; use one of auto, {', '.join(n for n, there in here.items() if there)}"
+            f"device={asked} is not available; use one of auto, {', '.join(n for n, there in here.items() if there)}"
         )
     return torch.device(asked)

@@ -1,6 +1,6 @@
-"""Color photographs of scikit-image with the shipped model: ``python -m colorize.inference.showcase PICTURE``.
+"""Color scikit-image's sample photographs with the shipped model: ``python -m colorize.inference.showcase PICTURE``.
 
-They are in the public domain or CC0, and no model here was trained on them.
+They are in the public domain or CC0, and the shipped model was not trained on them.
 """
 
 import sys
@@ -15,8 +15,8 @@ from colorize.base.files import replacing
 from colorize.grids import picture_grid
 from colorize.inference.colorizer import Colorizer
 
-SIDE = 240  # pixels of a picture in the sheet
-# Those whose terms scikit-image tells: of NASA and SpaceX, in the public domain; the other two are CC0
+SIDE = 240  # side of each picture in pixels
+# Only photographs whose license scikit-image states
 CAPTIONS = {
     "rocket": "SpaceX, public domain",
     "chelsea": "scikit-image, CC0",
@@ -26,7 +26,7 @@ CAPTIONS = {
 
 
 def sheet(colorizer: Colorizer) -> Image.Image:
-    """Return a picture with a column for each photograph, and below each other grey, colored and real.
+    """Return a picture with a column for each photograph: grey, colored and real, from top to bottom.
 
     Raises:
         UserError: if scikit-image is missing.
@@ -34,7 +34,7 @@ def sheet(colorizer: Colorizer) -> Image.Image:
     try:
         from skimage import data
     except ImportError:
-        raise UserError("the photographs are scikit-image's: make setup installs it") from None
+        raise UserError("the photographs come with scikit-image: make setup installs it") from None
     columns = {}
     for name, caption in CAPTIONS.items():
         real = Image.fromarray(getattr(data, name)())
@@ -46,11 +46,11 @@ def sheet(colorizer: Colorizer) -> Image.Image:
 
 
 def main(target: Path) -> None:
-    """Write the picture and name it."""
+    """Write the picture and print its path."""
     with replacing(target) as temporary:
         sheet(Colorizer.from_pretrained()).save(temporary, quality=90)
     print(f"photographs, grey, colored and real: {target}")
-    print("next, with a photograph of yours: .venv/bin/colorize image photo.jpg")
+    print("next, with your own photograph: .venv/bin/colorize image photo.jpg")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Toned prints, such as sepia and yellowed ones: told from color photographs, and their neutral tones.
+"""Detect toned prints, such as sepia and yellowed ones, and extract their neutral tones.
 
-A stain or a toner absorbs blue more than red, so a toned print's lightness is not its tone: on yellowed paper whites
-are dull, and in the sepia of software they run together. The channel that is darkest when the paper is made white holds
-most of the picture.
+A stain or toner absorbs more blue than red, so the lightness of a toned print is not its tone: on yellowed paper whites
+are dull, and in the sepia of software they merge. The channel that is darkest once the paper is scaled to white has
+most of the picture's detail.
 """
 
 import numpy as np
@@ -13,15 +13,15 @@ from colorize.upsampling import Box
 
 TINTS = ("auto", "keep", "remove")
 REMOVED = "a toned print: its tint is removed"
-SIDE = 128  # pixels of the longer side that is looked at; grain and JPEG's chroma are averaged away
-TONES = 24  # parts, from dark to light, in each of which a toned print has one color
-# Of 10,000 color photographs 22 have less spread, 12 of these with such hues, and 8 of those are toned prints. Of noisy
-# scans of 1024x1024 in sepia and on yellowed paper, saved as JPEG of quality 60, 99% have less; small files at low
-# quality are taken for color: of sepia ones of 256x256, saved at 20 to 60, 37 of 100 are told
-MOST_SPREAD = 2.5  # root mean square distance of a and b from the median of their tone
-LEAST_TINT, MOST_TINT = 3, 30  # chroma of the mean color: less changes no lightness, more is that of colored light
-HUES = 20, 110  # degrees, of the mean color: reddish brown to greenish yellow; a blue sky has one color for a tone, too
-WHITEST = 0.01  # share of the pixels that are taken for the paper
+SIDE = 128  # longer side in pixels at which pictures are analyzed; averages out grain and JPEG's chroma errors
+TONES = 24  # number of bins from dark to light, in each of which a toned print has one color
+# Of 10,000 color photographs, 22 have less spread; 12 of them have a hue in `HUES`, 8 of which are toned prints. Of
+# noisy 1024x1024 scans in sepia and on yellowed paper, saved as JPEG at quality 60, 99% have less. Small files at low
+# quality are mistaken for color: of 256x256 sepia ones saved at quality 20 to 60, 37 of 100 are detected
+MOST_SPREAD = 2.5  # root mean square distance of a and b from the median of their bin
+LEAST_TINT, MOST_TINT = 3, 30  # chroma of the mean color: less does not affect lightness, more is from colored light
+HUES = 20, 110  # degrees, mean hue from reddish brown to greenish yellow; excludes blue sky, also one color per tone
+WHITEST = 0.01  # share of the pixels, the lightest, that count as paper
 
 
 class Untinted:
@@ -29,8 +29,8 @@ class Untinted:
 
     Args:
         source: the print, in color.
-        channel: 0, 1 or 2, the one whose levels are its tones.
-        gain: by which they are multiplied.
+        channel: index of the channel that gives the tones: 0, 1 or 2.
+        gain: factor of the tones.
     """
 
     def __init__(self, source: PixelSource, channel: int, gain: float) -> None:
@@ -53,13 +53,13 @@ class Untinted:
 
 
 def untinted(source: PixelSource, tint: str) -> PixelSource:
-    """Return the picture whose lightness is to be kept.
+    """Remove the tint of a toned print.
 
     Args:
         source: a picture.
-        tint: ``auto`` takes the tint of a toned print away, ``remove`` of any picture in color, ``keep`` of none.
+        tint: ``auto`` removes the tint of detected toned prints, ``remove`` that of any color picture, ``keep`` none.
     Returns:
-        the picture itself, or its neutral tones.
+        The picture itself, or its neutral tones.
     """
     if tint == "keep":
         return source
@@ -71,7 +71,7 @@ def untinted(source: PixelSource, tint: str) -> PixelSource:
 
 
 def is_toned(pixels: np.ndarray) -> bool:
-    """Tell whether a picture is monochrome in a warm tint: its color follows from its lightness.
+    """Return whether a picture is monochrome in a warm tint: its color is a function of its lightness.
 
     Args:
         pixels: ``(H, W, 3)`` uint8 sRGB, small.
@@ -86,13 +86,16 @@ def is_toned(pixels: np.ndarray) -> bool:
 
 
 def tone_channel(pixels: np.ndarray) -> tuple[int, float]:
-    """Choose the channel that is darkest when the paper is white, and the gain that makes the paper so.
+    """Choose the channel that is darkest once the paper is neutral, and the gain that makes the paper neutral.
 
-    The paper's white becomes a grey of its own largest channel, which its stain has dimmed least. Of channels that are
-    equally dark within a level, as where the tint is a colored filter, the one with the least gain is taken.
+    The paper becomes a grey at the level of its largest channel, which the stain has darkened least. Among channels
+    that are equally dark within one level, as when the tint is a colored filter, the one with the smallest gain is
+    chosen.
 
     Args:
         pixels: ``(H, W, 3)`` uint8 sRGB, small.
+    Returns:
+        Index of the channel, and its gain.
     """
     flat = pixels.reshape(-1, 3)
     L = lab(pixels)[0].ravel()

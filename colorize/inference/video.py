@@ -1,4 +1,4 @@
-"""Colour videos frame by frame: chroma steadied over time, sound copied, the result written whole or not at all."""
+"""Color videos frame by frame: chroma is smoothed over time, sound is copied, and the result is written atomically."""
 
 import time
 from collections.abc import Callable
@@ -15,39 +15,37 @@ from colorize.base.files import replacing
 from colorize.inference.colorizer import Colorizer, Options
 from colorize.inference.painting import ArrayPicture, Chroma, blank, paint
 from colorize.inference.video_files import FORMATS, Reader, Writer, av_of
-from colorize.photos.memory import Limit, told
+from colorize.photos.memory import Limit, format_size
 
 GATE = 3.0  # L*: at this change the past's weight falls to 61%; noise changes a small pixel by about 1, an edge by 10
-STILL = 1.0  # L*: a smaller change is hardly seen, so the pixel counts as still
-# 99% of pairs of unlike photographs pass both. A picture moved by 8% of its width passes the first and reaches 0.12
-# in the second; a picture made 10% brighter passes the second and reaches 7.8 in the first.
+STILL = 1.0  # L*: smaller changes are hardly visible, so the pixel counts as still
+# Both must be exceeded, as by 99% of pairs of different photographs. A picture shifted by 8% of its width exceeds the
+# first and reaches 0.12 in the second; a picture made 10% brighter exceeds the second and reaches 7.8 in the first.
 CUT_CHANGE = 8.0  # L*, mean absolute change of the small pixels
 CUT_HISTOGRAM = 0.15  # share of the small pixels that change the bin of L*'s histogram
-CODECS, FRAME = (
-    220,
-    12,
-)  # bytes a pixel, at 1080p on 2 cores: of decoder and encoder; of a frame, decoded and as RGB
-BINS = 32  # of that histogram, 3.1 L* each
+CODECS = 220  # bytes a pixel for decoder and encoder together, measured at 1080p on 2 cores
+FRAME = 12  # bytes a pixel for one frame, decoded and as RGB
+BINS = 32  # bins of that histogram, 3.1 L* each
 
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What became of a video; flicker as `Smoother` defines it."""
+    """The result of coloring a video; see `Smoother` for the definition of flicker."""
 
-    frames: int  # written
-    scenes: int  # between cuts
-    flicker: float  # of the written chroma, Lab units a frame
+    frames: int  # number of frames written
+    scenes: int  # number of scenes between cuts
+    flicker: float  # of the written chroma, in Lab units a frame
     flicker_unsmoothed: float  # of the predicted chroma
-    seconds: float  # that it took
-    limited_share: float  # of all pixels, those that lost chroma to fit sRGB
+    seconds: float  # wall-clock time
+    limited_share: float  # share of all pixels that lost chroma to fit sRGB
     notes: list[str]  # what its owner should know, such as that subtitles are left out
-    whole: bool  # the source, as far as its file tells: no frame is missing and nothing of it is damaged
+    whole: bool  # whether the source has, by its metadata, no missing frames and no damaged packets
 
 
 class Smoother:
-    """A causal running mean of small frames' chroma, and how much the chroma of still pixels flickers.
+    """A causal running mean of the chroma of small frames; also measures the flicker of still pixels.
 
-    The past weighs ``smoothing * exp(-(change of L*)**2 / (2 * GATE**2))``, pixel by pixel, and nothing at a cut.
+    Per pixel, the past has the weight ``smoothing * exp(-(change of L*)**2 / (2 * GATE**2))``, and 0 at a cut.
 
     Args:
         smoothing: 0 (none) up to, but not including, 1; a still pixel is the mean of about 1 / (1 - smoothing) frames.
@@ -62,7 +60,7 @@ class Smoother:
 
     @property
     def flicker(self) -> tuple[float, float]:
-        """Mean change of ab, smoothed and not, in Lab units a frame, over the `STILL` pixels of scenes; 0 if none."""
+        """Mean change of smoothed and unsmoothed ab over `STILL` pixels, in Lab units a frame; 0 if there are none."""
         return tuple((self._changes / max(1, self._pixels)).tolist())
 
     def __call__(self, chroma: Chroma) -> Chroma:
@@ -83,7 +81,7 @@ class Smoother:
 
 
 def _is_cut(before: np.ndarray, after: np.ndarray) -> bool:
-    """Tell by the L* of two small frames if a cut is between: pixels change, and their histogram, unlike in motion."""
+    """Detect a cut between two small frames: L* and its histogram both change, while motion changes L* only."""
     counts = [np.histogram(L, BINS, (0, 100))[0] for L in (before, after)]
     moved = np.abs(counts[0] - counts[1]).sum() / (2 * before.size)
     return bool(np.abs(after - before).mean() >= CUT_CHANGE and moved >= CUT_HISTOGRAM)
@@ -98,28 +96,28 @@ def colorize_video(
     progress: Callable[[int, int | None], None] | None = None,
     memory: int | None = None,
 ) -> VideoResult:
-    """Colour a video: 8-bit H.264 or VP9 in BT.709, 4:2:0, or 4:4:4 where the size is odd.
+    """Color a video; the result is 8-bit H.264 or VP9 in BT.709, 4:2:0, or 4:4:4 if the width or height is odd.
 
-    Size, times of frames, and sound stay; a turned video is made upright. Sound is copied, or encoded anew where the
-    container cannot hold it. Memory holds ``colorizer.batch_size`` frames or fewer, and what the codecs keep.
+    Size, frame times and sound are kept; a rotated video is made upright. Sound is re-encoded if the container does
+    not support its codec. At most ``colorizer.batch_size`` frames are in memory, besides those in the codecs.
 
     Args:
-        source: any video that FFmpeg reads; of one that breaks off, what is there.
-        target: .m4v, .mkv, .mov, .mp4 or .webm; replaced if it exists.
+        source: any video that FFmpeg reads; a truncated one is colored as far as it can be read.
+        target: .m4v, .mkv, .mov, .mp4 or .webm file; replaced if it exists.
         colorizer: predicts the frames.
         options: see `Options`.
         smoothing: see `Smoother`.
-        progress: called with the frames written and about how many there are, or None if that is not known.
-        memory: bytes that this process is to stay below, as for `colorize.inference.many.BulkColorizer`.
+        progress: called with the number of frames written and the approximate total, or None if that is unknown.
+        memory: memory limit of this process in bytes, see `colorize.inference.many.BulkColorizer`.
     Raises:
         UserError: if PyAV is missing, the source cannot be read, the target cannot be written or is the source,
-            smoothing is out of range, or memory is too little.
+            smoothing is out of range, or there is not enough memory.
     """
     started, smoother, suffixes = time.monotonic(), Smoother(smoothing), ", ".join(sorted(FORMATS))
     if target.suffix.lower() not in FORMATS:
-        raise UserError(f"{target}: cannot write {target.suffix or 'without a suffix'}; use one of {suffixes}")
+        raise UserError(f"{target}: cannot write {target.suffix or 'a file without a suffix'}; use one of {suffixes}")
     if source.exists() and target.exists() and source.samefile(target):
-        raise UserError(f"{target} is the video itself, which is never overwritten; choose another name")
+        raise UserError(f"{target} is the source, which is never overwritten; choose another name")
     with (reader := Reader(source)).container:
         first = next(reader.frames(), None)
     if first is None:
@@ -146,7 +144,7 @@ def colorize_video(
     except (av_of().FFmpegError, OSError) as error:
         raise UserError(f"{target}: cannot be written: {error.strerror}") from None
     if missing:
-        reader.notes.append(f"it breaks off: of about {written + missing} frames, {written} are there and coloured")
+        reader.notes.append(f"the video is truncated: {written} of about {written + missing} frames are colored")
     if reader.damaged:
         reader.notes.append(f"left out: {reader.damaged} damaged packet(s)")
     seconds, share = time.monotonic() - started, limited / (written * width * height)
@@ -155,12 +153,12 @@ def colorize_video(
 
 
 def _frames_at_once(source: Path, first: Any, colorizer: Colorizer, options: Options, limit: Limit) -> int:
-    """Return how many frames the network and the memory take together."""
+    """Return how many frames fit into memory at once, at most the batch size."""
     room, network = colorizer.fit_into(limit, options)
     pixels = first.width * first.height
     each = FRAME * pixels + network
     together = (room - CODECS * pixels) // each
     if together < 1:
-        needed = told(limit.size - room + CODECS * pixels + each)
+        needed = format_size(limit.size - room + CODECS * pixels + each)
         raise UserError(f"{source}: {first.width}x{first.height} frames need about {needed}, over {limit}; allow more")
     return min(together, colorizer.batch_size)

@@ -1,4 +1,4 @@
-"""Video files: frames and sound read as far as they can be, and written with what their container holds."""
+"""Read frames and sound of video files, even damaged ones, and write them to any supported container."""
 
 import io
 import re
@@ -12,55 +12,62 @@ import numpy as np
 
 from colorize.base.errors import UserError, missing_extra
 
-# By suffix: container, encoder, and the encoder of sound that the container cannot hold as it is
+# Suffix to container, video encoder, and audio encoder for sound that the container does not support
 FORMATS = {
     ".mp4": ("mp4", "libx264", "aac"),
-    ".m4v": ("ipod", "libx264", "aac"),  # mp4 under the brand that Apple's players ask for
+    ".m4v": ("ipod", "libx264", "aac"),  # mp4 with the brand that Apple's players expect
     ".mov": ("mov", "libx264", "aac"),
     ".mkv": ("matroska", "libx264", "aac"),
     ".webm": ("webm", "libvpx-vp9", "libopus"),
 }
-# Near the point where no loss is seen; the scales of crf differ
+# Visually near-lossless; the two codecs have different crf scales
 ENCODERS = {"libx264": {"crf": "18"}, "libvpx-vp9": {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "4"}}
-BREAK = 0.5  # seconds by which a film may end before its file, which ends with the longest stream
-HD = 576  # rows; a video that does not name its matrix is taken for BT.709 above, for BT.601 up to this, as players do
-UNNAMED, BT709, LIMITED = 2, 1, 1  # FFmpeg's numbers of matrices, and of the range 16 to 235
-EXACT = 0x2 | 0x2000 | 0x40000  # swscale's bilinear, full_chroma_int, accurate_rnd: else colours are 2 of 255 off
+BREAK = 0.5  # seconds by which the video may end before the file, whose length is that of the longest stream
+HD = 576  # rows; as in players, a video without a matrix is decoded as BT.709 above this, else as BT.601
+UNNAMED, BT709, LIMITED = 2, 1, 1  # FFmpeg's codes: unspecified matrix, BT.709, range 16 to 235
+EXACT = 0x2 | 0x2000 | 0x40000  # swscale's bilinear, full_chroma_int, accurate_rnd; colors are else 2 of 255 off
 
 
 class Reader:
-    """A file's frames and sound, as far as it can be read; its ``first`` frame says how all are sized and turned."""
+    """Reads frames and sound of a file, skipping damaged parts.
+
+    Args:
+        path: path of the file.
+        first: its first frame, whose size and rotation apply to all frames; needed by `pixels`.
+    Raises:
+        UserError: if the file cannot be opened or has no video.
+    """
 
     def __init__(self, path: Path, first: Any = None) -> None:
         av = av_of()
         self.path, self.first, self.notes, self.damaged = path, first, [], 0
-        self.shown, self.end = 0, None  # frames, and when the last of them ends
-        try:  # "file:", because a name like a:b would be a protocol; replace, because old tags are not UTF-8
+        self.shown, self.end = 0, None  # number of frames read, and the end of the latest in seconds
+        try:  # "file:", because a name like a:b would be a protocol; "replace", because old tags are not UTF-8
             self.container = av.open(f"file:{path}", metadata_errors="replace")
         except av.FFmpegError as error:
             raise UserError(f"{path}: {error.strerror}") from None
-        covers = av.stream.Disposition.attached_pic  # of an album, in a file of sound
+        covers = av.stream.Disposition.attached_pic  # album covers in audio files
         films = [film for film in self.container.streams.video if not film.disposition & covers]
         if not films or films[0].codec_context is None:
-            raise UserError(f"{path}: " + ("PyAV cannot decode its video" if films else "holds no video"))
+            raise UserError(f"{path}: " + ("PyAV cannot decode its video" if films else "has no video"))
         self.film, self.rate = films[0], films[0].average_rate or films[0].guessed_rate or 25
         times = self.container.start_time, self.container.duration
         self.start, self.length = ((value or 0) / av.time_base for value in times)  # seconds
-        if "mov" not in self.container.format.name:  # there, edit lists hide frames
+        if "mov" not in self.container.format.name:  # not for mov and mp4, where edit lists hide frames
             self.length = max(self.length, float(self.film.frames / self.rate))
         self.total = self.film.frames or round(self.length * self.rate) or None
 
     def frames(self, sound: Callable[[Any], None] = lambda packet: None) -> Iterator[Any]:
-        """Yield the decoded frames; hand packets of sound to ``sound``."""
+        """Yield the decoded frames; call ``sound`` with the packets of sound."""
         packets = self.container.demux()
         while (packet := self.tried(next, packets, None)) is not None:
             if packet.size and packet.stream.type == "audio":
                 sound(packet)
             elif packet.size and packet.stream is self.film:
-                yield from self._told(self.tried(self.film.decode, packet))
-        yield from self._told(self.tried(self.film.decode, None))
+                yield from self._counted(self.tried(self.film.decode, packet))
+        yield from self._counted(self.tried(self.film.decode, None))
 
-    def _told(self, frames: Iterable[Any] | None) -> Iterator[Any]:
+    def _counted(self, frames: Iterable[Any] | None) -> Iterator[Any]:
         for frame in frames or ():
             self.shown += 1
             if frame.pts is not None:
@@ -71,8 +78,8 @@ class Reader:
             yield frame
 
     def missing(self) -> int:
-        """Return, at the end, about how many frames there are fewer than the file says."""
-        tag = re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", self.film.metadata.get("DURATION", ""))  # Matroska's, of a stream
+        """Return, after the last frame, about how many frames fewer there were than the file's metadata says."""
+        tag = re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", self.film.metadata.get("DURATION", ""))  # in Matroska
         if self.end is None:
             return 0
         if tag:
@@ -86,14 +93,14 @@ class Reader:
         return max(round(gap * self.rate), self.film.frames - self.shown) if gap > least else 0
 
     def tried(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Do what fails where the file is damaged; then count that, and return None."""
+        """Call a function; if it fails because the file is damaged, count that and return None."""
         try:
             return function(*args)
-        except (av_of().FFmpegError, ValueError):  # ValueError: sound that changes its format
+        except (av_of().FFmpegError, ValueError):  # ValueError: the format of the sound changes
             self.damaged += 1
 
     def pixels(self, frame: Any) -> np.ndarray:
-        """Return a frame upright, ``(H, W, 3)`` uint8, as large as the first."""
+        """Convert a frame to upright RGB, ``(H, W, 3)`` uint8, at the size of the first frame."""
         matrix = ("ITU709" if frame.height > HD else "ITU601") if frame.colorspace == UNNAMED else None
         size, turn = (self.first.width, self.first.height), self.first.side_data.get("DISPLAYMATRIX")
         try:
@@ -101,20 +108,20 @@ class Reader:
         except av_of().FFmpegError as error:
             raise UserError(f"{self.path}: cannot read {frame.format.name} pixels: {error.strerror}") from None
         a, b, _, c, d, *_ = (1, 0, 0, 0, 1) if turn is None else np.frombuffer(turn, np.int32)  # x, y: ax + cy, bx + dy
-        if abs(b) + abs(c) > abs(a) + abs(d):  # the quarter turn or mirror image that it comes closest to
+        if abs(b) + abs(c) > abs(a) + abs(d):  # rounded to quarter turns and mirroring
             rgb, a, d = rgb.swapaxes(0, 1), c, b
         return rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 class Writer:
-    """The coloured video: frames encoded, sound copied, or encoded anew where the container cannot hold it."""
+    """Writes the colored video: encodes frames, and copies sound or re-encodes it if the container requires that."""
 
     def __init__(self, path: Path, reader: Reader, width: int, height: int) -> None:
         av, suffix, left_out = av_of(), path.suffix.lower(), Counter(stream.type for stream in reader.container.streams)
         container, codec, sound_codec = FORMATS[suffix]
         if codec not in av.codecs_available:
             raise UserError(f"{suffix} needs {codec}, which this PyAV lacks; use another of {', '.join(FORMATS)}")
-        index = {"movflags": "+faststart"} if container in ("mp4", "ipod", "mov") else {}  # first, for the web
+        index = {"movflags": "+faststart"} if container in ("mp4", "ipod", "mov") else {}  # for streaming
         self.output = av.open(f"file:{path}", "w", format=container, container_options=index)
         self.output.metadata.update(reader.container.metadata)
         self.film = self.output.add_stream(codec, rate=reader.rate, options=ENCODERS[codec])
@@ -126,12 +133,12 @@ class Writer:
         film.color_range, film.colorspace, film.color_primaries, film.color_trc = LIMITED, BT709, BT709, BT709
         self.reader, self.last, self.free, self.sounds, self.heard = reader, -np.inf, 0, {}, Counter()
         for stream in reader.container.streams.audio:
-            if copied := _holds(container, stream):
+            if copied := _accepts(container, stream):
                 out = self.output.add_stream_from_template(stream)
             elif stream.codec_context and sound_codec in av.codecs_available:
                 out = self.output.add_stream(sound_codec, rate=48000, bit_rate=192_000)
                 name = stream.codec_context.codec.canonical_name
-                reader.notes.append(f"{suffix} cannot hold {name} sound: now {sound_codec}, stereo")
+                reader.notes.append(f"{suffix} does not support {name} sound: re-encoded as {sound_codec}, stereo")
             else:
                 continue
             out.metadata.update({key: stream.metadata[key] for key in {"language", "title"} & stream.metadata.keys()})
@@ -141,7 +148,7 @@ class Writer:
         self.output.start_encoding()
 
     def frame(self, pixels: np.ndarray, like: Any) -> None:
-        """Write a frame at the time of another; after the last if that is unknown, or goes back as in joined films."""
+        """Write a frame with the time of ``like``, or after the last frame if that time is missing or goes back."""
         rgb, pix_fmt = av_of().VideoFrame.from_ndarray(pixels, "rgb24"), self.film.codec_context.pix_fmt
         frame = rgb.reformat(format=pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG", interpolation=EXACT)
         frame.time_base = self.reader.film.time_base
@@ -152,7 +159,7 @@ class Writer:
         self.output.mux(self.film.encode(frame))
 
     def sound(self, packet: Any) -> None:
-        """Write a packet of sound, if its stream is one that is kept."""
+        """Write a packet of sound, if its stream is kept."""
         out, copied = self.sounds.get(packet.stream.index, (None, None))
         if copied and packet.dts is not None:
             if packet.dts <= self.heard.get(out, -np.inf):
@@ -167,13 +174,13 @@ class Writer:
                 self.output.mux(self.reader.tried(out.encode, frame) or ())
 
     def finish(self) -> None:
-        """Write what the encoders still hold."""
+        """Flush the encoders."""
         for stream in (self.film, *(out for out, copied in self.sounds.values() if not copied)):
             self.output.mux(stream.encode(None))
 
 
-def _holds(container: str, stream: Any) -> bool:
-    """Tell by trying whether a container takes a stream as it is: some refuse only when their header is written."""
+def _accepts(container: str, stream: Any) -> bool:
+    """Test whether a container accepts a stream without re-encoding; some refuse only when the header is written."""
     try:
         with av_of().open(io.BytesIO(), "w", format=container) as trial:
             trial.add_stream_from_template(stream)
@@ -184,7 +191,7 @@ def _holds(container: str, stream: Any) -> bool:
 
 
 def av_of() -> Any:
-    """Return PyAV.
+    """Import PyAV.
 
     Raises:
         UserError: if it is missing.

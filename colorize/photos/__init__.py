@@ -1,1 +1,1 @@
-"""Photograph files: read with all that they hold beside their pixels, and written with it again; no torch."""
+"""Read and write photograph files with their metadata, ICC profile and transparency; needs no torch."""

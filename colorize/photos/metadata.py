@@ -1,4 +1,4 @@
-"""What a photograph holds beside its pixels: EXIF, XMP, resolution, comment, as far as they can be read and written."""
+"""Metadata of photographs: read EXIF, XMP, resolution and comment, and write them as far as the format allows."""
 
 import io
 from collections.abc import Iterator
@@ -14,32 +14,34 @@ UNWRITABLE = "{} cannot be written and is left out"
 EXIF, GPS, INTEROP, ORIENTATION = (
     int(tag) for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop, ExifTags.Base.Orientation)
 )
-MAKER_NOTE, XMP = int(ExifTags.IFD.MakerNote), 700  # 700: of a TIFF
-DIRECTORIES = EXIF, GPS, INTEROP  # tags that are the place of further ones
-# Of a TIFF's own, whose others are about how its pixels lie
+MAKER_NOTE, XMP = int(ExifTags.IFD.MakerNote), 700  # XMP is tag 700 in a TIFF
+DIRECTORIES = EXIF, GPS, INTEROP  # tags whose value is the offset of another directory
+# The descriptive tags of a TIFF; its other tags describe how its pixels are stored
 TIFF_TAGS = [
     int(getattr(ExifTags.Base, name))
     for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "HostComputer", "Copyright")
 ]
 
-Tag = tuple[int, int]  # of a directory, 0 for the first; and in it
+Tag = tuple[int, int]  # directory, 0 for the first, and tag in it
 
 
 def read_metadata(image: Image.Image, path: Path | str, exif: bytes | None) -> tuple[dict[str, Any], list[str]]:
-    """Return what is to be written, as Pillow's ``save`` takes it, and what the photograph's owner should know.
+    """Read the metadata to be written again, and describe what is lost.
 
     Args:
-        image: upright, so that its orientation is no longer told.
-        path: of its file.
-        exif: its EXIF as it stood in the file, if it had any; a TIFF's is the file itself.
+        image: the image, already upright: its EXIF orientation is dropped.
+        path: path of its file.
+        exif: the raw EXIF from the file, if it has any; for a TIFF, the file itself is read.
+    Returns:
+        Keyword arguments of Pillow's ``save``, and notes for the owner of the photograph.
     """
     kept = {"comment": image.info["comment"]} if isinstance(image.info.get("comment"), bytes) else {}
     dpi = image.info.get("dpi", ())
-    with suppress(TypeError, ValueError):  # damaged ones are no numbers
+    with suppress(TypeError, ValueError):  # a damaged one may not be numbers
         if len(dpi) == 2 and all(1 <= value < 65536 for value in dpi):
             kept["dpi"] = dpi
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
-    if isinstance(xmp, str):  # as PNG holds it
+    if isinstance(xmp, str):  # PNG stores it as text
         xmp = xmp.encode(errors="replace")
     if isinstance(xmp, bytes) and xmp:
         kept["xmp"] = xmp
@@ -57,14 +59,14 @@ def read_metadata(image: Image.Image, path: Path | str, exif: bytes | None) -> t
 
 
 def _content(image: Image.Image) -> bytes:
-    """Return EXIF as it is written again, without what cannot be; empty if nothing is left."""
+    """Return EXIF to be written again, without entries that cannot be written; empty if nothing is left."""
     try:
         read = image.getexif()
         if image.format == "TIFF":
             read = _descriptive(read)
         if ORIENTATION in read:
             del read[ORIENTATION]
-    except Exception:  # damaged EXIF raises whatever its bytes lead to
+    except Exception:  # damaged EXIF can raise any type
         return b""
     if not read:
         return b""
@@ -100,9 +102,9 @@ def _fits(tag: int, value: Any) -> bool:
 
 
 def tags_of(file: BinaryIO) -> set[Tag] | None:
-    """Return the tags of a TIFF or of EXIF as its directories name them, whatever their values; None if it is neither.
+    """List the tags in the directories of a TIFF or of EXIF, whatever their values; None if it is neither.
 
-    Empty ones do not count, nor those of the second image, which is a thumbnail.
+    Empty tags and those of the second image, a thumbnail, are not counted.
     """
     head = file.read(8)
     order = {b"II*\0": "little", b"MM\0*": "big"}.get(head[:4])
@@ -115,7 +117,7 @@ def tags_of(file: BinaryIO) -> set[Tag] | None:
         file.seek(place)
         count = int.from_bytes(file.read(2), order)
         entries = file.read(12 * count)
-        found |= {(directory, -1)} if len(entries) < 12 * count else set()  # cut off: there is something that is lost
+        found |= {(directory, -1)} if len(entries) < 12 * count else set()  # truncated: something is lost
         for start in range(0, len(entries) - 11, 12):
             tag = int.from_bytes(entries[start : start + 2], order)
             if tag in DIRECTORIES and not any(tag == known for known, _ in (*found, *places, (directory, 0))):
@@ -126,7 +128,11 @@ def tags_of(file: BinaryIO) -> set[Tag] | None:
 
 
 def with_less(metadata: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Yield metadata, then with ever less of it, for a format that does not take all; and what was left out."""
+    """Yield the metadata, then smaller and smaller parts of it, for formats that do not accept all of it.
+
+    Yields:
+        The metadata, and notes about what was left out.
+    """
     yield metadata, []
     names = {"exif": "its EXIF", "xmp": "its XMP", "comment": "its comment", "dpi": "its resolution"}
     exif = metadata.get("exif")
@@ -142,7 +148,7 @@ def with_less(metadata: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[s
 
 
 def without_maker_note(content: bytes) -> bytes:
-    """Return EXIF without what only the camera's maker reads, often most of it."""
+    """Return EXIF without the maker note, which only the camera's maker can read and which is often most of it."""
     exif = Image.Exif()
     exif.load(content)
     for directory in (EXIF, GPS):
@@ -152,7 +158,7 @@ def without_maker_note(content: bytes) -> bytes:
 
 
 def in_place(metadata: dict[str, Any], format_: str) -> tuple[dict[str, Any], dict[int, dict[int, Any]]]:
-    """Return metadata as Pillow's ``save`` takes it for a format, and what `add_directories` is to add to a TIFF."""
+    """Return the arguments of Pillow's ``save`` for a format, and the directories for `add_directories` in a TIFF."""
     kept, directories = dict(metadata), {}
     if format_ == "TIFF":
         tags, directories = split_directories(kept.pop("exif", b""))
@@ -166,7 +172,7 @@ def in_place(metadata: dict[str, Any], format_: str) -> tuple[dict[str, Any], di
 
 
 def split_directories(content: bytes) -> tuple[dict[int, Any], dict[int, dict[int, Any]]]:
-    """Take EXIF apart: the first directory, with 0 in the place of others; and these."""
+    """Split EXIF into its first directory, with 0 as the offset of the others, and these others."""
     exif = Image.Exif()
     exif.load(content)
     directories = {tag: exif.get_ifd(tag) for tag in (EXIF, GPS) if tag in exif}
@@ -174,9 +180,9 @@ def split_directories(content: bytes) -> tuple[dict[int, Any], dict[int, dict[in
 
 
 def add_directories(path: Path, directories: dict[int, dict[int, Any]]) -> None:
-    """Write directories at the end of a TIFF, and their place into the tags of its first that are 0.
+    """Append directories to a TIFF, and write their offsets into the tags of its first directory that are 0.
 
-    libtiff, with which Pillow compresses, does not take them.
+    This is needed because libtiff, with which Pillow compresses, does not write them.
     """
     with path.open("r+b") as file:
         head = file.read(8)
@@ -190,7 +196,7 @@ def add_directories(path: Path, directories: dict[int, dict[int, Any]]) -> None:
                 directory = TiffImagePlugin.ImageFileDirectory_v2(head, group=tag)
                 directory.update(directories[tag])
                 end = file.seek(0, io.SEEK_END)
-                place = end + end % 2  # directories begin at even places
+                place = end + end % 2  # directories begin at even offsets
                 file.write(bytes(place - end) + directory.tobytes(place))
                 file.seek(first + 2 + start + 8)
                 file.write(place.to_bytes(4, order))

@@ -1,4 +1,4 @@
-"""Photographs as they are coloured: read with all that a file holds beside its pixels, and written with it again."""
+"""Read photographs for coloring, with metadata, ICC profile and transparency, and write colored versions with them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +13,11 @@ from colorize.photos.metadata import add_directories, in_place, read_metadata, w
 from colorize.photos.profiles import INTENT, SRGB, Conversion, conversion
 from colorize.photos.webp import save_webp
 
-# Formats that hold 24-bit colour: the names that their files go by, the first for new names, and how they are saved:
-# without chroma subsampling, as colours are what the file is for, and of a quality at which lightness is lost as by the
-# grey photograph's being saved once more at 95 (benchmarks/RESULTS.md)
+# Formats with 24-bit color: their file suffixes, of which new names get the first, and their settings for saving:
+# no chroma subsampling, since color is the point of the file, and a quality at which as much lightness is lost as when
+# the grey photograph is saved again at 95 (benchmarks/RESULTS.md)
 FORMATS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "PNG": ((".png", ".apng"), {"compress_level": 4}),  # two thirds of the time of 6, files 3% larger
+    "PNG": ((".png", ".apng"), {"compress_level": 4}),  # takes two thirds of the time of level 6; files are 3% larger
     "JPEG": ((".jpg", ".jpeg", ".jpe", ".jfif"), {"quality": 96, "subsampling": 0}),
     "WEBP": ((".webp",), {"quality": 98}),
     "TIFF": ((".tif", ".tiff"), {"compression": "tiff_adobe_deflate"}),
@@ -29,7 +29,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 }
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA"}
 SIDE_LIMITS = {"JPEG": 65535, "WEBP": 16383, "AVIF": 16384}
-ONE_PICTURE = {"MPO", "PSD"}  # whose other frames are previews, or layers of the first
+ONE_PICTURE = {"MPO", "PSD"}  # their other frames are previews or layers of the first
 LOSSLESS_TIFF = {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma"}
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
 
@@ -41,11 +41,11 @@ class Photo:
     Attributes:
         pixels: mode ``L``, ``RGB``, or ``I;16``.
         alpha: mode ``L``, or None.
-        format: Pillow's name of the format that a coloured version is written in.
-        profile: the ICC profile that it is written with; None is sRGB, unsaid.
-        back: from sRGB to that profile; None if it is sRGB's.
-        metadata: what is written beside the pixels, as Pillow's ``save`` takes it.
-        notes: what its owner should know, such as that only the first frame is coloured.
+        format: Pillow's name of the format in which the colored version is written.
+        profile: ICC profile of the colored version; None writes no profile, which means sRGB.
+        back: transform from sRGB to that profile; None if the colored version is sRGB.
+        metadata: keyword arguments of Pillow's ``save``.
+        notes: what its owner should know, such as that only the first frame is colored.
     """
 
     pixels: Image.Image
@@ -66,7 +66,7 @@ class Photo:
         return np.asarray(self.pixels.crop(box))
 
     def small(self, size: tuple[int, int]) -> np.ndarray:
-        """Return it at another size, on white where it is transparent: ``(h, w)`` or ``(h, w, 3)`` uint8."""
+        """Resize the pixels, composited on white: ``(h, w)`` or ``(h, w, 3)`` uint8."""
         pixels = self.pixels
         if pixels.mode.startswith(DEEP):
             pixels = to_uint8(pixels)
@@ -77,7 +77,7 @@ class Photo:
         return np.asarray(pixels)
 
     def finished(self, colored: Image.Image) -> Image.Image:
-        """Give a coloured version, sRGB, the profile and the transparency of the photograph."""
+        """Convert a colored sRGB version to the photograph's profile, and add its transparency."""
         if self.back:
             colored = self.back.apply_in_place(colored)
         if self.alpha is not None:
@@ -88,7 +88,7 @@ class Photo:
 
 
 def format_of(name: str) -> str | None:
-    """Return the format that a file's ending stands for, of those in `FORMATS`."""
+    """Return the format in `FORMATS` for a file's suffix; None if there is none."""
     suffix = Path(name).suffix.lower()
     return next((format for format, (endings, _) in FORMATS.items() if suffix in endings), None)
 
@@ -97,21 +97,21 @@ def read_photo(path: Path | str, quality: int | None = None, wanted: str | None 
     """Read a photograph.
 
     Args:
-        path: of it.
-        wanted: the format of the coloured version; None is its own. Where that does not do, it is PNG.
-        quality: of the coloured version, if its format loses some: 1 to 100; None is the format's own in `FORMATS`.
+        path: path of the file.
+        quality: quality of the colored version in a lossy format, 1 to 100; None is the default in `FORMATS`.
+        wanted: format of the colored version; None is the photograph's own. If that is not possible, PNG is used.
     Raises:
-        ImageError: as `colorize.images.opened`.
+        ImageError: as in `colorize.images.opened`.
     """
     with header(path) as image:
-        chosen = conversion(image.info.get("icc_profile"), image.mode)  # before the pixels, which cost most, are read
+        chosen = conversion(image.info.get("icc_profile"), image.mode)  # before the pixels are read, which costs most
         image.load()
         exif = image.info.get("exif")
         make_upright(image)
         photo = _taken(image, chosen)
         photo.format = _format(wanted or image.format, photo)
         if wanted and photo.format != wanted:
-            photo.notes.append(f"written as {photo.format}: {wanted} does not hold its transparency or its size")
+            photo.notes.append(f"written as {photo.format}: {wanted} does not support its transparency or its size")
         metadata, lost = read_metadata(image, path, exif)
         own = _own_settings(image, path) if photo.format == image.format else {}
         photo.metadata = FORMATS[photo.format][1] | own | metadata
@@ -120,23 +120,23 @@ def read_photo(path: Path | str, quality: int | None = None, wanted: str | None 
         photo.notes += lost
         frames = 1 if image.format in ONE_PICTURE else frames_of(image, path)
         if frames != 1:
-            photo.notes.append(f"{frames or 'damaged further'} frames; the first is coloured")
+            photo.notes.append(f"{frames or 'damaged further'} frames; the first is colored")
         return photo
 
 
 def photo_of(image: Image.Image) -> Photo:
-    """Take an image of any mode apart: its sRGB pixels, its transparency, its profile."""
+    """Convert an image of any mode to a `Photo`: sRGB pixels, transparency and profile."""
     return _taken(image, conversion(image.info.get("icc_profile"), image.mode))
 
 
 def _taken(image: Image.Image, chosen: Conversion) -> Photo:
     deep = image.mode.startswith(DEEP)
-    transparent = image.has_transparency_data and not deep  # Pillow cannot tell which of 16-bit pixels are
+    transparent = image.has_transparency_data and not deep  # Pillow cannot find the transparent pixels of 16-bit images
     if deep and not chosen.there:
         pixels = Image.fromarray(to_uint16(image))
     else:
         pixels = image if image.mode == chosen.mode else _eight_bits(image, chosen.mode)
-        if chosen.there:  # in place what is ours and has room for three channels
+        if chosen.there:  # in place if it is a copy and has three channels
             owned = pixels is not image and pixels.mode == "RGB"
             pixels = chosen.there.apply_in_place(pixels) if owned else chosen.there.apply(pixels)
     alpha = None
@@ -147,25 +147,25 @@ def _taken(image: Image.Image, chosen: Conversion) -> Photo:
 
 
 def write_photo(photo: Photo, colored: Image.Image, target: Path) -> None:
-    """Write a coloured version, whole or not at all; see `save_photo`."""
+    """Write a colored version atomically; see `save_photo`."""
     with replacing(target) as temporary:
         save_photo(photo, colored, temporary)
 
 
 def save_photo(photo: Photo, colored: Image.Image, target: Path) -> None:
-    """Save a coloured version with the photograph's profile and metadata.
+    """Save a colored version with the photograph's profile and metadata.
 
-    What its format does not take is left out, and noted.
+    Metadata that the format does not accept is left out and noted in ``photo.notes``.
 
     Raises:
-        Exception: of whatever type the format's encoder raises.
+        Exception: whatever type the format's encoder raises.
     """
     first: Exception | None = None
     for metadata, lost in with_less(photo.metadata):
         try:
             _save(colored, target, photo, metadata)
-        except Exception as error:  # each format's encoder raises types of its own
-            if isinstance(error, MemoryError) or getattr(error, "errno", None):  # of the machine, not of the encoder
+        except Exception as error:  # each format's encoder raises its own types
+            if isinstance(error, MemoryError) or getattr(error, "errno", None):  # from the system, not the encoder
                 raise
             first = first or error
         else:
@@ -186,7 +186,7 @@ def _save(colored: Image.Image, target: Path, photo: Photo, metadata: dict[str, 
 
 
 def name_for(path: Path, photo: Photo) -> str:
-    """Return the file name of the coloured version: the given one, if that fits the format that it is written in."""
+    """Return the file name of the colored version: ``path``'s own, with a suffix appended if the format needs it."""
     return path.name if format_of(path.name) == photo.format else path.name + FORMATS[photo.format][0][0]
 
 
@@ -201,17 +201,17 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _format(name: str, photo: Photo) -> str:
-    """Choose the format that it is written in: the given one, if that holds colour, its transparency and its size."""
+    """Choose the output format: the given one if it supports color, the transparency and the size, else PNG."""
     name = {"MPO": "JPEG", "DIB": "BMP"}.get(name, name)
     fits = name in FORMATS and max(photo.size) <= SIDE_LIMITS.get(name, max(photo.size))
     return name if fits and (photo.alpha is None or name in WITH_ALPHA) else "PNG"
 
 
 def _own_settings(image: Image.Image, path: Path | str) -> dict[str, Any]:
-    """Return how the file itself was compressed, where that is without loss."""
+    """Return the compression settings of the file itself if it is compressed losslessly."""
     if image.format == "TIFF" and image.info.get("compression") in LOSSLESS_TIFF:
         return {"compression": image.info["compression"]}
     if image.format == "WEBP":
         with Path(path).open("rb") as file:
-            return {"lossless": b"VP8L" in file.read(65536)}  # its chunk follows the metadata, if there are any
+            return {"lossless": b"VP8L" in file.read(65536)}  # the chunk follows the metadata, if any
     return {}

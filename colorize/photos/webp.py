@@ -1,4 +1,4 @@
-"""Lossy WebP, which has one value of chroma for four pixels, with the lightness kept where its colours run."""
+"""Save lossy WebP so that lightness is preserved although chroma is subsampled to one value per four pixels."""
 
 from pathlib import Path
 from typing import Any
@@ -8,19 +8,19 @@ from PIL import Image
 
 from colorize.srgb import lightness
 
-ROUNDS = 2  # a third finds nothing to do
-RUNS = 1.5  # L*: what is further off is corrected; of grey pictures 1 pixel in 1,000 is, at quality 95
-LEVELS = 2.0  # of 255, that a pixel is moved for each L*; a grey one changes by 1 for 2.5 levels
-ROWS = 256  # that are compared at once
+ROUNDS = 2  # correction rounds; a third finds nothing to correct
+RUNS = 1.5  # L*: larger errors are corrected; in grey pictures at quality 95, 1 pixel in 1,000 has one
+LEVELS = 2.0  # levels of 255 by which a pixel is moved for each L* of error; for grey, 1 L* is 2.5 levels
+ROWS = 256  # rows compared at once
 
 
 def save_webp(image: Image.Image, target: Path, settings: dict[str, Any]) -> None:
-    """Save a picture, look at it, and save it again with the pixels that came out too dark or light moved by as much.
+    """Save a picture, read it back, and save it again with corrections where its lightness changed.
 
     Args:
         image: ``RGB`` or ``RGBA``.
-        target: the file.
-        settings: of Pillow's ``save``.
+        target: path of the file.
+        settings: keyword arguments of Pillow's ``save``.
     """
     image.save(target, "WEBP", **settings)
     moved = image
@@ -32,7 +32,7 @@ def save_webp(image: Image.Image, target: Path, settings: dict[str, Any]) -> Non
 
 
 def _moved(image: Image.Image, given: Image.Image, file: Path) -> tuple[Image.Image, bool]:
-    """Return what was given to the encoder, moved by what is lost in its file; and whether anything is."""
+    """Return the encoder's input, corrected by the lightness lost in its file, and whether any pixel changed."""
     result, changed = given.copy(), False
     with Image.open(file) as written:
         written.load()
@@ -41,7 +41,7 @@ def _moved(image: Image.Image, given: Image.Image, file: Path) -> tuple[Image.Im
             wanted, seen = (lightness(np.asarray(part.crop(box).convert("RGB"))) for part in (image, written))
             lost = wanted - seen
             lost[np.abs(lost) <= RUNS] = 0
-            if image.mode == "RGBA":  # what is not seen is black in the file
+            if image.mode == "RGBA":  # invisible pixels are black in the file
                 lost[np.asarray(image.getchannel("A").crop(box)) == 0] = 0
             if lost.any():
                 changed = True

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
 from colorize.base.checks import above, at_least, within
-from colorize.base.claims import told
+from colorize.base.claims import short_repr
 from colorize.base.errors import UserError
 from colorize.base.registry import Registry
 
@@ -54,7 +54,7 @@ def adamw(params: Groups, lr: float, betas: Iterable[float], weight_decay: float
 
 def _checked_betas(betas: Any) -> tuple[float, float]:
     if not isinstance(betas, Sequence) or len(betas) != 2:
-        raise UserError(f"betas must be two numbers, such as [0.5,0.999]; got {told(betas)}")
+        raise UserError(f"betas must be two numbers, such as [0.5,0.999]; got {short_repr(betas)}")
     return tuple(within("each of betas", beta, 0, 1, "[)") for beta in betas)
 
 

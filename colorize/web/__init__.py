@@ -1,4 +1,4 @@
-"""A web page that colors photographs where it runs."""
+"""A web page that colors photographs on the machine that serves it."""
 
 from colorize.web.server import serve
 

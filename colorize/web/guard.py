@@ -1,4 +1,4 @@
-"""What stands before the page: whose requests are answered, how large they may be, and how long they may take."""
+"""Request filtering for the page: allowed hosts and origins, limits of size, and timeouts."""
 
 import asyncio
 import ipaddress
@@ -19,12 +19,12 @@ API = "/gradio_api/"
 UPLOAD = f"{API}upload"
 POSTS = tuple(
     f"{API}{name}" for name in ("upload", "queue/join", "run/", "cancel", "reset")
-)  # what the page itself asks
-MAX_JSON = 1 << 18  # bytes of a request that is no upload
-OF_FORM = 1 << 14  # bytes of an upload beside its file
-BODY_SECONDS = 30  # between two parts of a request
-WHOLE_SECONDS = 300  # until all of it is here
-HEAD_SECONDS = 10  # until the head of a request is here
+)  # the requests that the page itself makes
+MAX_JSON = 1 << 18  # bytes of a request that is not an upload
+OF_FORM = 1 << 14  # bytes of an upload in addition to its file
+BODY_SECONDS = 30  # timeout between two parts of a request
+WHOLE_SECONDS = 300  # timeout for a whole request
+HEAD_SECONDS = 10  # timeout for the head of a request
 LOCAL = ("localhost", "127.0.0.1", "::1")
 ANYWHERE = ("0.0.0.0", "::", "")
 
@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 
 
 class Hosts:
-    """The names by which the page is served: a foreign name that leads here is a trick (DNS rebinding).
+    """The host names under which the page is served; refusing all others prevents DNS rebinding.
 
     Args:
-        host: the address that it is served at. Of all addresses of the machine, any number is a name: no page of
-            another origin can come by one.
-        names: others, such as that of a proxy.
+        host: address at which the page is served. If that is all addresses of the machine, any IP address is accepted
+            as a name, since DNS rebinding needs a domain name.
+        names: additional host names, such as that of a proxy.
     """
 
     def __init__(self, host: str, names: Iterable[str] = ()) -> None:
@@ -49,12 +49,12 @@ class Hosts:
             self.names |= {socket.gethostname().lower()}
 
     def serves(self, authority: str) -> bool:
-        """Tell whether a host, with or without a port, is one of them."""
+        """Return whether a host, with or without a port, is one of these names."""
         name = _host_of(f"//{authority}")
         return name is not None and (name in self.names or (self.everywhere and _is_number(name)))
 
     def may_ask(self, origin: str, authority: str) -> bool:
-        """Tell whether a page of an origin may ask what is served as ``authority``."""
+        """Return whether a page from ``origin`` may send requests to what is served as ``authority``."""
         name = _host_of(origin)
         scheme, _, netloc = origin.partition("://")
         if name is None or scheme not in ("http", "https"):
@@ -63,20 +63,20 @@ class Hosts:
 
 
 class Guard:
-    """An ASGI application before another: it answers what is refused, with a status and a line of text.
+    """ASGI middleware that refuses requests with a status and a line of text.
 
     Args:
-        app: the other.
-        hosts: names by which it is served.
-        max_bytes: of an uploaded file.
-        full: tells whether there is no room for so many more bytes.
+        app: the wrapped application.
+        hosts: host names under which it is served.
+        max_bytes: maximum size of an uploaded file.
+        full: returns whether there is no room for a given number of additional bytes.
     """
 
     def __init__(self, app: App, hosts: Hosts, max_bytes: int, full: Callable[[int], bool]) -> None:
         self.app, self.hosts, self.max_bytes, self.full = app, hosts, max_bytes, full
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one connection, see the ASGI specification."""
+        """Handle one connection, see the ASGI specification."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
@@ -90,8 +90,8 @@ class Guard:
             except Exception as error:
                 if not exchange.over and type(error).__name__ != "ClientDisconnect":
                     log.exception("%s %s", scope["method"], scope["path"])
-                    await exchange.refuse(500, "This went wrong here; the page's own log says how")
-        # else a WebSocket, which nothing here speaks: unanswered, it is refused
+                    await exchange.refuse(500, "Internal error; see the log of the server")
+        # WebSockets are not used: returning without an answer refuses the connection
 
     def _refused(self, scope: Message, exchange: "_Exchange") -> tuple[int, str] | None:
         headers: dict[str, list[str]] = {}
@@ -99,18 +99,18 @@ class Guard:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         hosts, origins, method = headers.get("host", []), headers.get("origin", []), scope["method"]
         if len(hosts) != 1 or not self.hosts.serves(hosts[0]):
-            return 403, "This page is not served by that name; colorize demo --name NAME allows one"
+            return 403, "This page is not served under that name; colorize demo --name NAME allows one"
         if any(not self.hosts.may_ask(origin, hosts[0]) for origin in origins):
-            return 403, "Other pages may not ask this one"
+            return 403, "Requests from other web pages are refused"
         navigates = method == "GET" and headers.get("sec-fetch-mode") == ["navigate"]
         if headers.get("sec-fetch-site") == ["cross-site"] and not navigates:
-            return 403, "Other pages may not ask this one"
+            return 403, "Requests from other web pages are refused"
         if method not in ("GET", "HEAD", "POST"):
-            return 405, "This page is only looked at and posted to"
+            return 405, "Only GET, HEAD and POST are allowed"
         if method != "POST":
             return None
         if not scope["path"].startswith(POSTS):
-            return 404, "There is no such place here"
+            return 404, "Not found"
         upload = scope["path"].startswith(UPLOAD)
         limit = self.max_bytes + OF_FORM if upload else MAX_JSON
         length = headers.get("content-length", ["0"])[0]
@@ -118,19 +118,19 @@ class Guard:
         if size > limit:
             return 413, f"That is larger than the maximum allowed size of {limit >> 20 or 1} MiB"
         if upload and self.full(size):
-            return 507, "The page holds as many photographs as it may; try again in some minutes"
+            return 507, "The server's storage for photographs is full; try again in some minutes"
         exchange.limit, exchange.boundary = limit, _boundary(headers) if upload else None
         return None
 
 
 class _Exchange:
-    """One request and its answer; a request that becomes too large, too slow, or too many is answered at once."""
+    """One request and its response; answers at once if the body is too large, too slow, or has several files."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
         self.limit = MAX_JSON
         self.boundary: bytes | None = None
-        self.over = False  # answered by `refuse`, or gone: what the application says goes nowhere
+        self.over = False  # refused, or the client is gone: messages of the application are dropped
         self._started = self._whole = False
         self._bytes = self._parts = 0
         self._until = time.monotonic() + WHOLE_SECONDS
@@ -141,10 +141,10 @@ class _Exchange:
             return {"type": "http.disconnect"}
         left = self._until - time.monotonic()
         try:
-            # Once all is here, the application waits for the other side to leave, however long that takes
+            # After the whole body, the application waits here for the client to disconnect, without a timeout
             message = await asyncio.wait_for(self._receive(), None if self._whole else min(BODY_SECONDS, left))
         except TimeoutError:
-            return await self._end(408, "The rest of the request did not come")
+            return await self._end(408, "The rest of the request did not arrive in time")
         body = message.get("body", b"")
         self._whole = self._whole or not message.get("more_body", False)
         self._bytes += len(body)
@@ -154,8 +154,8 @@ class _Exchange:
             seen = self._tail + body
             self._parts += seen.count(self.boundary)
             self._tail = seen[len(seen) - len(self.boundary) + 1 :]
-            if self._parts > 2:  # one before the file and one behind it
-                return await self._end(400, "One photograph at a time")
+            if self._parts > 2:  # one before the file and one after it
+                return await self._end(400, "Only one photograph at a time")
         return message
 
     async def _end(self, status: int, line: str) -> Message:
@@ -174,13 +174,13 @@ class _Exchange:
         body = line.encode()
         headers = {"content-type": "text/plain; charset=utf-8", "content-length": str(len(body)), "connection": "close"}
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-        with suppress(Exception):  # the other side may have left
+        with suppress(Exception):  # the client may have disconnected
             await self._send({"type": "http.response.start", "status": status, "headers": encoded})
             await self._send({"type": "http.response.body", "body": body})
 
 
 def patient_protocol() -> type:
-    """Return uvicorn's protocol of HTTP, which gives up a connection that does not send the head of a request."""
+    """Return uvicorn's HTTP protocol class, extended to close connections that do not send a request's head in time."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Patient(H11Protocol):

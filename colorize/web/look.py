@@ -1,11 +1,11 @@
-"""How the page looks and what it says: words, styles, and what Gradio leaves out for keyboards and screen readers."""
+"""Texts and styles of the page, and the keyboard and screen-reader support that Gradio lacks."""
 
 import html
 
-TITLE = "# colorize\nDrop a black-and-white photograph: it comes back in colour, as sharp and as large as it was."
-NOTHING = "No photograph yet: drop one, or take an example."
+TITLE = "# colorize\nDrop a black-and-white photograph: it comes back in color, at its own size and sharpness."
+NOTHING = "No photograph yet: drop one, or choose an example."
 WORKING_SIZES = [("as trained", 0), *((str(size), size) for size in (128, 256, 384, 512, 768, 1024))]
-FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none is fetched
+FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # no downloads
 CSS = """
 .gradio-container { width: 100% }
 #examples .gallery { display: grid; grid-template-columns: repeat(2, 1fr) }
@@ -16,7 +16,7 @@ CSS = """
 .wrong { color: var(--error-text-color) }
 #stage [role="slider"]:focus-visible .icon-wrap { outline: 3px solid var(--color-accent); outline-offset: 3px }
 """
-ACCESS = """() => {  // what Gradio leaves out: names of pictures, and keys for the divider
+ACCESS = """() => {  // missing in Gradio: alternative texts of pictures, and arrow keys for the divider
   const mend = () => {
     for (const image of document.querySelectorAll("#examples img, #stage img"))
       image.alt = image.src.split("/").pop().split(".")[0];
@@ -40,5 +40,5 @@ ACCESS = """() => {  // what Gradio leaves out: names of pictures, and keys for 
 
 
 def line(said: str, kind: str = "") -> str:
-    """Return a line of the page, as HTML; of the kind ``wrong``, it is red."""
+    """Return a status line as HTML; the kind ``wrong`` is shown in red."""
     return f'<p role="status" class="{kind}">{html.escape(said)}</p>'

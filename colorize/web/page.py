@@ -1,4 +1,4 @@
-"""The page itself: what is on it, and what becomes of a photograph that it is given."""
+"""The Gradio page: its components, and the coloring of an uploaded photograph."""
 
 import logging
 import math
@@ -24,27 +24,28 @@ from colorize.photos.photo import Photo, name_for, photo_of, read_photo, write_p
 from colorize.web.look import ACCESS, CSS, FONTS, NOTHING, TITLE, WORKING_SIZES, line
 from colorize.web.uploads import Uploads
 
-PREVIEW = 1600  # pixels of the longer side at most of what the page shows; the saved file has all of them
-EXAMPLES = Path(__file__).parent / "examples"  # its README says whose they are
-WAITING = 50  # photographs at most; of a small model, three seconds
+PREVIEW = 1600  # maximum longer side in pixels of the pictures on the page; the saved file has the full size
+EXAMPLES = Path(__file__).parent / "examples"  # see its README for sources and licenses
+WAITING = 50  # maximum number of photographs in the queue; with a small model they take three seconds
 OFF = dict.fromkeys(("ssr_mode", "pwa", "mcp_server", "enable_monitoring", "run_history"), False)
 
 log = logging.getLogger(__name__)
 
 
 class Page:
-    """The page, and the temporary folder in which all that it is given and makes lies until it is closed.
+    """The page, and the temporary folder for uploads and results, which is removed when the page is closed.
 
-    Until then Gradio's variables in this process's environment name that folder: one page at a time in a process.
+    While it is open, Gradio's environment variables point to that folder, so a process can have only one page at a
+    time.
 
     Args:
         checkpoints: one or more, see `Colorizer.from_checkpoint`; each is loaded when it is first used.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        max_megapixels: of a photograph, read from its header before it is decoded.
+        max_megapixels: maximum size of a photograph, checked in its header before it is decoded.
     Attributes:
         blocks: the page, a ``gradio.Blocks``.
         uploads: the temporary folder.
-        url: where it is served; empty before.
+        url: address of the page; empty until it is served.
     Raises:
         UserError: if Gradio is missing, or there is no checkpoint.
     """
@@ -59,20 +60,20 @@ class Page:
         self.colorizer = cache(lambda name: Colorizer(load_predictor(named[name], device)))
         self.max_megapixels = max_megapixels
         self.url = ""
-        self._turn = threading.Lock()  # one model on one device
+        self._turn = threading.Lock()  # color one photograph at a time
         self._end = ExitStack()
         self.uploads = Uploads()
         self._end.callback(self.uploads.close)
         folder = self.uploads.folder
         self._end.enter_context(_environment(folder))
-        gradio.routes.DEFAULT_TEMP_DIR = str(folder)  # else it makes /tmp/gradio, which may be another user's
+        gradio.routes.DEFAULT_TEMP_DIR = str(folder)  # else it uses /tmp/gradio, which may belong to another user
         shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("*.md"))
         self.examples = sorted((folder / "examples").iterdir())
         self.theme = gradio.themes.Default(primary_hue="indigo", **FONTS)
         self.blocks = self._build(gradio)
 
     def application(self, max_bytes: int) -> Any:
-        """Return the page as an ASGI application, for uploads of so many bytes."""
+        """Return the page as an ASGI application that accepts uploads of at most ``max_bytes``."""
         import gradio
         from fastapi import FastAPI
 
@@ -81,13 +82,13 @@ class Page:
         return gradio.mount_gradio_app(app, self.blocks, "/", **how, **OFF)
 
     def on_close(self, end: Callable[[], None]) -> None:
-        """Have something done first when the page is closed."""
+        """Register a function to be called first when the page is closed."""
         self._end.callback(end)
 
     def close(self) -> None:
-        """End the page, after a colouring that is under way, and remove its folder."""
+        """Close the page and remove its folder, after the current photograph is finished."""
         if hasattr(self.blocks, "app"):
-            self.blocks.app.stop_event.set()  # else open pages hold the server up
+            self.blocks.app.stop_event.set()  # else open pages keep the server from stopping
         with self._turn:
             self._end.close()
 
@@ -110,12 +111,12 @@ class Page:
                         components=[gr.Image(render=False)], samples=pictures, label="Examples", elem_id="examples"
                     )
                     strength = gr.Slider(0, MAX_STRENGTH, 1, step=0.05, label="Strength")
-                    start = gr.Button("Colour", variant="primary")
+                    start = gr.Button("Color", variant="primary")
                     with gr.Accordion("Settings", open=False):
                         size = gr.Dropdown(
                             WORKING_SIZES, label="Working size", info="Longer side for the network, in pixels"
                         )
-                        flip = gr.Checkbox(label="Flip ensemble", info="Mean with the mirrored picture's colours")
+                        flip = gr.Checkbox(label="Flip ensemble", info="Average with the mirrored picture's colors")
                         name = gr.Dropdown(self.names, label="Checkpoint", visible=len(self.names) > 1)
                 with gr.Column(scale=2, min_width=300):
                     stage = gr.ImageSlider(label="Before and after", buttons=["fullscreen"], elem_id="stage")
@@ -123,14 +124,14 @@ class Page:
                     save = gr.DownloadButton("Save at full size", interactive=False)
             examples.click(lambda sample: sample[0], examples, photo, queue=False, **private)
             given, shown = [photo, strength, size, flip, name], [stage, save, said]
-            ask = {"preprocess": False, "show_progress_on": stage, **private}  # else Gradio judges the photograph
+            ask = {"preprocess": False, "show_progress_on": stage, **private}  # without Gradio's checks of the photo
             gr.on([photo.change, start.click], color, given, shown, **ask)
             blocks.load(js=ACCESS, **private)
             blocks.unload(leave)
         return blocks.queue(default_concurrency_limit=1, max_size=WAITING, api_open=False)
 
     def _color(self, session: str, file: Any, name: Any, *settings: Any) -> tuple[Any, str]:
-        """Colour a photograph; return the files to show before and after and to save, or None, and what to say."""
+        """Color a photograph; return the files (before, after, full size) or None, and the status line."""
         with self._turn:
             try:
                 path = self.uploads.photograph(file)
@@ -138,12 +139,12 @@ class Page:
                 if path is None:
                     return None, line(NOTHING)
                 if name not in self.names:
-                    raise UserError("there is no such checkpoint on this page")
+                    raise UserError("this page has no such checkpoint")
                 return self._colored(session, path, self.colorizer(name), _options(*settings))
             except (ImageError, OSError, ValueError) as error:
-                said = re.sub(rf"{re.escape(str(self.uploads.folder))}\S*/", "", str(error))  # the file's name alone
+                said = re.sub(rf"{re.escape(str(self.uploads.folder))}\S*/", "", str(error))  # only the file name
                 return None, line(" ".join(said.split()) or type(error).__name__, "wrong")
-            except Exception as error:  # whatever one photograph raises, the page goes on
+            except Exception as error:  # one photograph can raise any type; keep the page running
                 log.exception("a photograph could not be colored")
                 return None, line(f"this photograph could not be colored ({type(error).__name__})", "wrong")
 
@@ -166,10 +167,10 @@ class Page:
 
 
 def _options(strength: Any, working_size: Any, flip: Any) -> Options:
-    """Return what a page asks for; it can ask for nothing that it does not offer.
+    """Validate the options in a request, which may be forged.
 
     Raises:
-        UserError: if it does.
+        UserError: if a value is not one that the page offers.
     """
     number = isinstance(strength, int | float) and not isinstance(strength, bool) and math.isfinite(strength)
     if not number or not isinstance(flip, bool):
@@ -182,13 +183,13 @@ def _options(strength: Any, working_size: Any, flip: Any) -> Options:
 
 @contextmanager
 def _environment(folder: Path) -> Iterator[None]:
-    """Have Gradio keep and serve nothing outside of a folder, and report nothing."""
+    """Make Gradio store and serve files only in a folder, and disable its analytics."""
     wanted = {
         "GRADIO_TEMP_DIR": str(folder),
-        "GRADIO_EXAMPLES_CACHE": str(folder / "cache"),  # else .gradio in the working directory, which it serves
+        "GRADIO_EXAMPLES_CACHE": str(folder / "cache"),  # else it caches in and serves .gradio in the working directory
         "GRADIO_ALLOWED_PATHS": "",
         "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_RUN_HISTORY": "False",  # of results, in the browser
+        "GRADIO_RUN_HISTORY": "False",  # history of results in the browser
     }
     before = {name: os.environ[name] for name in wanted if name in os.environ}
     os.environ.update(wanted)
@@ -201,7 +202,7 @@ def _environment(folder: Path) -> Iterator[None]:
 
 
 def _named(checkpoints: Sequence[str | Path]) -> dict[str, str | Path]:
-    """Name each checkpoint by so much of the end of its path as tells them apart."""
+    """Name each checkpoint by the shortest end of its path that is unique."""
     paths = {Path(checkpoint): checkpoint for checkpoint in checkpoints}
     if not paths:
         raise UserError("no checkpoint; give one or more, such as RUN/checkpoints/best.ckpt")
@@ -213,8 +214,8 @@ def _named(checkpoints: Sequence[str | Path]) -> dict[str, str | Path]:
 
 def _check_size(path: Path, max_megapixels: int) -> None:
     width = height = 0
-    with suppress(Exception), warnings.catch_warnings():  # what else is wrong, `read_photo` says
-        warnings.simplefilter("ignore")  # Pillow warns of large images
+    with suppress(Exception), warnings.catch_warnings():  # other errors are reported by `read_photo`
+        warnings.simplefilter("ignore")  # Pillow warns about large images
         with Image.open(path) as image:
             width, height = image.size
     if width * height > max_megapixels * 1e6:

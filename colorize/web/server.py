@@ -1,4 +1,4 @@
-"""Serves the page until it is told to end, and leaves nothing behind."""
+"""Serve the page until it is stopped, then remove its temporary files."""
 
 import signal
 import socket
@@ -14,8 +14,8 @@ from colorize.base.errors import UserError
 from colorize.web.guard import Guard, Hosts, patient_protocol
 from colorize.web.page import Page
 
-CONNECTIONS = 500  # at once; each open page has two
-END_SECONDS = 3  # for answers that are under way
+CONNECTIONS = 500  # maximum number at once; each open page has two
+END_SECONDS = 3  # timeout for pending responses when the server stops
 
 
 def serve(
@@ -28,16 +28,18 @@ def serve(
     names: Sequence[str] = (),
     block: bool = True,
 ) -> Page:
-    """Serve a page.
+    """Serve the page.
 
     Args:
-        checkpoints: as device and max_megapixels, see `Page`.
-        host: an address of this machine; ``0.0.0.0`` is all of them, for all who can reach it.
-        port: None or 0 is a free one.
-        max_megabytes: of an uploaded file, in 2^20 bytes.
-        names: by which it is also reached, such as that of a proxy; requests by others are refused.
-        block: print the address, and close the page and return on Ctrl-C; on SIGTERM, close it and raise
-            ``SystemExit(143)``. Else return at once a page that is to be closed.
+        checkpoints: see `Page`.
+        host: an address of this machine; ``0.0.0.0`` is all of them, reachable from other machines.
+        port: None or 0 chooses a free one.
+        device: see `Page`.
+        max_megabytes: maximum size of an uploaded file, in 2^20 bytes.
+        max_megapixels: see `Page`.
+        names: additional host names, such as that of a proxy; requests under other names are refused.
+        block: print the address and wait: on Ctrl-C, close the page and return; on SIGTERM, close it and raise
+            ``SystemExit(143)``. Otherwise return the page at once; the caller must close it.
     Raises:
         UserError: if Gradio is missing, the first checkpoint cannot be read, or the address or port cannot be used.
     """
@@ -47,7 +49,7 @@ def serve(
             ending.callback(signal.signal, signal.SIGTERM, before)
         page = Page(checkpoints, device, max_megapixels)
         ending.callback(page.close)
-        page.colorizer(page.names[0])  # what is wrong with it is better said here than in the page
+        page.colorizer(page.names[0])  # load it now, so that errors are reported here and not on the page
         port = _usable_port(host, port)
         limit = max_megabytes * 2**20
         app = Guard(page.application(limit), Hosts(host, names), limit, page.uploads.full)
@@ -64,7 +66,7 @@ def serve(
 
 
 def _start(app: Any, host: str, port: int) -> Any:
-    """Run a server in a thread; return what ends it.
+    """Run a server in a thread; return a function that stops it.
 
     Raises:
         UserError: if it does not start.

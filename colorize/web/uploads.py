@@ -1,4 +1,4 @@
-"""The folder of what the page is given and makes: who holds which file, how long, and how much there may be."""
+"""The temporary folder for uploads and results: which session holds which file, for how long, and size limits."""
 
 import os
 import shutil
@@ -14,23 +14,23 @@ from filelock import FileLock, Timeout
 from colorize.base.errors import UserError
 
 PREFIX = "colorize-page-"
-LOCK = ".lock"  # held by the process that the folder belongs to, also if that is killed
+LOCK = ".lock"  # locked by the process that owns the folder; released by the system if that is killed
 KEPT = (LOCK, "examples")
-EVERY = 15  # seconds between two looks
-PARTIAL = 60  # seconds since the last byte: an upload that was broken off
-UNHELD = 5 * 60  # seconds: an upload that no page has colored
-HELD = 60 * 60  # seconds: of a page that is still open
+EVERY = 15  # seconds between two sweeps
+PARTIAL = 60  # seconds since the last byte, after which an incomplete upload is removed
+UNHELD = 5 * 60  # seconds after which a file that no session holds is removed
+HELD = 60 * 60  # seconds after which a file is removed even if its page is open
 MAX_BYTES = 2 << 30
 MAX_FILES = 2000
 
 
 class Uploads:
-    """A temporary folder; those that killed processes left are removed first.
+    """A temporary folder, from which old files are removed regularly; first removes those of killed processes.
 
     Args:
-        every: seconds between two looks for what is too old.
+        every: seconds between two sweeps.
     Attributes:
-        folder: that holds all until it is closed.
+        folder: path of the folder.
     """
 
     def __init__(self, every: float = EVERY) -> None:
@@ -38,38 +38,38 @@ class Uploads:
         sweep_left(base)
         made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=base))
         self._lock = FileLock(made / LOCK)
-        self._lock.acquire()  # before it has the name by which others look for it
+        self._lock.acquire()  # before it is renamed to the pattern that `sweep_left` searches for
         self.folder = made.rename(made.with_name(made.name[1:])).resolve()
         self._held: dict[str, set[Path]] = {}  # the files of each session
         self._guard = threading.RLock()
         self._ended = threading.Event()
-        self._sweeper = threading.Thread(target=self._look, args=(every,), daemon=True)
+        self._sweeper = threading.Thread(target=self._sweep_regularly, args=(every,), daemon=True)
         self._sweeper.start()
 
     def photograph(self, given: object) -> Path | None:
-        """Return the file that a page names; ``None`` if it names none.
+        """Return the uploaded file that a request names; ``None`` if it names none.
 
         Args:
-            given: of Gradio, a dictionary with ``path``.
+            given: Gradio's description of a file, a dictionary with ``path``.
         Raises:
-            UserError: if it is no file of this folder.
+            UserError: if it is not a file in this folder.
         """
         if given is None:
             return None
         path = given.get("path") if isinstance(given, dict) else None
-        with suppress(OSError, ValueError):  # names that are too long, or hold a zero
+        with suppress(OSError, ValueError):  # names that are too long or contain a null byte
             found = Path(path).resolve() if isinstance(path, str) else self.folder
             if found.is_file() and found.parent.parent == self.folder:
                 return found
-        raise UserError("there is no such photograph here any more: choose it again")
+        raise UserError("this photograph is no longer on the server: choose it again")
 
     def hold(self, session: str, files: Iterable[Path]) -> None:
-        """Keep files for a session; examples are kept anyway."""
+        """Register files as held by a session; examples are always kept."""
         with self._guard:
             self._held.setdefault(session, set()).update(f for f in files if f.parent.name not in KEPT)
 
     def forget(self, session: str, but: Path | None = None) -> None:
-        """Remove the files that a session alone holds, but for one that it goes on with."""
+        """Release a session's files, except for ``but``; remove those that no other session holds."""
         with self._guard:
             mine = self._held.pop(session, set())
             for path in mine.difference([but], *self._held.values()):
@@ -78,11 +78,11 @@ class Uploads:
                 self.hold(session, [but])
 
     def new_folder(self) -> Path:
-        """Make a folder for what one photograph becomes."""
+        """Make a folder for the results of one photograph."""
         return Path(tempfile.mkdtemp(dir=self.folder))
 
     def full(self, more: int = 0) -> bool:
-        """Tell whether there is no room for so many more bytes, not even when pages are open for minutes only."""
+        """Return whether there is no room for ``more`` bytes, even after a sweep with shorter times."""
         if self._over(more):
             self.sweep(held=UNHELD, unheld=PARTIAL)
         return self._over(more)
@@ -92,11 +92,11 @@ class Uploads:
         return sum(sizes) + more > MAX_BYTES or len(sizes) >= MAX_FILES
 
     def sweep(self, held: float | None = None, unheld: float | None = None) -> None:
-        """Remove what is too old: parts of uploads, uploads that no session holds, and those of pages long open.
+        """Remove old files: incomplete uploads, files that no session holds, and those that sessions hold for too long.
 
         Args:
-            held: seconds of the last; without it an hour.
-            unheld: seconds of the second; without it five minutes.
+            held: seconds after which held files are removed; None is an hour.
+            unheld: seconds after which files that no session holds are removed; None is five minutes.
         """
         with self._guard:
             kept = set().union(*self._held.values())
@@ -120,26 +120,26 @@ class Uploads:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _files(self) -> list[tuple[Path, int, float]]:
-        """List all files with their bytes and their seconds since they were written or named."""
+        """List all files with their size in bytes and the seconds since they were written or renamed."""
         found, now = [], time.time()
         for folder, folders, names in os.walk(self.folder):
             folders[:] = [name for name in folders if name not in KEPT]
             for path in (Path(folder, name) for name in names if name != LOCK):
-                with suppress(OSError):  # gone meanwhile
+                with suppress(OSError):  # removed in the meantime
                     status = path.lstat()
                     found.append((path, status.st_size, now - status.st_ctime))
         return found
 
-    def _look(self, every: float) -> None:
+    def _sweep_regularly(self, every: float) -> None:
         while not self._ended.wait(every):
-            with suppress(OSError):  # a file that came or went meanwhile; the next look finds the rest
+            with suppress(OSError):  # a file appeared or disappeared; the next sweep continues
                 self.sweep()
 
 
 def sweep_left(base: Path) -> None:
-    """Remove the folders of pages whose process is no more, such as one that was killed."""
+    """Remove the folders of pages whose process has ended, such as killed ones."""
     for folder in base.glob(f"{PREFIX}*"):
-        with suppress(OSError, Timeout):  # it lives, or is another user's
+        with suppress(OSError, Timeout):  # its process is alive, or it belongs to another user
             if folder.is_symlink() or not (folder / LOCK).is_file() or (folder / LOCK).is_symlink():
                 continue
             with FileLock(folder / LOCK, timeout=0):

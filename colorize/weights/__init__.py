@@ -1,14 +1,14 @@
-"""Models that come with the package, by name: a folder each, as ``colorize export`` writes them. Needs no torch."""
+"""Models that ship with the package, by name: each a folder as written by ``colorize export``. Needs no torch."""
 
 from pathlib import Path
 
-DEFAULT = "photographs"  # what colors unless a checkpoint is named
+DEFAULT = "photographs"  # used if no checkpoint is given
 SHIPPED = {DEFAULT: Path(__file__).parent / DEFAULT}
 
 
 def located(name: str | Path) -> Path:
-    """Return the folder of a shipped model by its name, and any other name as a path.
+    """Return the folder of a shipped model, or any other name as a path.
 
-    A folder of one's own that has such a name is ``./photographs``.
+    To name a local folder called ``photographs``, write ``./photographs``.
     """
     return SHIPPED.get(name) or Path(name) if isinstance(name, str) else name

@@ -34,7 +34,7 @@ def run(checkpoint, monkeypatch, tmp_path):
 def test_one_photograph(run) -> None:
     result = run("image", "photo.png", "-o", "out")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("1 coloured into out in ")
+    assert result.stdout.startswith("1 colored into out in ")
     with Image.open("out/photo.png") as colored:
         assert colored.size == (48, 40)
 
@@ -51,7 +51,7 @@ def test_without_a_folder_the_result_lies_beside_the_photograph(run) -> None:
 
 def test_the_result_of_one_photograph_can_be_named(run) -> None:
     result = run("image", "photo.png", "-o", "new/x.jpg")
-    assert result.exit_code == 0 and result.stdout.startswith("1 coloured into new/x.jpg in "), result.output
+    assert result.exit_code == 0 and result.stdout.startswith("1 colored into new/x.jpg in "), result.output
     with Image.open("new/x.jpg") as colored:
         assert (colored.format, colored.size) == ("JPEG", (48, 40))
 
@@ -62,7 +62,7 @@ def test_transparency_that_the_named_format_does_not_hold_is_told(run) -> None:
         image.putalpha(100)
         image.save("photo.png")
     result = run("image", "photo.png", "-o", "x.jpg")
-    assert result.exit_code == 0 and "written as PNG: JPEG does not hold its transparency" in result.stderr
+    assert result.exit_code == 0 and "written as PNG: JPEG does not support its transparency" in result.stderr
     with Image.open("x.jpg.png") as colored:
         assert colored.mode == "RGBA"
 
@@ -81,7 +81,7 @@ def test_a_second_call_says_what_was_there(run) -> None:
     run("image", "photo.png", "-o", "out")
     result = run("image", "photo.png", "-o", "out")
     assert result.exit_code == 0
-    assert "none coloured" in result.stdout and "1 there already" in result.stdout
+    assert "none colored" in result.stdout and "1 existed already" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_a_second_call_says_what_was_there(run) -> None:
 def test_a_second_call_with_other_settings_colours_anew(run, checkpoint, options) -> None:
     Path("b").write_bytes(checkpoint.read_bytes() + b" ")  # another file
     run("image", "photo.png", "-o", "out")
-    assert "1 coloured" in run("image", "photo.png", "-o", "out", *options).stdout
-    assert "1 there already" in run("image", "photo.png", "-o", "out", *options).stdout
+    assert "1 colored" in run("image", "photo.png", "-o", "out", *options).stdout
+    assert "1 existed already" in run("image", "photo.png", "-o", "out", *options).stdout
 
 
 def test_a_glob_over_the_results_colours_none_of_them(run) -> None:
@@ -99,7 +99,7 @@ def test_a_glob_over_the_results_colours_none_of_them(run) -> None:
         result = run("image", "**/*.png", "-o", "out")
         assert result.exit_code == 0
         assert [path.name for path in Path().rglob("*.png")] == ["photo.png", "photo.png"]
-    assert "out: skipped 1 that an earlier run coloured" in result.stderr
+    assert "out: skipped 1 that an earlier run colored" in result.stderr
 
 
 def test_every_option_is_heeded(run) -> None:
@@ -131,10 +131,13 @@ def test_a_bad_file_is_told_and_the_status_is_1(run) -> None:
         (["--strength", "3"], "strength must be a number from 0 to 1.5; got 3.0"),
         (["--working-size", "5"], "working_size must be null or a whole number from 16 to 4096; got 5"),
         (["--batch-size", "0"], "batch_size must be a whole number of at least 1; got 0"),
-        (["--checkpoint", "gone.ckpt"], "checkpoint gone.ckpt is no file; name one such as RUN/checkpoints/best.ckpt"),
-        (["--checkpoint", "gone.onnx"], "checkpoint gone.onnx is no file; colorize export --onnx makes one"),
-        (["--checkpoint", "photo.png"], "checkpoint photo.png is damaged or no checkpoint"),
-        (["-o", "/dev/null"], "--out /dev/null is no folder"),
+        (
+            ["--checkpoint", "gone.ckpt"],
+            "checkpoint gone.ckpt is not a file; name one such as RUN/checkpoints/best.ckpt",
+        ),
+        (["--checkpoint", "gone.onnx"], "checkpoint gone.onnx is not a file; colorize export --onnx makes one"),
+        (["--checkpoint", "photo.png"], "checkpoint photo.png is damaged or not a checkpoint"),
+        (["-o", "/dev/null"], "--out /dev/null is not a folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(run, args, message) -> None:
@@ -146,7 +149,10 @@ def test_a_mistake_is_one_line_and_status_2(run, args, message) -> None:
 
 def test_best_is_the_newest_runs(run, checkpoint) -> None:
     missing = run("image", "photo.png", "-o", "o", "--checkpoint", "best")
-    assert missing.exit_code == 2 and "checkpoint best: no run here has one" in missing.stderr
+    assert (
+        missing.exit_code == 2
+        and "checkpoint best: no run in outputs, multirun or demo has a best.ckpt" in missing.stderr
+    )
     for age, name in enumerate(["outputs/a/b", "multirun/a/b/0", "demo/train"]):
         path = Path(name) / "checkpoints/best.ckpt"
         path.parent.mkdir(parents=True)
@@ -173,7 +179,7 @@ def test_ctrl_c_leaves_whole_files(checkpoint, tmp_path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     written = list((tmp_path / "out").glob("[!.]*"))
-    assert process.returncode == 130 and said.strip() == "stopped; what is written is whole"
+    assert process.returncode == 130 and said.strip() == "stopped; files already written are complete"
     assert 3 <= len(written) < 300
     for path in written:
         with Image.open(path) as colored:
@@ -217,7 +223,7 @@ def test_a_folder_without_annotations_is_told_in_the_words_of_the_command(run) -
     result = run("coco", "photos", "-o", "out")
     assert result.exit_code == 2
     assert result.stderr == (
-        "photos holds no annotations/*.json; of images without them: colorize image photos -o FOLDER\n"
+        "photos has no annotations/*.json; for images without them: colorize image photos -o FOLDER\n"
     )
 
 

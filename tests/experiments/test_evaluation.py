@@ -151,8 +151,8 @@ def test_the_last_lines_name_the_score_and_the_picture(make_config, checkpoints,
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("ckpt_path=gone.ckpt", "gone.ckpt is no file"),
-        ("device=abacus", "device=abacus is not here"),
+        ("ckpt_path=gone.ckpt", "gone.ckpt is not a file"),
+        ("device=abacus", "device=abacus is not available"),
         ("data.root=gone", "data.root=gone is no folder"),
         ("data.num_val=0", "there is no image to evaluate"),
     ],

@@ -224,7 +224,7 @@ def test_an_option_out_of_range_is_named(colorizer, options, message) -> None:
 
 
 def test_a_device_that_is_not_here_is_named(checkpoint) -> None:
-    with pytest.raises(UserError, match="device=tpu is not here; use one of auto"):
+    with pytest.raises(UserError, match="device=tpu is not available; use one of auto"):
         Colorizer.from_checkpoint(checkpoint, "tpu")
 
 

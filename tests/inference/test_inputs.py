@@ -88,14 +88,14 @@ def test_what_is_not_there_is_told(tree, given, complaint) -> None:
 def test_two_for_one_place_are_told(tree) -> None:
     Path("c").mkdir()
     colorful_image(1).save("c/1.png")
-    assert complaints("a", "c") == ["c/1.png: a/1.png has the same place in out; colour them apart"]
+    assert complaints("a", "c") == ["c/1.png: a/1.png has the same result path in out; color them separately"]
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_link_out_of_the_folder_is_refused(tree, kind) -> None:
     Path("a/link.png").symlink_to(tree / ("3.png" if kind == "file" else "elsewhere"))
     (tree / "elsewhere").mkdir()
-    assert complaints("a") == ["a/link.png: a link that leads out of a; name it itself, or what it leads to"]
+    assert complaints("a") == ["a/link.png: a link that points outside of a; name the link itself, or its target"]
 
 
 def test_a_link_within_the_folder_is_followed(tree) -> None:
@@ -105,8 +105,8 @@ def test_a_link_within_the_folder_is_followed(tree) -> None:
 
 def test_a_pipe_is_not_waited_for(tree) -> None:
     os.mkfifo("a/pipe.png")
-    assert complaints("a") == ["a/pipe.png: no ordinary file"]
-    assert complaints("a/pipe.png") == ["a/pipe.png: no ordinary file"]
+    assert complaints("a") == ["a/pipe.png: not a regular file"]
+    assert complaints("a/pipe.png") == ["a/pipe.png: not a regular file"]
 
 
 def skipped(*inputs: str, out: str = "out") -> list[str]:
@@ -122,7 +122,7 @@ def test_every_format_that_pillow_reads_is_taken(tree, suffix) -> None:
 @pytest.mark.parametrize("given", ["a", "a/*", "a/**/*", "a/b/*.heic"])
 def test_a_photograph_that_pillow_does_not_read_is_a_complaint(tree, given) -> None:
     Path("a/b/x.heic").write_bytes(b"whatever")
-    assert "a/b/x.heic: .heic is no format that Pillow reads; convert it, such as to PNG" in complaints(given)
+    assert "a/b/x.heic: Pillow cannot read .heic; convert it, for example to PNG" in complaints(given)
 
 
 def test_what_is_no_picture_is_named_as_skipped(tree) -> None:
@@ -136,7 +136,7 @@ def test_what_is_no_picture_is_named_as_skipped(tree) -> None:
 @pytest.mark.parametrize("given", ["a/*.txt", "a/b*/*.png1", "a/**/*.txt"])
 def test_a_glob_of_which_nothing_is_usable_is_a_complaint(tree, given) -> None:
     Path("a/b/x.png1").touch()
-    assert complaints(given) == [f"{given}: nothing that it matches is a picture"]
+    assert complaints(given) == [f"{given}: no matching file is a picture"]
 
 
 def test_a_folder_that_a_deep_glob_matches_is_searched(tree) -> None:
@@ -155,7 +155,7 @@ def test_results_are_not_inputs_of_the_next_run(tree) -> None:
         found = collect([given], Path("a/out"))
         taken = {str(job.source) for job in found.jobs}
         assert {path for path in taken if "o" in path} == {"a/other/mine.png"} and not found.complaints
-        assert "a/other: skipped 1 that an earlier run coloured" in found.skipped
+        assert "a/other: skipped 1 that an earlier run colored" in found.skipped
         assert any(line.startswith("a/out: skipped") for line in found.skipped)
 
 

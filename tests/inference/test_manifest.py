@@ -46,7 +46,7 @@ def test_a_name_that_another_input_took_is_no_result_of_this_one(run, tmp_path) 
         tally = run(tmp_path / "x.gif", tmp_path / "x.gif.png")
         assert tally.failed == 1
         assert run.said == [
-            f"{tmp_path / 'x.gif.png'}: another input is written to {run.out / 'x.gif.png'}; colour them apart"
+            f"{tmp_path / 'x.gif.png'}: another input is written to {run.out / 'x.gif.png'}; color them separately"
         ]
     assert len(tally.there) == 1
 
@@ -67,7 +67,7 @@ def test_another_photograph_of_the_same_name_is_refused(run, tmp_path) -> None:
     before = (run.out / "x.png").read_bytes()
     assert run(tmp_path / "b/x.png").failed == 1
     assert run.said == [
-        f"{tmp_path / 'b/x.png'}: {run.out / 'x.png'} is of {tmp_path / 'a/x.png'}; "
+        f"{tmp_path / 'b/x.png'}: {run.out / 'x.png'} is from {tmp_path / 'a/x.png'}; "
         "choose another --out, or --overwrite replaces it"
     ]
     assert (run.out / "x.png").read_bytes() == before
@@ -93,7 +93,7 @@ def test_what_no_run_has_written_is_not_replaced(two, tmp_path) -> None:
     tally = color(two, tmp_path / "out", say=said.append)
     assert (tally.failed, len(tally.written)) == (1, 1)
     assert said == [
-        f"{two / '0.png'}: {tmp_path / 'out/0.png'} is there, but of no run; "
+        f"{two / '0.png'}: {tmp_path / 'out/0.png'} exists, but is not a result; "
         "choose another --out, or --overwrite replaces it"
     ]
     assert (tmp_path / "out/0.png").read_text() == "precious"
@@ -107,7 +107,7 @@ def test_what_was_changed_since_is_there_and_not_replaced_by_other_settings(two,
     said = []
     tally = color(two, tmp_path / "out", "b", say=said.append)
     assert (tally.failed, len(tally.written)) == (1, 1)
-    assert "was changed by others; choose another --out, or --overwrite replaces it" in said[0]
+    assert "was modified after coloring; choose another --out, or --overwrite replaces it" in said[0]
 
 
 def test_a_result_that_was_removed_is_made_again(two, tmp_path) -> None:
@@ -138,7 +138,7 @@ def test_of_a_result_that_was_begun_nothing_is_assumed(two, tmp_path) -> None:
 def test_a_manifest_that_a_link_stands_for_is_not_written(tmp_path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / NAME).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="is no ordinary file; remove it, or choose another --out"):
+    with pytest.raises(UserError, match="is not a regular file; remove it, or choose another --out"):
         Manifest(tmp_path / "out")
 
 

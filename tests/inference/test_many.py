@@ -128,7 +128,7 @@ def test_a_link_out_of_the_results_is_refused(run, many, tmp_path) -> None:
     (run.out / "deep").symlink_to(tmp_path / "elsewhere")
     assert run(many).failed == 2 + 4
     assert files(tmp_path / "elsewhere") == []
-    assert sum("is a link that leads out of" in line for line in run.said) == 4
+    assert sum("is a link that points outside of" in line for line in run.said) == 4
 
 
 def test_a_link_in_place_of_a_result_is_replaced_not_followed(run, tmp_path) -> None:
@@ -174,7 +174,7 @@ def test_what_is_worth_knowing_is_said(run, tmp_path) -> None:
     frames = [Image.new("RGB", (40, 40), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
     assert run(tmp_path / "x.gif").failed == 0
-    assert run.said == [f"{tmp_path / 'x.gif'}: 2 frames; the first is coloured"]
+    assert run.said == [f"{tmp_path / 'x.gif'}: 2 frames; the first is colored"]
 
 
 def test_pixels_that_lose_chroma_are_counted(run, tmp_path) -> None:

@@ -173,7 +173,7 @@ def test_sound_is_copied_byte_for_byte(tmp_path, suffix) -> None:
 def test_sound_that_the_container_cannot_hold_is_encoded_anew(tmp_path, source, target, codec) -> None:
     kind = {"x.mp4": {"sound": "aac"}, "x.avi": {"sound": "libmp3lame", "codec": "mpeg4"}}[source]
     result = color(record(tmp_path / source, **kind), tmp_path / target)
-    assert len(result.notes) == 1 and f"{Path(target).suffix} cannot hold" in result.notes[0]
+    assert len(result.notes) == 1 and f"{Path(target).suffix} does not support" in result.notes[0]
     with av.open(str(tmp_path / target)) as container:
         assert container.streams.audio[0].codec_context.codec.canonical_name == codec
         heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
@@ -319,7 +319,7 @@ def test_a_video_that_breaks_off_is_coloured_up_to_there(tmp_path) -> None:
         result = color(source, tmp_path / "y.mp4")
         assert 5 < result.frames < 25
         assert len(pictures_of(tmp_path / "y.mp4")) == result.frames
-        assert f"it breaks off: of about 30 frames, {result.frames} are there and coloured" in result.notes
+        assert f"the video is truncated: {result.frames} of about 30 frames are colored" in result.notes
 
 
 @pytest.mark.parametrize("sound", [None, "aac"])
@@ -331,7 +331,7 @@ def test_a_video_that_lacks_its_last_frames_says_so(tmp_path, name, more, cut, s
     source.write_bytes(source.read_bytes()[: int(source.stat().st_size * cut)])
     result = color(source, tmp_path / "y.mp4")
     assert result.frames < 60 and not result.whole
-    assert result.notes[0] == f"it breaks off: of about 60 frames, {result.frames} are there and coloured"
+    assert result.notes[0] == f"the video is truncated: {result.frames} of about 60 frames are colored"
 
 
 def test_the_status_of_a_video_that_lacks_frames_is_1(tmp_path, checkpoint) -> None:
@@ -340,7 +340,7 @@ def test_the_status_of_a_video_that_lacks_frames_is_1(tmp_path, checkpoint) -> N
     assert CliRunner().invoke(app, arguments).exit_code == 0
     source.write_bytes(source.read_bytes()[: source.stat().st_size * 9 // 10])
     result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 1 and f"{source}: it breaks off: of about 60 frames, " in result.stderr
+    assert result.exit_code == 1 and f"{source}: the video is truncated: " in result.stderr
 
 
 def test_damage_in_the_middle_is_passed_over(tmp_path) -> None:
@@ -356,7 +356,7 @@ def test_the_source_is_never_overwritten(tmp_path) -> None:
     before = source.read_bytes()
     (tmp_path / "link.mp4").symlink_to(source)
     for target in (source, tmp_path / "link.mp4", tmp_path / "." / "x.mp4"):
-        with pytest.raises(UserError, match="is the video itself"):
+        with pytest.raises(UserError, match="is the source, which is never"):
             color(source, target)
     assert source.read_bytes() == before
 
@@ -392,7 +392,7 @@ def test_files_that_are_no_videos_are_named_with_the_reason(tmp_path) -> None:
         ("damaged.mp4", "Invalid data"),
         ("text.mp4", "Invalid data"),
         ("missing.mp4", "No such file"),
-        ("sound.m4a", "holds no video"),
+        ("sound.m4a", "has no video"),
     ):
         with pytest.raises(UserError) as raised:
             color(tmp_path / name, tmp_path / "y.mp4")

@@ -21,7 +21,7 @@ from colorize.inference import many as batch
 from colorize.inference.inputs import collect
 from colorize.inference.many import BulkColorizer, Tally
 from colorize.photos import memory
-from colorize.photos.memory import Limit, cost_of_file, parse_size, told
+from colorize.photos.memory import Limit, cost_of_file, format_size, parse_size
 from colorize.photos.photo import read_photo
 from tests.conftest import ROOT, colorful_image
 from tests.inference.test_colorizer import Stub
@@ -40,13 +40,13 @@ def test_a_size_is_read(text, size) -> None:
 
 @pytest.mark.parametrize("text", ["", "2X", "-1G", "G", "0", "1 2", "nan", "1e9"])
 def test_what_is_no_size_is_one_line(text) -> None:
-    with pytest.raises(UserError, match=r"^--memory .*is no size; write it as 2G or 800M$"):
+    with pytest.raises(UserError, match=r"^--memory .*is not a size; write it as 2G or 800M$"):
         parse_size(text)
 
 
 @pytest.mark.parametrize("size", [1, 5 * KB, 999_600, 800_000_000, 999_900_000, 2_010_000_000])
 def test_what_is_told_suffices(size) -> None:
-    assert size <= parse_size(told(size)) <= 1.1 * size + KB
+    assert size <= parse_size(format_size(size)) <= 1.1 * size + KB
 
 
 def cost(folder: Path, image: Image.Image, name: str, **settings) -> float:
@@ -128,7 +128,7 @@ def test_a_photograph_that_cannot_fit_is_one_line_and_the_others_go_on(limited, 
 
 
 def test_no_memory_beside_the_model_is_a_mistake() -> None:
-    with pytest.raises(UserError, match=r"the libraries and the model need .* over --memory 1M; allow more"):
+    with pytest.raises(UserError, match=r"the libraries and the model alone need .* over --memory 1M; allow more"):
         Limit(1_000_000).room()
 
 
@@ -265,7 +265,7 @@ def test_free_memory_is_that_of_the_container(tmp_path, monkeypatch, groups, fil
 def test_pillow_says_how_large_a_picture_may_be(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
     Image.new("L", (1500, 1500)).save(tmp_path / "x.png")
-    with pytest.raises(ImageError, match=r"x\.png: over 2 megapixels, the most that is read; make it smaller$"):
+    with pytest.raises(ImageError, match=r"x\.png: over 2 megapixels, the limit; make it smaller$"):
         read_rgb(tmp_path / "x.png")
     Image.new("L", (1400, 1400)).save(tmp_path / "x.png")
     assert read_rgb(tmp_path / "x.png").size == (1400, 1400)  # over what Pillow warns of

@@ -96,7 +96,7 @@ def test_a_file_of_several_frames_is_coloured_and_so_are_the_others(run, tmp_pat
     colorful_image(5).save(tmp_path / "in/y.png")
     tally = run(tmp_path / "in")
     assert len(tally.written) == 2 and tally.failed == 0
-    assert run.said == [f"{path}: 3 frames; the first is coloured"]
+    assert run.said == [f"{path}: 3 frames; the first is colored"]
     with Image.open(tally.written[path]) as colored, Image.open(path) as given:
         expected = rgb2lab(np.asarray(given.convert("RGB")))[..., 0]
         assert np.abs(rgb2lab(np.asarray(colored.convert("RGB")))[..., 0] - expected).mean() < 2
@@ -111,7 +111,7 @@ def test_a_profile_without_a_way_back_is_left_out_and_told(run, tmp_path) -> Non
     colorful_image(1).save(tmp_path / "y.png")
     tally = run(tmp_path / "x.png", tmp_path / "y.png")
     assert (len(tally.written), tally.failed) == (2, 0)
-    assert run.said == [f"{tmp_path / 'x.png'}: its ICC profile has no way back; written in sRGB"]
+    assert run.said == [f"{tmp_path / 'x.png'}: its ICC profile is not invertible; written in sRGB"]
     expected = ImageCms.profileToProfile(given, io.BytesIO(profile), ImageCms.createProfile("sRGB"), 1)
     with Image.open(run.out / "x.png") as colored:
         assert "sRGB" in ImageCms.getProfileDescription(io.BytesIO(colored.info["icc_profile"]))
@@ -123,7 +123,7 @@ def test_a_placeholder_of_a_way_back_is_not_used(run, tmp_path) -> None:
     profile = with_a_placeholder_back(gamma_profile())
     colorful_image(0).save(tmp_path / "x.png", icc_profile=profile)
     run(tmp_path / "x.png")
-    assert run.said == [f"{tmp_path / 'x.png'}: its ICC profile has no way back; written in sRGB"]
+    assert run.said == [f"{tmp_path / 'x.png'}: its ICC profile is not invertible; written in sRGB"]
     with Image.open(run.out / "x.png") as colored, Image.open(tmp_path / "x.png") as given:
         seen = ImageCms.profileToProfile(given, io.BytesIO(profile), ImageCms.createProfile("sRGB"), 1)
         difference = rgb2lab(np.asarray(colored))[..., 0] - rgb2lab(np.asarray(seen))[..., 0]
@@ -137,7 +137,7 @@ def test_a_profile_that_cannot_show_greys_is_not_written_with(run, tmp_path) -> 
     profile = gamma_profile().replace(green, dark)  # a flipped bit or two: its white is pink
     colorful_image(0).save(tmp_path / "x.png", icc_profile=profile)
     run(tmp_path / "x.png")
-    assert run.said == [f"{tmp_path / 'x.png'}: its ICC profile has no way back; written in sRGB"]
+    assert run.said == [f"{tmp_path / 'x.png'}: its ICC profile is not invertible; written in sRGB"]
 
 
 @pytest.mark.parametrize("power", [1.0, 1.8, 2.2])

@@ -196,14 +196,14 @@ def test_a_profile_that_does_not_fit_is_told_and_left_out(tmp_path, profile) -> 
     photo, written = through(tmp_path / "x.png", tmp_path)
     assert np.array_equal(np.asarray(photo.pixels), np.asarray(image))
     assert "icc_profile" not in written.info
-    assert photo.notes == ["its ICC profile does not fit it and is left out"]
+    assert photo.notes == ["its ICC profile does not match the image and is left out"]
 
 
 def test_an_animation_gives_its_first_frame_and_a_word(tmp_path) -> None:
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "green")]
     frames[0].save(tmp_path / "x.webp", save_all=True, append_images=frames[1:], lossless=True)
     photo, written = through(tmp_path / "x.webp", tmp_path)
-    assert photo.notes == ["3 frames; the first is coloured"]
+    assert photo.notes == ["3 frames; the first is colored"]
     assert np.abs(np.asarray(written).reshape(-1, 3).mean(axis=0) - (255, 0, 0)).max() < 3
 
 

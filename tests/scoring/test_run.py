@@ -296,7 +296,7 @@ def test_images_that_a_model_was_trained_on_are_left_out_of_all_rows(truth, chec
         (["gone"], "gone is no folder of pictures"),
         (["faded", "x/faded"], "x/faded: another row is called faded; give it a name, as OTHER=x/faded"),
         (["grey=faded"], "another row is called grey"),
-        (["gone.ckpt"], "checkpoint gone.ckpt is no file"),
+        (["gone.ckpt"], "checkpoint gone.ckpt is not a file"),
     ],
 )
 def test_what_will_not_do_is_one_line(truth, faded, tmp_path, monkeypatch, outputs, message) -> None:

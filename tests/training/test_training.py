@@ -338,7 +338,7 @@ def test_weights_that_are_no_numbers_are_not_saved(make_config, tmp_path) -> Non
         ("data.root=/nowhere", "data.root=/nowhere is no folder"),
         ("trainer.precision=8", "unknown trainer.precision"),
         ("trainer=ddp", "no GPU is here that torch can use: choose trainer=cpu"),
-        ("ckpt_path=/nowhere.ckpt", "checkpoint /nowhere.ckpt is no file"),
+        ("ckpt_path=/nowhere.ckpt", "checkpoint /nowhere.ckpt is not a file"),
         ("data.num_train=100", "found 25 usable images"),
         ("logger.mode=foo", "unknown logger.mode 'foo'"),
     ],

@@ -122,7 +122,7 @@ def test_an_upload_that_is_broken_off_goes(page) -> None:
 def test_five_hundred_files_in_one_request_are_refused(page) -> None:
     before = set(page.files())
     for answer in (page.upload(*[png(value=3)] * 500), page.upload(png(value=4), png(value=5))):
-        assert answer.status == 400 and answer.text == "One photograph at a time"
+        assert answer.status == 400 and answer.text == "Only one photograph at a time"
     assert until(lambda: set(page.files()) <= before, 10)
 
 
@@ -151,7 +151,7 @@ def test_there_is_a_limit_to_what_the_page_holds(checkpoint, tmp_path, limit) ->
         answers = [page.upload(bytes([number]) + bytes(999_999)) for number in range(12)]
         assert time.monotonic() - started < 2  # before the first one goes
         assert [answer.status for answer in answers] == [200] * 9 + [200 if "FILES" in limit else 507] + [507] * 2
-        assert "as many photographs as it may" in answers[-1].text
+        assert "storage for photographs is full" in answers[-1].text
         assert until(lambda: page.upload(png()).status == 200, 15)
 
 
@@ -319,7 +319,7 @@ def test_a_link_in_the_folder_leads_nowhere(tmp_path, monkeypatch) -> None:
     uploads = Uploads()
     (uploads.folder / "a").mkdir()
     (uploads.folder / "a/x.png").symlink_to(tmp_path / "mine.png")
-    with pytest.raises(UserError, match="no such photograph"):
+    with pytest.raises(UserError, match="no longer on the server"):
         uploads.photograph({"path": str(uploads.folder / "a/x.png")})
     uploads.close()
     assert (tmp_path / "mine.png").exists()
@@ -360,7 +360,7 @@ def test_a_page_behind_a_proxy_is_asked_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("before", "words"),
     [
-        ("uploads.MAX_FILES = 0", "as many photographs as it may"),
+        ("uploads.MAX_FILES = 0", "storage for photographs is full"),
         ("page.WAITING = 0", "currently busy"),
         ("def fail(path): raise AssertionError\npage.read_photo = fail", "could not be colored (AssertionError)"),
         ("page.Page._color = lambda *args: 1 / 0", "division by zero"),
@@ -370,6 +370,6 @@ def test_the_page_shows_each_refusal_in_words(checkpoint, browser, tmp_path, bef
     (tmp_path / "x.png").write_bytes(png())
     with served(checkpoint, tmp_path, before) as page, closing(browser.new_page()) as tab:
         tab.goto(f"http://127.0.0.1:{page.port}")
-        tab.get_by_role("button", name="Colour", exact=True).wait_for()
+        tab.get_by_role("button", name="Color", exact=True).wait_for()
         tab.set_input_files("input[type=file]", tmp_path / "x.png")
         tab.get_by_text(words).first.wait_for()

@@ -66,7 +66,7 @@ def tab(page, browser):
     context.on("request", lambda request: asked.append(request.url))
     tab = context.new_page()
     tab.goto(page.url)
-    tab.get_by_role("button", name="Colour", exact=True).wait_for()
+    tab.get_by_role("button", name="Color", exact=True).wait_for()
     yield tab
     tab.wait_for_timeout(100)
     context.close()
@@ -158,7 +158,7 @@ def test_all_works_by_keyboard(page, tab) -> None:
     first = after(tab).get_attribute("src")
     to("range slider for Strength")
     tab.keyboard.press("Home")
-    to("Colour")
+    to("Color")
     tab.keyboard.press("Enter")
     tab.wait_for_function("first => document.querySelector('#stage img[alt=after]')?.src !== first", arg=first)
     to("Settings")
@@ -296,7 +296,7 @@ def test_mistakes_are_said_before_the_page_opens_and_close_leaves_nothing(checkp
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT, check=True).stdout
     expected = [
         "UserError no checkpoint; give one or more",
-        f"UserError checkpoint {checkpoint}.gone is no file",
+        f"UserError checkpoint {checkpoint}.gone is not a file",
         "UserError host=127.0.0.1 port=",
         "UserError host=192.0.2.1 port=0: ",  # an address of no machine
         "True True",
