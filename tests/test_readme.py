@@ -23,6 +23,7 @@ from colorize.cli import app
 from colorize.experiments.adapt import Adapted
 from colorize.experiments.check_config import check
 from colorize.export import export
+from colorize.scoring import Setup, score
 from tests.coco_folder import box, write_coco
 from tests.conftest import ROOT, colorful_image
 from tests.fake_runs import write_run, write_sweep
@@ -133,6 +134,7 @@ def workplace(tmp_path, monkeypatch, checkpoint) -> Path:
     pictures = [np.asarray(colorful_image(number, 64, 64)) for number in range(3)]
     write_coco(Path("mini"), pictures, [box(number, 1, 0, 0, 32, 32) for number in (1, 2, 3)], ("dog",))
     shutil.copytree("mini/images", "others")
+    score("mini/images", ["others"], "scores", Setup("full-size", learned=False, resamples=100))
     for name in ("film.mp4", "film.mkv"):
         record(Path(name), greys(3))
     return tmp_path

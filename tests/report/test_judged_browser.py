@@ -37,6 +37,22 @@ def shown(tab) -> list[str]:
     return tab.locator("#cards h3").evaluate_all("all => all.map(one => one.firstChild.textContent)")
 
 
+def with_models(judged, count: int) -> dict:
+    """Return the result of `colorize bias` with as many methods."""
+    bias = json.loads((judged.bias / "bias.json").read_text())
+    (first, model), *_ = bias["models"].items()
+    names = [f"a method number {number}" for number in range(count)]
+    palettes = {
+        category: [
+            {"share": color["share"], "true": color["true"]} | dict.fromkeys(names, color[first]) for color in colors
+        ]
+        for category, colors in bias["palettes"].items()
+    }
+    truth = bias["histograms"]["truth"]
+    histograms = {"truth": truth} | dict.fromkeys(names, truth)
+    return bias | {"models": dict.fromkeys(names, model), "palettes": palettes, "histograms": histograms}
+
+
 def test_pictures_are_sorted_by_any_score_of_any_method(tab, judged) -> None:
     lines = {name: line["scores"] for name, line in judged.lines(ODD).items()}
     for score in ("delta_e", "psnr"):
@@ -117,7 +133,8 @@ def test_a_table_to_copy_is_copied_as_it_is(tab, judged) -> None:
 @pytest.mark.parametrize("count", [1, 10])
 def test_all_tables_fit_on_a_screen_of_1200_pixels(browser, judged, tmp_path, count) -> None:
     (tmp_path / "scores.json").write_text(json.dumps(with_rows(judged, count, learned=True)))
-    for tab in opened(browser, write_report([tmp_path, judged.bias])):
+    (tmp_path / "bias.json").write_text(json.dumps(with_models(judged, count)))
+    for tab in opened(browser, write_report(tmp_path)):
         assert tab.locator(".scroller").evaluate_all(WIDE) == []
         tab.set_viewport_size({"width": 390, "height": 844})
         tab.wait_for_function("[...document.querySelectorAll('.main-svg')].every(svg => svg.clientWidth <= innerWidth)")

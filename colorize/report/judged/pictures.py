@@ -96,7 +96,7 @@ def browser(scores: Scores, page: Path, megabytes: float, categories: Mapping[st
         "data": json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c"),
         "images": len(images),
         "shown": len(thumbnails),
-        "files": sum(len(column.files) for column in everything),
+        "files": sum(len(column.files.keys() - column.missing.keys()) for column in everything),
         "size": size / 1e6,
         "side": side,
         "categories": sorted({name for found in own for name in found}),
