@@ -19,7 +19,8 @@ class Objective(Protocol):
         extra_losses: names of the losses beside the report's six.
         needs_real_in_generator: whether `generator` needs D's scores or features of the real images.
         needs_bins: whether the losses need a generator with a head of bins; training refuses one without it.
-        penalty_every: D steps from one `penalty` to the next; 0 if there is none. With ``discriminator.norm: auto`` a
+        penalty_every: D steps from one `penalty` to the next; 0 if there is none. Otherwise ``extra_losses`` has
+            ``loss_D_penalty``, the name that training logs it by. With ``discriminator.norm: auto`` a
             penalty takes D's normalization away, see `colorize.experiments.experiment.networks_of`.
         boundary: the logit between "fake" and "real", which D's accuracy is measured at; ``None`` if there is none.
         sure: the difference of real and fake logits beyond which D has next to nothing to learn, which the state

@@ -12,13 +12,10 @@ from colorize.report.judged.results import Scores, matched
 from colorize.report.words import number, with_interval
 from colorize.scoring.methods import GREY, TRUTH
 from colorize.scoring.scores import GAINS
-from colorize.scoring.tables import AT_CF, HEADINGS, best, latex, markdown, notes
+from colorize.scoring.tables import AT_CF, HEADINGS, PLAIN, best, latex, markdown, notes
 
-PICTURE = (
-    "l1", "psnr", "ssim", "delta_e", "lpips_alex", "lpips_vgg", "colorfulness_abs", "delta_colorfulness",
-    "delta_colorfulness_image", "hue_distance", "chroma_spread_ratio", "out_of_gamut", "lightness_error",
-)  # fmt: skip
 OTHERS = ("fid", "kid", "fid_lite2", "kid_lite2", "recognizability", *AT_CF)
+PICTURE = tuple(name for name in PLAIN if name not in OTHERS)
 OVER_GAINS = ("delta_e", "l1", "psnr", "ssim", "out_of_gamut")
 TOLD = ("delta_e", "delta_e_at_cf", "lpips_vgg", "fid", "kid_lite2")  # in the summary, where they are known
 SMALLEST = 1e-4  # below, a figure is shown as less than this

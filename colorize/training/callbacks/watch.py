@@ -103,7 +103,8 @@ class Watch(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
-        self.state, self.counts, self.tries = (state_dict[key] for key in ("state", "counts", "tries"))
+        self.state, self.tries = state_dict["state"], state_dict["tries"]
+        self.counts |= state_dict["counts"]  # a state that an older version did not know stays 0
         self._lost = state_dict["lost"]
         self._looks.extend(state_dict["looks"])
 
