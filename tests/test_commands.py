@@ -201,7 +201,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, small) -> None:
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert said.rstrip().endswith(f"to go on: python train.py ckpt_path={tmp_path}/run/checkpoints/last.ckpt")
+    assert said.rstrip().endswith(f"to resume: python train.py ckpt_path={tmp_path}/run/checkpoints/last.ckpt")
 
 
 def test_sigterm_saves_and_exits_with_143(tmp_path, small) -> None:

@@ -77,7 +77,7 @@ def test_validations_within_an_epoch_count_and_a_resumed_run_goes_on_with_the_ch
 
 
 def test_a_metric_that_is_not_measured_is_told(make_config) -> None:
-    with pytest.raises(UserError, match=r"best_kid: val/kid_lite2 was not measured; measured were val/.*val/l1"):
+    with pytest.raises(UserError, match=r"best_kid: val/kid_lite2 was not measured; available are val/.*val/l1"):
         train(make_config("experiment=nogan", "init_from=null", "max_epochs=1"))
 
 
