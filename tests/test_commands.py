@@ -110,6 +110,7 @@ def test_help_that_is_read_in_part_ends_in_silence(tmp_path, script) -> None:
             ["lr=1e-3", "sweep=core_grid"],
             "takes -m: python train.py -m lr=1e-3 sweep=core_grid",
         ),
+        ("train.py", ["-m", "--cfg", "job"], "Only one of --run, --multirun, --cfg"),
         ("train.py", ["hydra.run.dir=/proc/x"], "No such file or directory: /proc/x"),
         ("train.py", ["data=scenes", "image_size=64", "generator.n_down=6", "data.store_dir=/proc/x"], "/proc/x"),
         ("eval.py", ["ckpt_path=gone.ckpt"], "checkpoint gone.ckpt is not a file"),

@@ -11,6 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from colorize.base.checks import at_least
 from colorize.base.errors import UserError
+from colorize.vocabulary import better_when
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +30,13 @@ class BestWithin(Checkpoint):
         bound: logged name of the metric that must not increase.
         slack: relative increase of ``bound`` that is allowed.
     Raises:
-        UserError: if ``slack`` is negative.
+        UserError: if ``slack`` is negative, or higher values of ``monitor`` are better.
     """
 
     def __init__(self, dirpath: str, filename: str, monitor: str, bound: str = "val/l1", slack: float = 0.03) -> None:
         at_least(f"callbacks.{filename}.slack", slack, 0)
+        if better_when(monitor) == "max":
+            raise UserError(f"callbacks.{filename}.monitor={monitor} is better when higher; use one to minimize")
         self.path = Path(dirpath) / f"{filename}.ckpt"
         self.monitor = monitor
         self.bound = bound
