@@ -113,7 +113,7 @@ def test_a_damaged_outline_names_its_annotation(root, outline) -> None:
 
 def test_an_unknown_category_is_one_line(root) -> None:
     change_index(root, lambda index: index["annotations"][1].update(category_id=9))
-    with pytest.raises(UserError, match=r"is no COCO instances file"):
+    with pytest.raises(UserError, match=r"is not a COCO instances file"):
         AnnotatedFolder(str(root))
 
 
