@@ -1,1 +1,1 @@
-"""What a data set teaches about color, and what a model does with it: by category, across outlines, and on skin."""
+"""Measure the colors of a data set and how a model reproduces them: by category, across outlines, and on skin."""

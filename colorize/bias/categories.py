@@ -1,4 +1,4 @@
-"""Categories: what color they have in the data, and what a method does with each, against how often it was seen."""
+"""Measure each category: its colors in the data, and the errors of a method against its frequency in training."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from colorize.bias.survey import DataSurvey, ModelSurvey
 from colorize.bias.things import SIDE
 
 ALL = "all"
-LEAST_THINGS = 5  # of a category, for a place on the curve
+LEAST_THINGS = 5  # minimum number of objects for a category to be a point of the curve
 CURVES = ("error", "relative_error", "delta_e", "chroma_ratio", "diversity_ratio", "jump_ratio")
 
 
 def describe_data(data: DataSurvey, frequencies: Counter[str]) -> list[dict[str, Any]]:
-    """Describe each category in the data, the most frequent first."""
+    """Describe the colors of each category in the data, most frequent first."""
     table = columns(data.rows)
     described = []
     for name, images in frequencies.most_common():
@@ -59,15 +59,17 @@ def _explained(with_it: np.ndarray, without: np.ndarray) -> Estimate:
 
 
 def mean_color(data: DataSurvey) -> dict[str, Estimate]:
-    """Return the mean a and b of all pixels: what a network that knows nothing learns to say."""
+    """Return the mean a and b of all pixels, which is the best constant prediction."""
     sums = np.stack([each.sum(0) for each in data.whole.values()]).astype(np.float64)
     return {axis: estimate(sums[:, [place, 0]], range(len(sums)), ratio) for place, axis in enumerate("ab", start=1)}
 
 
 def explained_by(data: DataSurvey) -> dict[str, Estimate]:
-    """Return the shares of the variance of chroma that lightness, the category and both explain.
+    """Return the shares of the variance of chroma explained by lightness, by the category and by both.
 
-    ``whole`` is of all pixels, by lightness; the others of those inside outlines.
+    Returns:
+        ``whole``, explained by lightness over all pixels; ``lightness``, ``category`` and ``both`` over pixels inside
+        masks.
     """
     whole = np.stack(list(data.whole.values()))
     shares = {"whole": _explained(errors(whole), errors(whole.sum(1, keepdims=True)))}
@@ -94,9 +96,9 @@ def explained_by(data: DataSurvey) -> dict[str, Estimate]:
 
 
 def describe_model(model: ModelSurvey, method: str, frequencies: Counter[str]) -> list[dict[str, Any]]:
-    """Describe what a method does with each category, the most frequent first, and with all things together.
+    """Measure a method on all objects together and on each category, most frequent first.
 
-    ``diversity_ratio`` and ``followed`` of all are within categories.
+    In the row of all objects, ``diversity_ratio`` and ``followed`` are computed within categories.
     """
     truth, output = columns(model.things), columns(model.thing_outputs[method])
     if not truth:
@@ -114,7 +116,7 @@ def describe_model(model: ModelSurvey, method: str, frequencies: Counter[str]) -
 
 
 def palettes(model: ModelSurvey) -> dict[str, list[dict[str, Any]]]:
-    """Return the main colors of each category and what each method makes of them, see `palette`."""
+    """Return the main colors of each category and the output of each method on the same pixels, see `palette`."""
     found = {}
     for name, samples in model.samples.items():
         outputs = {method: np.concatenate([each[method] for _, each in samples]) for method in samples[0][1]}
@@ -127,13 +129,13 @@ def _counts(truth: Mapping[str, np.ndarray]) -> dict[str, int]:
 
 
 def rare_objects(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Correlate what a method does with a category with how often the category is in the training photographs.
+    """Correlate the measures of a method per category with the frequency of the category in the training photographs.
 
     Args:
-        rows: of `describe_model`.
+        rows: Result of `describe_model`.
     Returns:
-        ``points``, a dictionary for each category with ``LEAST_THINGS`` things, and ``correlations``, Spearman's of
-        each of `CURVES` with its interval.
+        ``points``, a dictionary for each category with at least ``LEAST_THINGS`` objects, and ``correlations``,
+        Spearman's rank correlation of each of `CURVES` with its confidence interval.
     """
     counted = [row for row in rows if row["category"] != ALL and row["things"] >= LEAST_THINGS]
     points = [

@@ -1,21 +1,21 @@
-"""How much of the variance of chroma is explained by what a network may know: lightness, the category, or both.
+"""Compute the share of the variance of chroma explained by lightness, by the category, or by both.
 
-Each photograph is predicted from the others: with means of its own pixels, one photograph's blue sky would be explained
-by its lightness alone.
+Each photograph is predicted from the others, because its own means would explain, for example, a single blue sky by its
+lightness alone.
 """
 
 import numpy as np
 
 L_BINS = 20  # of 5 units of L*
-SUMS = 4  # of each bin: pixels, a, b, a^2 + b^2
+SUMS = 4  # per bin: number of pixels, and sums of a, b and a^2 + b^2
 
 
 def lightness_sums(L: np.ndarray, ab: np.ndarray) -> np.ndarray:
-    """Sum up pixels by their lightness.
+    """Sum pixels by their lightness.
 
     Args:
-        L: ``(n,)`` in [0, 100].
-        ab: ``(2, n)`` in Lab units.
+        L: L* of shape ``(n,)`` in [0, 100].
+        ab: Chroma of shape ``(2, n)`` in Lab units.
     Returns:
         ``(L_BINS, SUMS)`` float32.
     """
@@ -25,14 +25,14 @@ def lightness_sums(L: np.ndarray, ab: np.ndarray) -> np.ndarray:
 
 
 def errors(sums: np.ndarray, otherwise: np.ndarray | None = None) -> np.ndarray:
-    """Return the squared error of each photograph's chroma when its groups take their mean in the other photographs.
+    """Return the squared error of predicting the chroma of each photograph by group means over the other photographs.
 
     Args:
-        sums: ``(N, groups, SUMS)`` of N photographs, such as those of `lightness_sums`.
-        otherwise: ``(N, 2)``, what a pixel takes whose group no other photograph has; by default the mean of all groups
-            in the other photographs, and 0, which is grey, if there are none.
+        sums: Sums of N photographs as returned by `lightness_sums`, ``(N, groups, SUMS)``.
+        otherwise: Prediction ``(N, 2)`` for groups that occur in no other photograph. The default is the mean of all
+            groups in the other photographs, or 0 (grey) if there are none.
     Returns:
-        ``(N,)``, summed up over pixels.
+        Squared errors summed over pixels, ``(N,)``.
     """
     sums = sums.astype(np.float64)
     others = sums.sum(0) - sums
@@ -44,11 +44,11 @@ def errors(sums: np.ndarray, otherwise: np.ndarray | None = None) -> np.ndarray:
 
 
 def means(sums: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-    """Return mean ab ``(..., 2)`` of ``(..., SUMS)``, and another value where there is no pixel."""
+    """Return mean ab ``(..., 2)`` of sums ``(..., SUMS)``, or ``otherwise`` if there are no pixels."""
     count = sums[..., :1]
     return np.where(count > 0.5, sums[..., 1:3] / np.maximum(count, 1), otherwise)
 
 
 def explained(sums: np.ndarray) -> np.ndarray:
-    """Return the share of variance that is explained, from sums ``(..., 2)`` of squared errors with and without."""
+    """Return the share of explained variance from squared errors ``(..., 2)`` with and without the predictor."""
     return 1 - sums[..., 0] / sums[..., 1]

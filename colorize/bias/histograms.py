@@ -1,4 +1,4 @@
-"""Distributions of lightness, chroma and hue over the pixels of many pictures."""
+"""Compute histograms of lightness, chroma and hue over the pixels of many pictures."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ EDGES = {"lightness": np.arange(0, 101, 5), "chroma": np.arange(0, 140, 5), "hue
 
 
 class Histograms:
-    """Counts of pixels; those of hue weigh as much as their chroma, because the hue of a near-grey pixel is noise."""
+    """Accumulate histograms; hue is weighted by chroma, because the hue of a near-gray pixel is noise."""
 
     def __init__(self) -> None:
         self.counts = {name: np.zeros(len(edges) - 1) for name, edges in EDGES.items()}
 
     def add(self, lab: np.ndarray) -> None:
-        """Count the pixels of a picture ``(3, H, W)``."""
+        """Add the pixels of a Lab picture ``(3, H, W)``."""
         L, a, b = lab.reshape(3, -1)
         chroma = np.hypot(a, b)
         weighted = {
@@ -27,7 +27,7 @@ class Histograms:
             self.counts[name] += np.histogram(values, EDGES[name], weights=weights)[0]
 
     def shares(self) -> dict[str, dict[str, Any]]:
-        """Return the edges and the share of each bin, by name."""
+        """Return the bin edges and the share of each bin, by name."""
         return {
             name: {"edges": EDGES[name].tolist(), "shares": (counts / max(counts.sum(), 1e-12)).tolist()}
             for name, counts in self.counts.items()

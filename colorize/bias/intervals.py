@@ -1,4 +1,6 @@
-"""Values of groups of things with intervals over photographs: things of one photograph are not independent."""
+"""Estimate values of groups of objects with bootstrap intervals over photographs.
+
+Photographs are resampled rather than objects, because objects in the same photograph are not independent."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
@@ -10,14 +12,14 @@ from colorize.metrics.resampling import drawn_counts
 
 RESAMPLES = 2000
 LEVEL = 0.95
-LEAST_PHOTOGRAPHS = 5  # with fewer, a bootstrap interval says nothing
-LEAST_DRAWN = 0.9  # share of the draws that have a value
+LEAST_PHOTOGRAPHS = 5  # with fewer, a bootstrap interval is meaningless
+LEAST_DRAWN = 0.9  # minimum share of resamples that have a value
 
-Statistic = Callable[[np.ndarray], np.ndarray]  # of sums (..., k) to values (...)
+Statistic = Callable[[np.ndarray], np.ndarray]  # maps sums (..., k) to values (...)
 
 
 class Estimate(NamedTuple):
-    """A value and its 95% interval; NaN where there is none."""
+    """A value and its 95% confidence interval; NaN if unknown."""
 
     value: float
     low: float
@@ -25,7 +27,7 @@ class Estimate(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Tell whether there is an interval."""
+        """Whether the interval is finite."""
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
 
@@ -40,18 +42,18 @@ def estimate(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Compute a function of sums over things, with its percentile interval over photographs drawn with replacement.
+    """Compute a function of sums over objects and its percentile bootstrap interval over photographs.
 
     Args:
-        values: ``(n, k)``, a row for each thing.
-        photographs: of each thing.
-        statistic: of the sums.
-        period: of a value that goes round, as 360 of an angle in degrees.
-        resamples: number of draws.
-        seed: of the draws.
+        values: One row per object, ``(n, k)``.
+        photographs: Photograph of each object.
+        statistic: Function of the sums.
+        period: Period of a cyclic value, such as 360 for an angle in degrees.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
     Returns:
-        NaN without things; without an interval where they are of fewer than ``LEAST_PHOTOGRAPHS``, or too many draws
-        have no value.
+        The value and its interval. The value is NaN without objects. The interval is NaN with fewer than
+        ``LEAST_PHOTOGRAPHS`` photographs, or if too many resamples have no value.
     """
     if not len(values):
         return UNKNOWN
@@ -63,7 +65,7 @@ def estimate(
         drawn = np.concatenate([statistic(counts @ sums) for counts in drawn_counts(len(sums), resamples, seed)])
     if period:
         drawn = value + (drawn - value + period / 2) % period - period / 2
-    drawn = drawn[np.isfinite(drawn)]  # such as a ratio of spreads where one thing was drawn again and again
+    drawn = drawn[np.isfinite(drawn)]  # undefined, for example, for a ratio of spreads if only one object was drawn
     if len(drawn) < LEAST_DRAWN * resamples:
         return Estimate(value, np.nan, np.nan)
     low, high = np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
@@ -71,7 +73,7 @@ def estimate(
 
 
 def sums_by(values: np.ndarray, photographs: Sequence[Hashable]) -> np.ndarray:
-    """Sum up the rows of each photograph: ``(n, k)`` to ``(photographs, k)``."""
+    """Sum the rows of each photograph, ``(n, k)`` to ``(photographs, k)``."""
     places = {name: place for place, name in enumerate(dict.fromkeys(photographs))}
     sums = np.zeros((len(places), values.shape[1]))
     np.add.at(sums, [places[name] for name in photographs], values)
@@ -79,14 +81,15 @@ def sums_by(values: np.ndarray, photographs: Sequence[Hashable]) -> np.ndarray:
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:
-    """Return the first of two sums over the second."""
+    """Return the first of two sums divided by the second."""
     return sums[..., 0] / sums[..., 1]
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> Estimate:
     """Return Spearman's rank correlation with the interval of Bonett and Wright 2000 (Psychometrika 65, 23-28).
 
-    The pairs are taken for independent of each other. Below 5 pairs there is no interval; without variation, no value.
+    The pairs are assumed to be independent. With fewer than 5 pairs there is no interval. Without variation, or with
+    fewer than 3 pairs, there is no value.
     """
     if len(x) < 3 or len(set(x)) == 1 or len(set(y)) == 1:
         return UNKNOWN

@@ -1,4 +1,4 @@
-"""What a method does with the colors of things, as functions of sums over things, so that all have intervals."""
+"""Define color measures of a method as functions of sums over objects, so that each has a bootstrap interval."""
 
 from collections.abc import Mapping
 
@@ -35,7 +35,7 @@ def _followed(sums: np.ndarray) -> np.ndarray:
 
 
 def _variance(sums: np.ndarray, of: str) -> np.ndarray:
-    """Return the variance of mean ab over things; 0 where it is of rounding errors alone."""
+    """Return the variance of mean ab over objects; 0 if it consists only of rounding errors."""
     count, a, b, square = (sums[..., PLACE[name]] for name in ("count", f"{of}a", f"{of}b", f"{of}square"))
     variance = square / count - np.square(a / count) - np.square(b / count)
     return np.where(variance > 1e-9 * (square / count), variance, 0)
@@ -60,28 +60,30 @@ MEASURES: dict[str, Statistic] = {
     "jump_ratio": _over("jump", "true_jump"),
 }
 ABOUT = {
-    "error": "mean distance of ab inside the outline, Lab units; the mean over things",
-    "grey_error": "that of grey, which is the mean chroma of the truth",
-    "relative_error": "error over that of grey",
-    "delta_e": "mean CIEDE2000 inside the outline",
-    "chroma_ratio": "mean chroma over the truth's",
-    "chroma_shift": "mean change of chroma, Lab units",
-    "diversity_ratio": "spread of the things' mean ab over the truth's: 0 where every thing has one color",
-    "followed": "slope of the things' mean ab on the truth's: 0 where a thing's own color does not count",
-    "hue_shift": "mean turn of the things' mean hue in degrees, weighted with both chromas; red to yellow is positive",
-    "a_shift": "mean change of a, Lab units; positive is to red, negative to green",
-    "b_shift": "mean change of b, Lab units; positive is to yellow, negative to blue",
-    "jump_ratio": "jump of chroma across the outline over the truth's: 0 where colors spill",
+    "error": "mean distance of ab inside the mask, in Lab units; averaged over objects",
+    "grey_error": "error of grey, which equals the mean chroma of the truth",
+    "relative_error": "error divided by that of grey",
+    "delta_e": "mean CIEDE2000 inside the mask",
+    "chroma_ratio": "mean chroma divided by the truth's",
+    "chroma_shift": "mean change of chroma, in Lab units",
+    "diversity_ratio": "spread of the objects' mean ab divided by the truth's: 0 if all objects have the same color",
+    "followed": "regression slope of the objects' mean ab on the truth's: 0 if it is independent of the true color",
+    "hue_shift": "mean rotation of the objects' hue in degrees, weighted by both chromas; red to yellow is positive",
+    "a_shift": "mean change of a, in Lab units; positive is toward red, negative toward green",
+    "b_shift": "mean change of b, in Lab units; positive is toward yellow, negative toward blue",
+    "jump_ratio": "jump of chroma across the outline divided by the truth's: 0 if colors bleed completely",
 }
-SPREAD = ("diversity_ratio", "followed")  # need things of several colors
+SPREAD = ("diversity_ratio", "followed")  # these need objects of several colors
 
 
 def sums_of(truth: Columns, output: Columns) -> np.ndarray:
-    """Return ``(n, len(COLUMNS))``: what `MEASURES` are functions of, for each thing.
+    """Return the terms of each object that `MEASURES` sum.
 
     Args:
-        truth: columns of `colorize.bias.regions.Truth`.
-        output: columns of `colorize.bias.regions.Output`.
+        truth: Columns of `colorize.bias.regions.Truth`.
+        output: Columns of `colorize.bias.regions.Output`.
+    Returns:
+        Array of shape ``(n, len(COLUMNS))``.
     """
     a, b, true_a, true_b = output["a"], output["b"], truth["a"], truth["b"]
     jumps = np.isfinite(truth["jump"]) & np.isfinite(output["jump"])
@@ -106,7 +108,7 @@ def sums_of(truth: Columns, output: Columns) -> np.ndarray:
 
 
 def centered(columns: Columns, categories: np.ndarray) -> dict[str, np.ndarray]:
-    """Take the mean color of each category from its things, so that spread is that within categories."""
+    """Subtract the mean color of each category, so that the spread is the spread within categories."""
     found = dict(columns)
     for axis in ("a", "b"):
         found[axis] = columns[axis].copy()
@@ -116,7 +118,7 @@ def centered(columns: Columns, categories: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def measured(truth: Columns, output: Columns, names: tuple[str, ...] = tuple(MEASURES)) -> dict[str, Estimate]:
-    """Return measures of a group of things with their intervals."""
+    """Return measures of a group of objects with their intervals."""
     sums = sums_of(truth, output)
     return {
         name: estimate(sums, truth["photograph"].tolist(), MEASURES[name], 360 if name == "hue_shift" else None)

@@ -1,4 +1,4 @@
-"""What colors the photographs: a checkpoint, as it colors by default, or pictures that another program has colored."""
+"""Methods that colorize photographs: a checkpoint with default options, or the results of another program."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -16,16 +16,16 @@ from colorize.inference import Colorizer
 from colorize.inference.predictor import load_predictor
 
 STORES = Path("data/stores")
-BATCH = 8  # photographs that the network sees at once
+BATCH = 8  # photographs per forward pass
 
 
 class Method(Protocol):
-    """Colors photographs.
+    """Interface of methods that colorize photographs.
 
     Attributes:
-        name: of its results.
-        trained_on: pictures, see `colorize.data.decode.digest_of_picture`; empty if they are not known.
-        notes: what the reader must know, a line each.
+        name: Name in the results.
+        trained_on: Digests of the training pictures, see `colorize.data.decode.digest_of_picture`; empty if unknown.
+        notes: One line for each caveat.
     """
 
     name: str
@@ -33,21 +33,24 @@ class Method(Protocol):
     notes: list[str]
 
     def has(self, photograph: Photograph) -> bool:
-        """Tell whether it can color a photograph."""
+        """Return whether the method can colorize a photograph."""
 
     def __call__(self, photographs: Sequence[Photograph]) -> list[np.ndarray]:
-        """Return each in color, ``(SIDE, SIDE, 3)`` uint8; only its ab counts."""
+        """Return colorized photographs, each ``(SIDE, SIDE, 3)`` uint8; only their ab is used."""
 
 
 class Checkpoint:
-    """A trained model; photographs are square already, so it sees them as training did, at its own size.
+    """A trained model.
+
+    Photographs are square, as in training. The model sees them at its own image size.
 
     Args:
-        name: see `colorize.inference.predictor.load_predictor`.
+        name: Model, see `colorize.inference.predictor.load_predictor`.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        store_dirs: folders of image stores, which know what was trained on, beside that of its own training.
+        store_dirs: Folders of image stores that are searched for training pictures, in addition to the folder that
+            the model was trained with.
     Raises:
-        UserError: as `load_predictor`.
+        UserError: If the model cannot be loaded, see `load_predictor`.
     """
 
     def __init__(self, name: str, device: str = "auto", store_dirs: Iterable[Path] = (STORES,)) -> None:
@@ -59,46 +62,46 @@ class Checkpoint:
         self.trained_on: set[str] = known or set()
         self.notes = [f"{name} {self.colorizer.caution}"] if self.colorizer.caution else []
         if known is None:
-            self.notes.append(f"which photographs {name} was trained on is not known ({why}): some may be among these")
+            self.notes.append(f"the training photographs of {name} are unknown ({why}): some may be among these")
 
     def has(self, photograph: Photograph) -> bool:
         """Return true."""
         return True
 
     def __call__(self, photographs: Sequence[Photograph]) -> list[np.ndarray]:
-        """Color; see `Method`."""
+        """Colorize photographs; see `Method`."""
         return self.colorizer.colorize_batch([each.rgb for each in photographs], fit="stretch", tint="keep")
 
 
 class Pictures:
-    """Pictures in a folder and below, named as their photographs are, whatever their extension.
+    """Pictures in a folder and its subfolders, matched with photographs by file name without extension.
 
     Args:
-        folder: of any size each; they are stretched.
+        folder: Pictures of any size; they are resized to ``SIDE`` pixels.
     Raises:
-        UserError: if there is none, or two have one name.
+        UserError: If there are no pictures, or two pictures have the same name.
     """
 
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
         self.trained_on: set[str] = set()
-        self.notes = [f"which photographs {folder} was trained on is not known: some may be among these"]
+        self.notes = [f"the training photographs of {folder} are unknown: some may be among these"]
         self.paths: dict[str, Path] = {}
         for path in (Path(parent) / name for parent, _, names in os.walk(folder) for name in names):
             if path.suffix.lower() in readable() and self.paths.setdefault(path.stem, path) != path:
-                raise UserError(f"{path} and {self.paths[path.stem]} are both pictures of {path.stem}: keep one")
+                raise UserError(f"{path} and {self.paths[path.stem]} have the same name {path.stem}: remove one")
         if not self.paths:
-            raise UserError(f"--pictures {folder} holds no picture")
+            raise UserError(f"--pictures {folder} contains no pictures")
 
     def has(self, photograph: Photograph) -> bool:
-        """Tell whether there is a picture of that name."""
+        """Return whether there is a picture with the name of the photograph."""
         return Path(photograph.file).stem in self.paths
 
     def __call__(self, photographs: Sequence[Photograph]) -> list[np.ndarray]:
-        """Read; see `Method`.
+        """Read the pictures of photographs; see `Method`.
 
         Raises:
-            UserError: if one is damaged.
+            UserError: If a picture is damaged.
         """
         return [self._read(self.paths[Path(photograph.file).stem]) for photograph in photographs]
 
@@ -106,4 +109,4 @@ class Pictures:
         try:
             return np.array(read_rgb(path).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         except ImageError as error:
-            raise UserError(f"{error}; without it, its photograph is left out") from error
+            raise UserError(f"{error}; remove it to exclude its photograph") from error

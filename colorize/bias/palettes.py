@@ -1,4 +1,4 @@
-"""The main colors of a category, and what becomes of each in an output."""
+"""Compute the main colors of a category and the output colors of the same pixels."""
 
 import warnings
 from collections.abc import Mapping
@@ -10,28 +10,28 @@ from scipy.cluster.vq import kmeans2
 from colorize.srgb import join
 
 COLORS = 5
-SAMPLE = 64  # pixels of each thing, drawn at random, so that large things do not decide alone
-MOST = 20_000  # pixels of a category: the first of them, of photographs in random order
+SAMPLE = 64  # random pixels per object, so that large objects do not dominate
+MOST = 20_000  # maximum pixels per category: the first ones, from photographs in random order
 
 
 def sample(mask: np.ndarray, seed: int) -> np.ndarray:
-    """Draw the places ``(SAMPLE,)`` of a mask's pixels, with replacement, as indices of the flattened mask."""
+    """Draw pixels of a mask with replacement, as indices ``(SAMPLE,)`` into the flattened mask."""
     return np.random.default_rng(seed).choice(np.flatnonzero(mask), SAMPLE)
 
 
 def palette(lab: np.ndarray, outputs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Find the main colors by k-means in CIE Lab, the most frequent first.
+    """Find the main colors by k-means in CIE Lab, most frequent first.
 
     Args:
-        lab: ``(n, 3)``, of the truth.
-        outputs: ab ``(n, 2)`` of the same pixels, by method.
+        lab: True Lab colors, ``(n, 3)``.
+        outputs: Output ab ``(n, 2)`` of the same pixels, by method.
     Returns:
-        of each color: ``share`` of the pixels, ``true`` as ``#rrggbb``, and under each method's name the mean color
-        that it gives to the same pixels.
+        For each color: ``share`` of the pixels, ``true`` as ``#rrggbb``, and under the name of each method the mean
+        color of its output on the same pixels.
     """
     lab = lab[:MOST].astype(np.float64)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where there are fewer colors than clusters, some are empty
+        warnings.simplefilter("ignore")  # some clusters are empty if there are fewer colors than clusters
         _, places = kmeans2(lab, min(COLORS, len(lab)), minit="++", seed=np.random.default_rng(0))
     found = []
     for place in np.unique(places):
@@ -44,6 +44,6 @@ def palette(lab: np.ndarray, outputs: Mapping[str, np.ndarray]) -> list[dict[str
 
 
 def hex_color(L: float, a: float, b: float) -> str:
-    """Return a Lab color as ``#rrggbb``; one that sRGB cannot show loses chroma."""
+    """Return a Lab color as ``#rrggbb``; chroma is reduced if it is outside the sRGB gamut."""
     planes = (np.array([[value]], np.float32) for value in (L, a, b))
     return "#" + join(*planes, np.uint8)[0].tobytes().hex()

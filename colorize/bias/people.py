@@ -1,4 +1,7 @@
-"""What a method does with skin, by how light it is in the truth; `colorize.bias.skin` has the rule and its limits."""
+"""Measure a method on skin, by the lightness of the true skin.
+
+The rule for skin and its limitations are described in `colorize.bias.skin`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,18 +15,19 @@ from colorize.bias.skin import ITA_BANDS, LIGHTNESS_BANDS, Band, in_band, typolo
 from colorize.bias.survey import ModelSurvey
 
 SKIN = ("error", "relative_error", "delta_e", "chroma_ratio", "chroma_shift", "hue_shift", "a_shift", "b_shift")
-LEAST_PEOPLE = 10  # of a band; with fewer, one person's light decides
+LEAST_PEOPLE = 10  # minimum per band; with fewer, a single person dominates
 EVERYONE = "everyone"
-# name -> which are compared, the darker less the lighter
+# name -> scale and edge; the measures above the edge are subtracted from those below
 CONTRASTS = {"L*": ("lightness", 50.0), "ITA": ("ita", 28.0)}
 
 
 def describe_people(model: ModelSurvey, method: str) -> dict[str, Any]:
-    """Describe what a method does with skin.
+    """Measure a method on skin.
 
     Returns:
-        ``bands``, a row for everyone and for each band of lightness and of ITA, with measures where there are enough
-        people, else with ``too_few``, a sentence; and ``contrasts``, the differences between darker and lighter skin.
+        ``bands``, one row for everyone and for each band of lightness and of ITA. A row has measures if there are
+        enough people, otherwise the sentence ``too_few``. ``contrasts`` has the differences between darker and lighter
+        skin.
     """
     truth, output = columns(model.people), columns(model.people_outputs[method])
     if not truth:
@@ -44,7 +48,7 @@ def _band(name: str, scale: str, chosen: np.ndarray, truth: Columns, output: Col
 
 
 def _contrast(name: str, values: np.ndarray, edge: float, truth: Columns, output: Columns) -> dict[str, Any]:
-    """Return measures of people below an edge less those of the others."""
+    """Subtract the measures of people above an edge from those of people below it."""
     darker, lighter = in_band(values, Band("", -np.inf, edge)), in_band(values, Band("", edge, np.inf))
     sides = {f"{name} below {edge:g}": darker, f"{name} from {edge:g}": lighter}
     counts = [_counts(chosen, truth) for chosen in sides.values()]
@@ -58,7 +62,7 @@ def _contrast(name: str, values: np.ndarray, edge: float, truth: Columns, output
 
 
 def difference(sums: np.ndarray, photographs: Sequence[Any], measure: str) -> Estimate:
-    """Return a measure of one group less that of another, whose sums stand side by side in ``(n, 2 * k)``."""
+    """Subtract a measure of the second group from that of the first; their terms are concatenated in ``(n, 2 * k)``."""
     half, period = sums.shape[1] // 2, 360 if measure == "hue_shift" else None
 
     def statistic(total: np.ndarray) -> np.ndarray:
@@ -78,7 +82,8 @@ def _too_few(name: str, counts: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"{name}: {_several(people, 'person', 'people')} in {_several(photographs, 'photograph', 'photographs')} "
-        f"{'is' if people == 1 else 'are'} too few to tell; it takes {LEAST_PEOPLE} in {LEAST_PHOTOGRAPHS}"
+        f"{'is' if people == 1 else 'are'} too few; at least {LEAST_PEOPLE} in {LEAST_PHOTOGRAPHS} photographs are "
+        "needed"
     )
 
 

@@ -1,4 +1,4 @@
-"""The whole measurement: one pass over photographs, and what it comes to."""
+"""Measure bias in one pass over the photographs and summarize it."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from colorize.bias.categories import describe_data, describe_model, explained_by
 from colorize.bias.intervals import Estimate, estimate, ratio
 from colorize.bias.methods import BATCH, Method
 from colorize.bias.people import describe_people
+from colorize.bias.regions import LEAST
 from colorize.bias.survey import DataSurvey, ModelSurvey
 from colorize.bias.things import SIDE, AnnotatedFolder, Photograph
 
@@ -19,11 +20,11 @@ BAND = 4  # pixels
 
 
 class Bias(NamedTuple):
-    """What was found.
+    """Results of a measurement.
 
     Attributes:
-        summary: plain data but for `Estimate`: ``data``, and by method ``models``.
-        survey: the rows that ``models`` sums up.
+        summary: Plain data, except for `Estimate`: ``data``, and ``models`` by method.
+        survey: The rows that ``models`` summarizes.
     """
 
     summary: dict[str, Any]
@@ -37,17 +38,16 @@ def measure_bias(
     band: int = BAND,
     advance: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Bias:
-    """Measure what photographs teach, and what methods make of those that none of them was trained on.
+    """Measure the color statistics of photographs, and methods on those that none of them was trained on.
 
     Args:
-        folder: photographs with masks.
-        methods: what colors them; with none only the photographs are looked at.
-        training: the folder in which categories are counted for how often they were seen in training; see
-            `training_frequencies`.
-        band: pixels beside an outline in which chroma is compared.
-        advance: is told how many photographs are done, of how many.
+        folder: Photographs with masks.
+        methods: Methods to measure; without methods only the photographs are measured.
+        training: Folder of the training photographs, used to count category frequencies; see `training_frequencies`.
+        band: Width in pixels of the band along an outline in which chroma is compared.
+        advance: Called with the number of processed photographs and their total.
     Raises:
-        UserError: if no photograph is left.
+        UserError: If no photograph can be used.
     """
     data, survey = DataSurvey(), ModelSurvey([method.name for method in methods], band)
     trained = set().union(*(method.trained_on for method in methods))
@@ -66,10 +66,12 @@ def measure_bias(
         advance(done, len(folder))
     _color(pending, methods, survey)
     if not data.rows:
-        first = f"; the first that is left out, {': '.join(folder.left_out[0])}" if folder.left_out else ""
-        raise UserError(f"{folder.index}: no photograph with a thing of enough pixels can be used{first}")
+        first = f"; the first excluded file is {': '.join(folder.left_out[0])}" if folder.left_out else ""
+        raise UserError(f"{folder.index}: no usable photograph has an object of at least {LEAST} pixels{first}")
     if methods and not survey.things:
-        raise UserError(f"{folder.index}: no photograph with things is left that all have and none was trained on")
+        raise UserError(
+            f"{folder.index}: no photograph with objects has a result of every method and is in no training set"
+        )
     frequencies, counted_in = training_frequencies(folder, data, trained, training)
     summary: dict[str, Any] = {
         "index": folder.name,
@@ -79,7 +81,10 @@ def measure_bias(
         "left_out": [{"file": file, "reason": reason} for file, reason in folder.left_out],
         "notes": [
             *(note for method in methods for note in method.notes),
-            *(f"not colored: {name} lacks {len(files)}, the first {files[0]}" for name, files in missing.items()),
+            *(
+                f"not colorized: {name} has no picture of {len(files)}, the first is {files[0]}"
+                for name, files in missing.items()
+            ),
         ],
         "commit": commit(),
         "data": {
@@ -92,7 +97,7 @@ def measure_bias(
     if methods:
         both = sum(picture in trained for picture in data.pictures.values())
         if both:
-            summary["notes"].append(f"not colored: {both} of {len(data.whole)} photographs, which were trained on")
+            summary["notes"].append(f"not colorized: {both} of {len(data.whole)} photographs, used for training")
         summary |= {
             "colored": survey.photographs,
             "frequencies": counted_in,
@@ -113,19 +118,19 @@ def _color(photographs: Sequence[Photograph], methods: Sequence[Method], survey:
 def training_frequencies(
     folder: AnnotatedFolder, data: DataSurvey, trained: set[str], training: AnnotatedFolder | None
 ) -> tuple[Counter[str], str]:
-    """Count the photographs with each category that were trained on, and say which those are.
+    """Count the training photographs of each category, and describe which photographs were counted.
 
-    They are those of ``training``; else those of ``folder`` that are known to have been trained on; else all of
-    ``folder``, which stand in for what is not known.
+    These are the photographs of ``training``. Without it, they are those of ``folder`` that are known to be training
+    photographs. If none is known, all photographs of ``folder`` are used as an approximation.
     """
     if training is not None:
         ids = {candidate.id for candidate in training.candidates}
         return training.frequencies(ids), f"the {len(ids)} photographs of {training.name}"
     ids = {each for each, picture in data.pictures.items() if picture in trained}
     if ids:
-        return folder.frequencies(ids), f"the {len(ids)} photographs of {folder.name} that were trained on"
+        return folder.frequencies(ids), f"the {len(ids)} training photographs in {folder.name}"
     return folder.frequencies(data.whole), (
-        f"all {len(data.whole)} photographs of {folder.name}, which stand in for those of training"
+        f"all {len(data.whole)} photographs of {folder.name}, as an approximation of the training photographs"
     )
 
 
@@ -140,6 +145,6 @@ def _summary(survey: ModelSurvey, method: str, frequencies: Counter[str]) -> dic
 
 
 def _blobs(survey: ModelSurvey, method: str) -> Estimate:
-    """Return the squared error of chroma over large areas, over that of grey."""
+    """Return the squared error of chroma over large areas, divided by that of grey."""
     energies = np.array([[blob.error, blob.grey] for blob in survey.blobs[method]])
     return estimate(energies, range(len(energies)), ratio)

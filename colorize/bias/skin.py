@@ -1,14 +1,14 @@
-"""Which pixels of a person count as skin, and how light that skin is: an explicit rule, so that it can be disputed.
+"""Detect skin pixels of a person by an explicit rule, and classify skin by its lightness.
 
 **Rule.** A pixel inside the mask of a ``person`` is skin if its true color has Cb in [77, 127] and Cr in [133, 173],
 YCbCr of ITU-R BT.601 with 8 bits (Chai and Ngan 1999, IEEE Transactions on Circuits and Systems for Video Technology
-9(4)), its L* is from 15 to 95, and a square of 3x3 such pixels holds it. Rules on R, G and B ask for a least R, and so
-leave dark skin out; this one does not look at luma but for the two ends, where a camera has little color. It takes
-brown, orange and pink clothes and hair for skin, too.
+9(4)), its L* is from 15 to 95, and it lies in a 3x3 square of such pixels. Rules on R, G and B require a minimum R and
+therefore exclude dark skin. This rule uses lightness only to exclude both extremes, where cameras record little color.
+It also classifies brown, orange and pink clothes and hair as skin.
 
-**How light.** Lightness L* and the individual typology angle, ITA = arctan((L* - 50) / b*) in degrees (Chardon et al.
-1991), with the classes of Del Bino and Bernerd 2013. ITA is defined for skin under known light; here it is that of a
-photograph, with its exposure, shadows and white balance: classes of pictures, not of people.
+**Lightness.** Lightness L* and the individual typology angle, ITA = arctan((L* - 50) / b*) in degrees (Chardon et al.
+1991), with the classes of Del Bino and Bernerd 2013. ITA is defined for skin under known light. In a
+photograph it also depends on exposure, shadows and white balance: the bands classify pictures, not people.
 """
 
 from typing import NamedTuple
@@ -24,11 +24,11 @@ TO_CB = np.float32([-37.797, -74.203, 112.0])
 TO_CR = np.float32([112.0, -93.786, -18.214])
 L_RANGE = (15, 95)
 SQUARE = np.ones((3, 3), bool)
-LEAST_SKIN = 100  # pixels of SIDE x SIDE; a person with less of it does not count
+LEAST_SKIN = 100  # minimum skin pixels of a person at SIDE x SIDE
 
 
 class Band(NamedTuple):
-    """Skin from one value up to below another."""
+    """A band of skin: ``low`` <= value < ``high``."""
 
     name: str
     low: float
@@ -52,11 +52,11 @@ ITA_BANDS = (
 
 
 def is_skin(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mark the pixels that the rule above takes for skin.
+    """Return the mask of skin pixels by the rule above.
 
     Args:
-        rgb: ``(H, W, 3)`` uint8.
-        mask: ``(H, W)`` bool, of a person.
+        rgb: Picture, ``(H, W, 3)`` uint8.
+        mask: Mask of a person, ``(H, W)`` bool.
     Returns:
         ``(H, W)`` bool.
     """
@@ -67,16 +67,16 @@ def is_skin(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def typology_angle(L: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the individual typology angle in degrees; NaN where b* is not above 0, where it has no meaning.
+    """Return the individual typology angle in degrees; NaN where b* <= 0, where it is undefined.
 
     Args:
-        L: L* in [0, 100], any shape.
-        b: b*, the same shape.
+        L: L* in [0, 100], of any shape.
+        b: b*, of the same shape.
     """
     b = np.where(np.asarray(b) > 0, b, np.nan)
     return np.degrees(np.arctan((np.asarray(L) - 50) / b))
 
 
 def in_band(values: np.ndarray, band: Band) -> np.ndarray:
-    """Mark the values of a band; NaN is in none."""
+    """Return the mask of values in a band; NaN is in no band."""
     return (values >= band.low) & (values < band.high)

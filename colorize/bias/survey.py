@@ -1,4 +1,4 @@
-"""One pass over photographs: rows for each thing, person and photograph, and sums over pixels."""
+"""Collect rows for each object, person and photograph, and sums over pixels, in one pass over photographs."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ PERSON = "person"
 
 
 class Blobs(NamedTuple):
-    """Low-frequency energy of a photograph, see `colorize.metrics.regions.blob_energy`; in squares of Lab units."""
+    """Low-frequency chroma error of a photograph in squared Lab units, see `colorize.metrics.regions.blob_energy`."""
 
     photograph: int | str
     file: str
@@ -30,15 +30,17 @@ class Blobs(NamedTuple):
 
 
 class DataSurvey:
-    """What the photographs themselves are.
+    """Statistics of the photographs.
 
     Attributes:
-        pictures: digest of each photograph by its id.
-        rows: a `Truth` of each thing of at least ``LEAST`` pixels.
-        pixels: of each category in its masks, overlaps counted twice.
-        whole: sums of each photograph, see `lightness_sums`.
-        within: the same inside the masks of each category, by category and photograph.
-        samples: Lab of some pixels of each category.
+        pictures: Digest of each photograph, by id.
+        rows: A `Truth` for each object of at least ``LEAST`` pixels.
+        pixels: Number of pixels in the masks of each category; overlaps are counted twice.
+        things: Number of objects of each category.
+        whole: Sums of each photograph, see `lightness_sums`.
+        within: The same inside the masks of each category, by category and photograph.
+        samples: Lab of sampled pixels of each category.
+        histograms: Histograms over all pixels.
     """
 
     def __init__(self) -> None:
@@ -52,7 +54,7 @@ class DataSurvey:
         self.histograms = Histograms()
 
     def add(self, photograph: Photograph) -> None:
-        """Look at a photograph."""
+        """Add a photograph."""
         colors = lab(photograph.rgb)
         self.pictures[photograph.id] = photograph.picture
         self.histograms.add(colors)
@@ -74,19 +76,21 @@ class DataSurvey:
 
 
 class ModelSurvey:
-    """What methods make of photographs.
+    """Statistics of the outputs of methods.
 
     Args:
-        methods: names.
-        band: pixels beside an outline in which chroma is compared.
+        methods: Names of the methods.
+        band: Width in pixels of the band along an outline in which chroma is compared.
     Attributes:
-        things: a `Truth` of each thing of at least ``LEAST`` pixels.
-        people: of the skin of each person, where the rule of `colorize.bias.skin` finds ``LEAST_SKIN`` pixels.
-        thing_outputs: an `Output` for each of ``things``, by method.
-        people_outputs: the same for ``people``.
-        blobs: of each photograph, by method.
-        samples: of each category the truth's Lab of some pixels, and the ab of each method there.
-        photographs: how many.
+        things: A `Truth` for each object of at least ``LEAST`` pixels.
+        people: A `Truth` for the skin of each person with at least ``LEAST_SKIN`` skin pixels, see
+            `colorize.bias.skin`.
+        thing_outputs: An `Output` for each of ``things``, by method.
+        people_outputs: An `Output` for each of ``people``, by method.
+        blobs: `Blobs` of each photograph, by method.
+        samples: True Lab of sampled pixels of each category, and the ab of each method at these pixels.
+        photographs: Number of photographs.
+        histograms: Histograms of the truth and of each method.
     """
 
     def __init__(self, methods: Sequence[str], band: int) -> None:
@@ -101,7 +105,7 @@ class ModelSurvey:
         self.samples: dict[str, list[tuple[np.ndarray, dict[str, np.ndarray]]]] = defaultdict(list)
 
     def add(self, photograph: Photograph, outputs: Mapping[str, np.ndarray]) -> None:
-        """Compare outputs ``(SIDE, SIDE, 3)`` uint8, by method, with a photograph."""
+        """Add a photograph and the outputs of each method, ``(SIDE, SIDE, 3)`` uint8."""
         self.photographs += 1
         colors = lab(photograph.rgb)
         maps = {name: error_maps(colors, lab(output)[1:]) for name, output in outputs.items()}

@@ -1,4 +1,4 @@
-"""Results as files: ``bias.json``, tables as CSV, and ``bias.md`` for people."""
+"""Write results as ``bias.json``, CSV tables, and Markdown in ``bias.md``."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,11 +20,11 @@ from colorize.scoring.tables import latex_text
 
 SHOWN = ("relative_error", "delta_e", "chroma_ratio", "diversity_ratio", "hue_shift", "jump_ratio")
 FILE = "bias.json"
-NAMED = 10  # photographs that are left out
+NAMED = 10  # excluded photographs listed in bias.md
 
 
 def write_results(bias: Bias, out: Path) -> list[str]:
-    """Write all into a folder, each file whole or not at all; return the findings, in sentences."""
+    """Write all result files atomically to a folder; return the findings as sentences."""
     sentences = findings(bias.summary)
     write_json(out / FILE, plain({"findings": sentences, "about": ABOUT} | bias.summary), indent=1)
     _write_rows(out / "data.csv", (_flat(row) for row in bias.summary["data"]["categories"]))
@@ -44,7 +44,7 @@ def write_results(bias: Bias, out: Path) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """Return nested results as JSON has them: an `Estimate` as ``value``, ``low``, ``high``, and null for NaN."""
+    """Convert nested results to JSON types: `Estimate` to ``value``, ``low``, ``high``, and NaN to null."""
     if isinstance(value, Estimate):
         return {name: plain(each) for name, each in value._asdict().items()}
     if isinstance(value, Mapping):
@@ -57,10 +57,10 @@ def plain(value: Any) -> Any:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Read ``bias.json`` as it was before `plain`: with `Estimate`, and NaN for a value that there is not.
+    """Read ``bias.json`` and restore `Estimate` and NaN; the inverse of `plain`.
 
     Raises:
-        UserError: if there is none.
+        UserError: If the file is missing or not a result.
     """
     path = folder / FILE if folder.is_dir() else folder
     try:
@@ -69,7 +69,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
             return summary
     except (OSError, ValueError, AttributeError):
         pass
-    raise UserError(f"{path} is no result of colorize bias")
+    raise UserError(f"{path} is not a result of colorize bias")
 
 
 def _estimates(found: dict[str, Any]) -> Any:
@@ -79,7 +79,7 @@ def _estimates(found: dict[str, Any]) -> Any:
 
 
 def _joined(truths: Sequence[Any], outputs: Mapping[str, Sequence[Any]]) -> Iterable[dict[str, Any]]:
-    """Yield a row for each thing and method: the truth, then the output with ``output_`` before what both have."""
+    """Yield a row for each object and method: the truth, then the output; shared fields get the prefix ``output_``."""
     for name, rows in outputs.items():
         for truth, output in zip(truths, rows, strict=True):
             own = output._asdict()
@@ -88,7 +88,7 @@ def _joined(truths: Sequence[Any], outputs: Mapping[str, Sequence[Any]]) -> Iter
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Spread an estimate over three columns, and a palette over one."""
+    """Flatten estimates to three columns and palettes to one."""
     flat: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, Estimate):
@@ -117,7 +117,7 @@ def markdown(summary: Mapping[str, Any], sentences: Sequence[str]) -> str:
     lines = [
         f"# Bias: {summary['index']}",
         "",
-        f"{summary['photographs']} photographs, stretched to {summary['side']}x{summary['side']}; in brackets the 95% "
+        f"{summary['photographs']} photographs, resized to {summary['side']}x{summary['side']}; brackets show the 95% "
         f"bootstrap interval over photographs; commit {summary['commit']}.",
         "",
         *(f"- {line}" for line in (*sentences, *summary["notes"])),
@@ -125,13 +125,13 @@ def markdown(summary: Mapping[str, Any], sentences: Sequence[str]) -> str:
     if left_out:
         named = "; ".join(f"{each['file']} ({each['reason']})" for each in left_out[:NAMED])
         more = f"; and {len(left_out) - NAMED} more, see bias.json" if len(left_out) > NAMED else ""
-        lines.append(f"- Left out: {len(left_out)} photographs: {named}{more}.")
+        lines.append(f"- Excluded: {len(left_out)} photographs: {named}{more}.")
     lines += ["", "## Data", "", *_table(DATA_HEADER, (_data_row(row) for row in summary["data"]["categories"]))]
     for name, model in summary.get("models", {}).items():
         header = ["category", "seen", "things", "photographs", *SHOWN]
         lines += ["", f"## {name}", "", *_table(header, (_model_row(row) for row in model["categories"]))]
         correlations = [[curve, shown(model["rare_objects"]["correlations"][curve], 2, True)] for curve in CURVES]
-        lines += ["", "Rank correlation with how often a category was seen:", ""]
+        lines += ["", "Rank correlation with the frequency of the category in training:", ""]
         lines += _table(["measure", "correlation"], correlations)
         lines += [
             "",
@@ -145,7 +145,7 @@ def markdown(summary: Mapping[str, Any], sentences: Sequence[str]) -> str:
 
 
 def latex(summary: Mapping[str, Any]) -> str:
-    """Return what each method does with all things together as a ``tabular`` for booktabs."""
+    """Return the measures of each method over all objects as a LaTeX ``tabular`` for booktabs."""
     heads = " & ".join(latex_text(name) for name in SHOWN)
     lines = [
         rf"\begin{{tabular}}{{l{'r' * len(SHOWN)}}}", r"\toprule", rf"Method & {heads} \\", r"\midrule",

@@ -1,4 +1,4 @@
-"""Photographs of a COCO-layout folder with what is where in them: the masks of its annotations."""
+"""Read photographs and masks of a COCO-layout folder."""
 
 import json
 from collections import Counter
@@ -17,22 +17,22 @@ from colorize.data.selection import seeded_order
 from colorize.data.sources import Candidate, CocoSource, ScenesSource
 from colorize.images import ImageError, is_near_grey, read_rgb
 
-SCENES = "scenes"  # as a folder: generated ones
-SCENE_SEED = 1  # training draws with 0, so these are new to a model
+SCENES = "scenes"  # folder name that selects generated scenes
+SCENE_SEED = 1  # training uses seed 0, so these scenes are not training images
 NUM_SCENES = 500
-SIDE = 256  # pixels; photographs are stretched to it, as in training
+SIDE = 256  # pixels; photographs are resized to it, as in training
 
 
 class Thing(NamedTuple):
     """One annotated object."""
 
-    id: int | str  # of the annotation
+    id: int | str  # id of the annotation
     category: str
     mask: np.ndarray  # (SIDE, SIDE) bool
 
 
 class Photograph(NamedTuple):
-    """A photograph, stretched, and its things."""
+    """A resized photograph and its objects."""
 
     id: int | str
     file: str
@@ -42,23 +42,23 @@ class Photograph(NamedTuple):
 
 
 class AnnotatedFolder:
-    """Photographs with masks; crowds are left out.
+    """Photographs with masks; crowd annotations are ignored.
 
     Args:
-        root: a COCO-layout folder, see `colorize.data.sources.CocoSource`; or ``scenes``, which draws them.
-        split: picks ``instances_<split>.json`` where there are several.
-        limit: as many photographs, the first in the order that training splits by; of scenes as many are drawn.
+        root: COCO-layout folder, see `colorize.data.sources.CocoSource`; or ``scenes`` to generate scenes.
+        split: Selects ``instances_<split>.json`` if there are several.
+        limit: Maximum number of photographs, in the order used to split training data; number of generated scenes.
     Attributes:
-        name: of the folder and its index.
-        left_out: file and reason of each photograph that is not used; whole once all were read.
+        name: Names of the folder and its index.
+        left_out: File and reason of each excluded photograph; complete after iteration.
     Raises:
-        UserError: if the folder or its annotations are missing, or are no instances with masks.
+        UserError: If the folder or its annotations are missing, or the annotations have no masks.
     """
 
     def __init__(self, root: str, split: str = "val2017", limit: int | None = None) -> None:
         if root == SCENES:
             scenes = ScenesSource(num_images=limit or NUM_SCENES, scene_seed=SCENE_SEED)
-            scenes.candidates()  # draws them
+            scenes.candidates()  # generates them
             root, limit = str(scenes.root), None
         source = CocoSource(root, split, download=False)
         self.index = source.index
@@ -67,13 +67,13 @@ class AnnotatedFolder:
         self.sizes, self.annotations = _annotations(self.index)
         self.left_out: list[tuple[str, str]] = []
         if not any(self.annotations.get(candidate.id) for candidate in self.candidates):
-            raise UserError(f"{self.index} has no outlines of things; name a COCO folder with instances_*.json")
+            raise UserError(f"{self.index} has no masks; use a COCO folder with instances_*.json")
 
     def __len__(self) -> int:
         return len(self.candidates)
 
     def __iter__(self) -> Iterator[Photograph]:
-        """Read one photograph after the other; what cannot be used goes to ``left_out``."""
+        """Yield photographs one by one; those that cannot be used are added to ``left_out``."""
         self.left_out = []
         seen: dict[str, int | str] = {}
         for candidate in self.candidates:
@@ -83,7 +83,7 @@ class AnnotatedFolder:
                 self.left_out.append((candidate.path.name, str(error)))
 
     def frequencies(self, ids: Iterable[int | str]) -> Counter[str]:
-        """Count the photographs among ``ids`` that have each category, at whatever size."""
+        """Count the photographs among ``ids`` that contain each category, at any size."""
         return Counter(name for each in ids for name in {entry["name"] for entry in self.annotations.get(each, [])})
 
     def _read(self, candidate: Candidate, seen: dict[str, int | str]) -> Photograph:
@@ -96,7 +96,7 @@ class AnnotatedFolder:
         width, height = self.sizes[candidate.id]
         annotations = self.annotations.get(candidate.id, [])
         if annotations and image.size != (width, height):
-            raise _LeftOutError(f"{image.width}x{image.height}, where its outlines are for {width}x{height}")
+            raise _LeftOutError(f"it is {image.width}x{image.height}, but its masks are for {width}x{height}")
         picture = digest_of_picture(np.asarray(image))
         if seen.setdefault(picture, candidate.id) != candidate.id:
             raise _LeftOutError(f"{SAME_PICTURE} {seen[picture]}")
@@ -109,26 +109,28 @@ class AnnotatedFolder:
     def _mask(self, entry: Mapping[str, Any], width: int, height: int) -> np.ndarray:
         try:
             mask = decode_mask(entry["segmentation"], width, height)
-        except Exception as error:  # pycocotools raises whatever such lists lead to
+        except Exception as error:  # pycocotools raises various types
             raise UserError(
-                f"{self.index}: the outline of annotation {short_repr(entry['id'])} is damaged ({first_line(error)})"
+                f"{self.index}: the mask of annotation {short_repr(entry['id'])} is damaged ({first_line(error)})"
             ) from error
         return np.array(Image.fromarray(mask).resize((SIDE, SIDE), Image.Resampling.NEAREST))
 
 
 class _LeftOutError(Exception):
-    """Why a photograph cannot be used."""
+    """Raised with the reason if a photograph cannot be used."""
 
 
 def decode_mask(segmentation: Any, width: int, height: int) -> np.ndarray:
     """Return the mask of a COCO annotation.
 
     Args:
-        segmentation: polygons, or run lengths as a list or compressed.
-        width: of the photograph, pixels.
-        height: the same.
+        segmentation: Polygons, or run-length encoding, as a list or compressed.
+        width: Width of the photograph in pixels.
+        height: Height of the photograph in pixels.
     Returns:
-        ``(height, width)`` bool.
+        Mask of shape ``(height, width)``, bool.
+    Raises:
+        ValueError: If the size of the mask differs.
     """
     if isinstance(segmentation, list):
         code = rle.merge(rle.frPyObjects(segmentation, height, width))
@@ -138,12 +140,12 @@ def decode_mask(segmentation: Any, width: int, height: int) -> np.ndarray:
         code = segmentation
     mask = rle.decode(code).astype(bool)
     if mask.shape != (height, width):
-        raise ValueError(f"it is {mask.shape[1]}x{mask.shape[0]}, the photograph {width}x{height}")
+        raise ValueError(f"it is {mask.shape[1]}x{mask.shape[0]}, but the photograph is {width}x{height}")
     return mask
 
 
 def _annotations(index: Path) -> tuple[dict[Any, tuple[int, int]], dict[Any, list[dict[str, Any]]]]:
-    """Return each image's size and its annotations of single things, each with the name of its category."""
+    """Return the size and the object annotations of each image; each annotation has the name of its category."""
     content = json.loads(index.read_text())
     found: dict[Any, list[dict[str, Any]]] = {}
     try:
@@ -154,5 +156,7 @@ def _annotations(index: Path) -> tuple[dict[Any, tuple[int, int]], dict[Any, lis
                 named = {key: entry[key] for key in ("id", "segmentation")} | {"name": names[entry["category_id"]]}
                 found.setdefault(entry["image_id"], []).append(named)
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{index} is no COCO instances file ({type(error).__name__}: {first_line(error)})") from error
+        raise UserError(
+            f"{index} is not a COCO instances file ({type(error).__name__}: {first_line(error)})"
+        ) from error
     return sizes, found

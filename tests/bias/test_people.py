@@ -36,9 +36,11 @@ def test_bands_have_their_people_and_their_measures() -> None:
 def test_a_band_with_too_few_people_says_so_and_has_no_measure() -> None:
     found = describe_people(survey_of([(n, 40.0, 0.5) for n in range(12)] + [(20, 60.0, 0.9)] * 9), "x")
     row = band(found, "L* 50 to 65")
-    assert row["too_few"] == "L* 50 to 65: 9 people in 1 photograph are too few to tell; it takes 10 in 5"
+    assert (
+        row["too_few"] == "L* 50 to 65: 9 people in 1 photograph are too few; at least 10 in 5 photographs are needed"
+    )
     assert "chroma_ratio" not in row and "too_few" not in band(found, "L* 35")
-    assert all("too few to tell" in contrast["too_few"] for contrast in found["contrasts"])
+    assert all("are too few; at least" in contrast["too_few"] for contrast in found["contrasts"])
 
 
 def test_many_people_of_few_photographs_are_too_few() -> None:

@@ -106,8 +106,8 @@ def test_photographs_that_were_trained_on_are_not_colored_and_give_the_frequenci
     found = measure_bias(folder, [Gain(0.5, {photograph.picture for photograph in trained})])
     assert found.summary["photographs"] == 24 and found.summary["colored"] == 9
     assert {row.photograph for row in found.survey.things} <= {photograph.id for photograph in photographs[15:]}
-    assert found.summary["notes"] == ["not colored: 15 of 24 photographs, which were trained on"]
-    assert found.summary["frequencies"] == "the 15 photographs of scenes/instances.json that were trained on"
+    assert found.summary["notes"] == ["not colorized: 15 of 24 photographs, used for training"]
+    assert found.summary["frequencies"] == "the 15 training photographs in scenes/instances.json"
     for row in found.summary["models"]["gain 0.5"]["categories"][1:]:
         having = [p for p in trained if row["category"] in {thing.category for thing in p.things}]
         assert row["frequency"] in (len(having), len(having) + 1)  # things of a pixel vanish from the mask
@@ -125,7 +125,7 @@ def test_frequencies_are_those_of_a_training_folder(root, tmp_path) -> None:
 
 def test_if_all_were_trained_on_it_says_so(root) -> None:
     folder = AnnotatedFolder(str(root))
-    with pytest.raises(UserError, match="no photograph with things is left"):
+    with pytest.raises(UserError, match="no photograph with objects has a result of every method"):
         measure_bias(folder, [Gain(0.5, {photograph.picture for photograph in folder})])
 
 
@@ -205,14 +205,14 @@ def test_pictures_are_matched_by_name_whatever_their_extension(root, tmp_path) -
     found = measure_bias(folder, [Pictures(tmp_path / "colored")])
     name = str(tmp_path / "colored")
     assert everything(found, name)["relative_error"].value == pytest.approx(1, abs=0.02)
-    missing = f"not colored: {name} lacks 2, the first {photographs[-2].file}"
+    missing = f"not colorized: {name} has no picture of 2, the first is {photographs[-2].file}"
     assert found.summary["colored"] == 22 and missing in found.summary["notes"]
 
 
 def test_two_pictures_of_one_name_are_refused(tmp_path) -> None:
     colorful_image(0).save(tmp_path / "1.png")
     colorful_image(0).save(tmp_path / "1.jpg")
-    with pytest.raises(UserError, match="are both pictures of 1: keep one"):
+    with pytest.raises(UserError, match="have the same name 1: remove one"):
         Pictures(tmp_path)
 
 
@@ -220,7 +220,7 @@ def test_a_damaged_picture_is_one_line(root, tmp_path) -> None:
     folder = AnnotatedFolder(str(root))
     for photograph in folder:
         (tmp_path / photograph.file).write_bytes(b"<html>")
-    with pytest.raises(UserError, match="without it, its photograph is left out"):
+    with pytest.raises(UserError, match="remove it to exclude its photograph"):
         measure_bias(folder, [Pictures(tmp_path)])
 
 
@@ -231,14 +231,14 @@ def test_a_checkpoint_colors_with_the_gain_of_its_export(checkpoint, root, monke
     monkeypatch.setattr(method.colorizer, "gain", 0.5)
     half = np.hypot(*lab(method([photograph])[0])[1:]).mean()
     assert half == pytest.approx(plain_chroma / 2, rel=0.1)
-    assert any("trained on is not known (it does not record them)" in note for note in method.notes)
+    assert any("are unknown (it does not record them)" in note for note in method.notes)
 
 
 def test_the_command_tells_its_findings_and_writes_them(checkpoint, root, tmp_path) -> None:
     result = CliRunner().invoke(app, ["bias", str(root), "-o", str(tmp_path), "--checkpoint", str(checkpoint)])
     assert result.exit_code == 0, result.output
     assert "lightness explains" in result.output and str(tmp_path / "bias.md") in result.output
-    assert "is not known" in result.output
+    assert "are unknown" in result.output
     assert {path.name for path in tmp_path.iterdir()} == {
         *("bias.json", "bias.md", "data.csv", "categories.csv", "people_bands.csv"),
         *("things.csv", "people.csv", "photographs.csv"),
@@ -263,7 +263,7 @@ def test_scenes_are_drawn_where_they_are_asked_for(tmp_path, monkeypatch) -> Non
     [
         (["nowhere"], "data.root=nowhere is not a folder"),
         (["{root}", "--checkpoint", "x.ckpt"], "checkpoint x.ckpt is not a file"),
-        (["{root}", "--pictures", "nowhere"], "--pictures nowhere holds no picture"),
+        (["{root}", "--pictures", "nowhere"], "--pictures nowhere contains no pictures"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, line, root, tmp_path, checkpoint, monkeypatch) -> None:

@@ -82,7 +82,7 @@ def test_what_cannot_be_used_is_named_with_its_reason(root) -> None:
     reasons = {name: reason for name, reason in folder.left_out if name not in ("3.png", "7.png")}
     assert set(reasons) == {"4.png", "5.png", "6.png", "8.png"} and len(folder.left_out) == 5
     assert "cannot identify" in reasons["4.png"] and "no such file" in reasons["5.png"] and "grey" in reasons["6.png"]
-    assert reasons["8.png"] == "256x256, where its outlines are for 128x256"
+    assert reasons["8.png"] == "it is 256x256, but its masks are for 128x256"
     assert any(reason.startswith("the same picture as") for _, reason in folder.left_out)
 
 
@@ -100,14 +100,14 @@ def test_frequency_counts_photographs_not_things(root) -> None:
 
 def test_a_folder_without_outlines_says_so(root) -> None:
     change_index(root, lambda index: index.update(annotations=[]))
-    with pytest.raises(UserError, match=r"no outlines of things"):
+    with pytest.raises(UserError, match=r"has no masks"):
         AnnotatedFolder(str(root))
 
 
 @pytest.mark.parametrize("outline", [[[1, 2]], {"counts": "§"}, {"size": [3, 3], "counts": [4, 5]}, ["x"]])
 def test_a_damaged_outline_names_its_annotation(root, outline) -> None:
     change_index(root, lambda index: index["annotations"][1].update(segmentation=outline, id=77))
-    with pytest.raises(UserError, match=r"the outline of annotation 77 is damaged"):
+    with pytest.raises(UserError, match=r"the mask of annotation 77 is damaged"):
         list(AnnotatedFolder(str(root)))
 
 

@@ -39,7 +39,7 @@ def told(word: str, **given) -> str:
     [
         (Estimate(-0.5, -0.7, -0.2), "are colored worse than others"),
         (Estimate(0.5, 0.2, 0.7), "are colored better than others"),
-        (Estimate(0.15, -0.2, 0.46), "cannot be told to differ from others"),
+        (Estimate(0.15, -0.2, 0.46), "do not differ significantly from others"),
     ],
 )
 def test_the_curve_says_what_its_interval_tells(value, verdict) -> None:
@@ -47,15 +47,15 @@ def test_the_curve_says_what_its_interval_tells(value, verdict) -> None:
 
 
 def test_without_enough_categories_there_is_no_verdict() -> None:
-    assert "34 categories have enough things, too few" in told("34 categories")
+    assert "34 categories have enough objects, too few" in told("34 categories")
 
 
 @pytest.mark.parametrize(
     ("value", "verdict"),
     [
-        (Estimate(5, 2.8, 7.1), "things are shifted to yellow by +5.0 [+2.8, +7.1]"),
-        (Estimate(-5, -7.1, -2.8), "things are shifted to blue by -5.0 [-7.1, -2.8]"),
-        (Estimate(1, -1, 3), "no shift between yellow and blue can be told"),
+        (Estimate(5, 2.8, 7.1), "objects are shifted toward yellow by +5.0 [+2.8, +7.1]"),
+        (Estimate(-5, -7.1, -2.8), "objects are shifted toward blue by -5.0 [-7.1, -2.8]"),
+        (Estimate(1, -1, 3), "no significant shift between yellow and blue"),
     ],
 )
 def test_a_shift_has_its_direction(value, verdict) -> None:
@@ -71,7 +71,7 @@ def test_a_band_with_too_few_people_is_a_sentence() -> None:
     lines = findings(summary(people=people))
     assert "x: tan: 9 people are too few." in lines
     assert "x: darker and lighter skin cannot be compared; no." in lines
-    assert any("on the skin of 30 people chroma is 0.62 [0.55, 0.70]" in line for line in lines)
+    assert any("on the skin of 30 people, chroma is 0.62 [0.55, 0.70]" in line for line in lines)
 
 
 def test_values_are_shown_with_their_intervals() -> None:
