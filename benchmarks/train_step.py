@@ -45,7 +45,7 @@ class Batches(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Keep the batch, and the losses that the module judged."""
-        self.seen.append((batch, pl_module.ledger.judged.tolist()))
+        self.seen.append((batch, pl_module.ledger.checked.tolist()))
 
 
 def difference(variant: Variant, plain: PlainLoop) -> float:

@@ -101,6 +101,8 @@ def in_one_line(error: BaseException) -> str | None:
         return _config_error(error)
     if type(error).__name__ in {"MisconfigurationException", "OutOfMemoryError"}:  # by name: their modules import torch
         return " ".join(str(error).split())
+    if type(error) is ValueError and str(error).startswith("Only one of --run"):  # Hydra's, of its own options
+        return str(error)
     if type(error).__name__ in LOST_JOBS:
         reason = str(error).partition("\n")[0]
         return f"a launcher lost a job: {reason} To continue, run the same command with this hydra.sweep.dir"

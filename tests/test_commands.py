@@ -110,6 +110,7 @@ def test_help_that_is_read_in_part_ends_in_silence(tmp_path, script) -> None:
             ["lr=1e-3", "sweep=core_grid"],
             "takes -m: python train.py -m lr=1e-3 sweep=core_grid",
         ),
+        ("train.py", ["-m", "--cfg", "job"], "Only one of --run, --multirun, --cfg"),
         ("train.py", ["hydra.run.dir=/proc/x"], "No such file or directory: /proc/x"),
         ("train.py", ["data=scenes", "image_size=64", "generator.n_down=6", "data.store_dir=/proc/x"], "/proc/x"),
         ("eval.py", ["ckpt_path=gone.ckpt"], "checkpoint gone.ckpt is not a file"),
@@ -201,7 +202,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, small) -> None:
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert said.rstrip().endswith(f"to go on: python train.py ckpt_path={tmp_path}/run/checkpoints/last.ckpt")
+    assert said.rstrip().endswith(f"to resume: python train.py ckpt_path={tmp_path}/run/checkpoints/last.ckpt")
 
 
 def test_sigterm_saves_and_exits_with_143(tmp_path, small) -> None:

@@ -444,7 +444,7 @@ def test_info_prints_no_escape_sequence_of_a_model(checkpoint, tmp_path) -> None
 
 def test_a_checkpoint_that_is_not_of_training_is_not_scored(checkpoint) -> None:
     """It colors: a generator is all that is needed for that."""
-    with pytest.raises(UserError, match=r"x\.ckpt is not as training writes it"):
+    with pytest.raises(UserError, match=r"x\.ckpt was not written by colorize's training"):
         _predictors(str(checkpoint), read_model(checkpoint), torch.device("cpu"))
 
 

@@ -16,7 +16,7 @@ import pytest
 from colorize.base.errors import install_lines
 from tests.conftest import ROOT, SMALL, colorful_image
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # 400 s for the longest where 13 processes wait for 2 cores
 OURS = ("colorize_lab", "__editable__")  # what an installation of this project leaves in site-packages
 OF_SETUPTOOLS = ("PKG-INFO", "setup.cfg", "colorize_lab.egg-info/")
 

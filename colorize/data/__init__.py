@@ -6,7 +6,7 @@ __all__ = ["Batch", "ColorizationDataModule"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the data module when it is asked for: processes that draw or decode images start without torch."""
+    """Import the data module on first access, so that processes that only draw or decode images start without torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from colorize.data import module

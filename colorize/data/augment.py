@@ -1,4 +1,4 @@
-"""Changes of training images: random crops, and lightness as other films, age and scanners would have it."""
+"""Augmentation of training images: random crops, and lightness changes that simulate film, aging and scanning."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -15,26 +15,27 @@ from colorize.data.damage import fade, jpeg, scratch
 from colorize.lab import grey_to_l, l_ab_to_rgb
 from colorize.srgb import L_SCALE
 
-REC601 = (0.299, 0.587, 0.114)  # of R, G and B in luma
-# Green's share in what film blind to red sees: 0 on plates sensitive to blue alone, 25% to 30% by daylight and 50% to
-# 60% by lamps (Great Soviet Encyclopedia, "Orthochromatic Materials"), at most Rec. 601's, behind a yellow filter
+REC601 = (0.299, 0.587, 0.114)  # weights of R, G and B in luma
+# Maximum weight of green on orthochromatic film, which is blind to red: 0 on plates sensitive to blue alone, 25% to 30%
+# in daylight and 50% to 60% in lamp light (Great Soviet Encyclopedia, "Orthochromatic Materials"); at most Rec. 601's
+# ratio of green to blue, with a yellow filter
 MOST_GREEN = REC601[1] / (REC601[1] + REC601[2])
-WHITE_FADES = 0.5  # as much as black: silver loses its density of 2 or more, paper yellows by 0.1 to 0.2
-LEAST_FADED = 0.5  # share of the fading at a corner
-SPECKS = 4  # of dust, to a scratch
-LEAN = 0.1  # most columns a row that a scratch leans: 6 degrees
+WHITE_FADES = 0.5  # relative to black: silver loses its density of 2 or more, paper yellows by 0.1 to 0.2
+LEAST_FADED = 0.5  # minimum factor of the fading at a corner
+SPECKS = 4  # maximum number of dust specks per scratch
+LEAN = 0.1  # maximum slant of a scratch in columns per row: 6 degrees
 BLUR_REACH = 3  # standard deviations; 0.3% of a Gaussian lie beyond
-SINGLE, MARK = 17, 6  # columns of `Drawn` that are not of marks, and of a mark
+SINGLE, MARK = 17, 6  # columns of `Drawn` before the marks, and columns per mark
 
 
 class Drawn(NamedTuple):
-    """What was drawn for the images of a batch.
+    """The random parameters of a batch's augmentation.
 
     Attributes:
         values: ``(B, 17 + 6 * K)`` float32: side, top and left of the crop over the image's; weights of R, G and B;
-            standard deviation of the blur; gamma; standard deviation of the noise; 1 where the film is orthochromatic;
-            black, white and four corners of the fading; quality of the JPEG; and K marks as `scratch` takes them.
-        noise_seed: of the noise itself.
+            standard deviation of the blur; gamma; standard deviation of the noise; 1 for orthochromatic film; black,
+            white and four corners of the fading; quality of the JPEG; and K marks, see `scratch`.
+        noise_seed: seed of the noise values.
     """
 
     values: Tensor
@@ -43,28 +44,28 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class Augment:
-    """Changes of images in training, each off where it is ``None``.
+    """Augmentation of training images; each transform is off if its argument is ``None``.
 
-    Crops touch ``L`` and the truth's ab alike; the others only ``L``, as G and D are given it.
+    Crops apply to ``L`` and to the true ab; the others only to ``L``, the input of G and D.
 
     Args:
-        crop: least side of a random square crop over the image's, in (0, 1]; it is resized back (bilinear: always
-            an enlargement, so there is nothing to alias).
+        crop: minimum side of a random square crop over the image's, in (0, 1]; it is resized back (bilinear: always
+            an upsampling, so that it cannot alias).
         grey_weights: concentration, above 0, of the Dirichlet distribution around Rec. 601 that the weights of R, G and
-            B are drawn from; L is the lightness of their sum in place of that of the color picture.
-        L_blur: largest standard deviation in pixels, above 0, of a Gaussian blur; they are uniform from 0 on.
-        L_gamma: largest exponent of lightness in [0, 1], at least 1; its logarithm is uniform, from that of 1/L_gamma.
-        L_noise: largest standard deviation in units of L*, above 0, of Gaussian noise; they are uniform from 0 on.
-        orthochromatic: share of the images, above 0 and at most 1, that film which is blind to red has seen: L is the
-            lightness of a weighted sum of G and B alone, whose weights ``grey_weights`` then has no say in. Green's is
-            uniform from 0 to that of Rec. 601.
-        L_fade: most L*, above 0 and at most 60, that black gains, uniform from 0 on; white loses up to half as much,
-            drawn by itself. Each corner has a uniform share of both, at least half.
-        L_scratches: most scratches, a whole number of at least 1, uniform from 0 on, and specks up to four times as
-            many; black or white, opaque by 30% to 100%, scratches 0.5 to 2 pixels wide, specks 1 to 4.
-        L_jpeg: lowest quality of JPEG, a whole number from 1 to 100; uniform up to 100.
+            B are drawn from; L is the lightness of their weighted sum instead of the color image's.
+        L_blur: maximum standard deviation in pixels, above 0, of a Gaussian blur; uniform from 0.
+        L_gamma: maximum exponent, at least 1, of lightness in [0, 1]; log-uniform from 1/L_gamma.
+        L_noise: maximum standard deviation in units of L*, above 0, of Gaussian noise; uniform from 0.
+        orthochromatic: fraction of images, above 0 and at most 1, that simulate film which is blind to red: L is the
+            lightness of a weighted sum of G and B alone, which replaces ``grey_weights`` there. The weight of green is
+            uniform from 0 to ``MOST_GREEN``.
+        L_fade: maximum increase of black in L*, above 0 and at most 60, uniform from 0; white loses up to half as much,
+            drawn independently. Both are multiplied at each corner by a uniform factor of at least 0.5.
+        L_scratches: maximum number of scratches, an integer of at least 1, uniform from 0, and up to four times as many
+            specks; black or white, with opacity 30% to 100%; scratches are 0.5 to 2 pixels wide, specks 1 to 4.
+        L_jpeg: minimum JPEG quality, an integer from 1 to 100; uniform up to 100.
     Raises:
-        UserError: if a value will not do.
+        UserError: if a value is out of range.
     """
 
     crop: float | None = None
@@ -91,10 +92,14 @@ class Augment:
         return any(value is not None for value in asdict(self).values())
 
     def draw(self, count: int, seed: int, epoch: int) -> Tensor:
-        """Draw for each position of an epoch, each kind by itself, so that one does not depend on which others are on.
+        """Draw the parameters of an epoch; transforms use separate seeds, so that they do not depend on each other.
 
+        Args:
+            count: number of images in the epoch.
+            seed: seed of the run.
+            epoch: from 0.
         Returns:
-            ``(count, 17 + 6 * K)`` float32, as `Drawn` says.
+            ``(count, 17 + 6 * K)`` float32, see `Drawn`.
         """
 
         def generator(kind: str) -> np.random.Generator:
@@ -119,7 +124,7 @@ class Augment:
         return torch.from_numpy(np.column_stack([*columns, marks])).float()
 
     def _marks(self, count: int, generator: np.random.Generator) -> np.ndarray:
-        """Draw scratches, then specks, ``(count, 6 * K)``; those that an image does not have are not opaque."""
+        """Draw scratches, then specks, ``(count, 6 * K)``; unused ones have opacity 0."""
         most = int(self.L_scratches or 0)
         kinds = []
         for number, length, slant, thinnest, widest in ((most, 1, LEAN, 0.5, 2), (SPECKS * most, 0, 0, 1, 4)):
@@ -131,7 +136,7 @@ class Augment:
         return np.concatenate(kinds, axis=1).reshape(count, -1)
 
     def __call__(self, L: Tensor, ab: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
-        """Change a batch, on its device and without waiting for it.
+        """Augment a batch on its device, without synchronizing it.
 
         Args:
             L: ``(B, 1, H, W)`` float32 in [-1, 1].
@@ -167,18 +172,18 @@ class Augment:
 
 
 def crop(x: Tensor, side: Tensor, top: Tensor, left: Tensor) -> Tensor:
-    """Enlarge a square of each image to the image's size, bilinearly.
+    """Crop a square of each image and resize it to the image's size, bilinearly.
 
     Args:
         x: ``(B, C, H, W)`` float32.
-        side: ``(B,)``, over the image's.
-        top: the same, of what is left out above.
-        left: the same, at the left.
+        side: ``(B,)`` side of the crop over the image's.
+        top: ``(B,)`` top edge of the crop over the image's height.
+        left: ``(B,)`` left edge of the crop over the image's width.
     """
 
     def places(start: Tensor, count: int) -> Tensor:
         centers = (torch.arange(count, device=x.device) + 0.5) / count
-        return 2 * (start[:, None] + side[:, None] * centers) - 1  # (B, count); grid_sample's image is [-1, 1]
+        return 2 * (start[:, None] + side[:, None] * centers) - 1  # (B, count); grid_sample's coordinates are [-1, 1]
 
     height, width = x.shape[2:]
     rows, columns = places(top, height)[:, :, None], places(left, width)[:, None]
@@ -187,12 +192,12 @@ def crop(x: Tensor, side: Tensor, top: Tensor, left: Tensor) -> Tensor:
 
 
 def blur(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
-    """Blur each image by a Gaussian of its own; beyond the edges the image is mirrored.
+    """Blur each image with its own Gaussian, with reflect padding.
 
     Args:
         x: ``(B, C, H, W)`` float32.
         sigma: ``(B,)`` standard deviations in pixels.
-        radius: pixels from the middle to where the Gaussian is cut off.
+        radius: radius in pixels at which the Gaussian is truncated.
     """
     for axis in (2, 3):
         count = x.shape[axis]

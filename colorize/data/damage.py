@@ -1,4 +1,4 @@
-"""What age and scanners do to the lightness of photographs: fading, scratches and dust, JPEG."""
+"""Simulated damage to the lightness of photographs: fading, scratches and dust, JPEG."""
 
 import math
 from functools import cache
@@ -10,8 +10,8 @@ from torch import Tensor
 from colorize.lab import grey_to_l, l_to_grey
 from colorize.srgb import L_SCALE
 
-BLOCK = 8  # pixels a side of what JPEG transforms at once
-# ITU-T T.81, table K.1: steps of luminance at quality 50, by vertical and horizontal frequency
+BLOCK = 8  # side of JPEG's blocks in pixels
+# ITU-T T.81, table K.1: luminance quantization at quality 50, by vertical and horizontal frequency
 STEPS = (
     (16, 11, 10, 16, 24, 40, 51, 61),
     (12, 12, 14, 19, 26, 58, 60, 55),
@@ -25,16 +25,16 @@ STEPS = (
 
 
 def fade(L: Tensor, black: Tensor, white: Tensor, corners: Tensor) -> Tensor:
-    """Bring blacks up and whites down, unevenly over the picture.
+    """Raise blacks and lower whites, unevenly over the image.
 
     Args:
         L: ``(B, 1, H, W)`` float32 in [-1, 1].
-        black: ``(B,)`` L* that black gains where it is faded most.
-        white: ``(B,)`` L* that white loses there.
-        corners: ``(B, 4)`` shares of that in [0, 1] at the top left, top right, bottom left and bottom right corner;
-            between them it is bilinear.
+        black: ``(B,)`` maximum increase of black in L*.
+        white: ``(B,)`` maximum decrease of white in L*.
+        corners: ``(B, 4)`` factors of both in [0, 1] at the top left, top right, bottom left and bottom right corner,
+            interpolated bilinearly.
     Returns:
-        L of the same shape and range, if ``black`` and ``white`` together are at most 100.
+        L of the same shape and range, if ``black + white`` is at most 100.
     """
     share = F.interpolate(corners.unflatten(1, (1, 2, 2)), L.shape[2:], mode="bilinear", align_corners=True)
     tone = (L + 1) / 2  # 0 is black
@@ -43,13 +43,13 @@ def fade(L: Tensor, black: Tensor, white: Tensor, corners: Tensor) -> Tensor:
 
 
 def scratch(L: Tensor, marks: Tensor) -> Tensor:
-    """Draw straight strokes over pictures, one after another.
+    """Draw straight strokes over images, one after another.
 
     Args:
         L: ``(B, 1, H, W)`` float32 in [-1, 1].
-        marks: ``(B, K, 6)``: column of the middle over the image's width, row and length over its height; columns a row
-            that the stroke leans; width in pixels, which is also its least length; tone in [-1, 1], whose sign says
-            black or white and whose size how opaque it is.
+        marks: ``(B, K, 6)``: column of the center over the image's width, row of the center and length over its height;
+            slant in columns per row; width in pixels, which is also the minimum length; tone in [-1, 1], whose sign is
+            black or white and whose magnitude is the opacity.
     Returns:
         L of the same shape and range.
     """
@@ -66,16 +66,16 @@ def scratch(L: Tensor, marks: Tensor) -> Tensor:
 
 
 def _covered(offset: Tensor, extent: Tensor) -> Tensor:
-    """Return the share of a pixel, that far from the middle of a band of that extent, which the band covers."""
+    """Return the fraction of a pixel that a band of width ``extent`` covers, ``offset`` from its center."""
     return ((extent + 1) / 2 - offset.abs()).clamp(min=0).minimum(extent.clamp(max=1))
 
 
 def jpeg(L: Tensor, quality: Tensor) -> Tensor:
-    """Encode and decode as a grey JPEG of 8 bits does, by ITU-T T.81.
+    """Simulate encoding and decoding as an 8-bit grey JPEG (ITU-T T.81).
 
     Args:
         L: ``(B, 1, H, W)`` float32 in [-1, 1].
-        quality: ``(B,)`` float32 whole numbers from 1 to 100.
+        quality: ``(B,)`` float32 integers from 1 to 100.
     Returns:
         L of the same shape and range.
     """
@@ -84,33 +84,33 @@ def jpeg(L: Tensor, quality: Tensor) -> Tensor:
     blocks = grey.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(3, 4)  # (B, 1, H/8, W/8, 8, 8)
     steps = quantization(quality)[:, None, None, None]
     basis = _cosines(L.device)
-    levels = (8 * (basis @ blocks @ basis.T)).round() / (8 * steps)  # the library has its cosines in eighths
-    levels = levels.sign() * (levels.abs() + 0.5).floor()  # and halves of a step, which are thus frequent, away from 0
+    levels = (8 * (basis @ blocks @ basis.T)).round() / (8 * steps)  # libjpeg rounds coefficients to eighths
+    levels = levels.sign() * (levels.abs() + 0.5).floor()  # and rounds the resulting ties away from 0
     decoded = (basis.T @ (levels * steps) @ basis + 128).round().clamp(0, 255)
     decoded = decoded.transpose(3, 4).flatten(4, 5).flatten(2, 3)
     return grey_to_l(decoded[:, :, :height, :width] / 255)
 
 
 def quantization(quality: Tensor) -> Tensor:
-    """Return the steps of luminance that the Independent JPEG Group's library takes.
+    """Return the luminance quantization table of the Independent JPEG Group's library (libjpeg).
 
     Args:
-        quality: ``(B,)`` float32 whole numbers from 1 to 100.
+        quality: ``(B,)`` float32 integers from 1 to 100.
     Returns:
-        ``(B, 8, 8)`` float32 whole numbers from 1 to 255, by vertical and horizontal frequency.
+        ``(B, 8, 8)`` float32 integers from 1 to 255, by vertical and horizontal frequency.
     """
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)[:, None, None]
     return ((_steps(quality.device) * percent + 50) / 100).floor().clamp(1, 255)
 
 
-@cache  # a copy for each batch would wait for the device
+@cache  # copying it for each batch would synchronize the device
 def _steps(device: torch.device) -> Tensor:
     return torch.tensor(STEPS, dtype=torch.float32, device=device)
 
 
 @cache
 def _cosines(device: torch.device) -> Tensor:
-    """Return the orthonormal discrete cosine transform, ``(8, 8)``: frequencies by places."""
+    """Return the matrix of the orthonormal discrete cosine transform, ``(8, 8)``: frequencies by positions."""
     places = torch.arange(BLOCK, device=device)
     cosines = torch.cos(math.pi / BLOCK * places[:, None] * (places + 0.5)) * math.sqrt(2 / BLOCK)
     return torch.cat([cosines[:1] / math.sqrt(2), cosines[1:]])

@@ -1,4 +1,4 @@
-"""Images decoded and resized into the rows of one file, in parallel threads."""
+"""Decode and resize images into the rows of one file, in parallel threads."""
 
 import hashlib
 import os
@@ -17,20 +17,20 @@ from colorize.images import ImageError, is_near_grey, read_rgb
 
 NEAR_GREY = "near-grey: no colour to learn from"
 NO_FILE = "no such file, or none of bytes"
-SAME_PICTURE = "the same picture as"  # and the id of the one that is kept
+SAME_PICTURE = "the same picture as"  # followed by the id of the one that is kept
 
 
 class DecodeTask(NamedTuple):
-    """One image and the row it goes to."""
+    """One image to decode, and its row in the file."""
 
     row: int
     image: Path
     pixels: Path  # the file of rows
-    size: int  # pixels a side
+    size: int  # side in pixels
 
 
 class Decoded(NamedTuple):
-    """What became of a task: two digests, or a reason why the image cannot be used."""
+    """The result of a task: two digests, or the reason why the image cannot be used."""
 
     row: int
     sha256: str = ""  # of the file
@@ -39,7 +39,7 @@ class Decoded(NamedTuple):
 
 
 def reserve(descriptor: int, size: int) -> None:
-    """Take disk space now, in bytes: a full disk is an `OSError` here, and would crash the process later."""
+    """Allocate ``size`` bytes of disk space, so that a full disk raises `OSError` here and not a crash later."""
     if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
     else:
@@ -47,14 +47,14 @@ def reserve(descriptor: int, size: int) -> None:
 
 
 def decode_images(tasks: list[DecodeTask]) -> list[Decoded]:
-    """Do the tasks, on all cores: Pillow, torch and hashing all let other threads run."""
+    """Run the tasks in threads on all cores: Pillow, torch and hashing release the GIL."""
     with ThreadPoolExecutor(cores()) as pool:
         shown = {"description": "decoding images", "total": len(tasks), "disable": not sys.stderr.isatty()}
         return list(track(pool.map(_decode, tasks), **shown))
 
 
 def _decode(task: DecodeTask) -> Decoded:
-    if not task.image.is_file():  # to open a pipe would wait for ever
+    if not task.image.is_file():  # opening a pipe would block forever
         return Decoded(task.row, reason=NO_FILE)
     try:
         pixels = np.array(read_rgb(task.image))  # (H, W, 3)
@@ -71,14 +71,14 @@ def _decode(task: DecodeTask) -> Decoded:
 
 
 def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Stretch a picture, bicubic with antialiasing: as Pillow, but for some roundings, in a fifth of its time.
+    """Resize an image, bicubic with antialiasing: like Pillow, except for rounding, in a fifth of its time.
 
     Args:
         pixels: ``(H, W, 3)`` uint8.
-        height: of the result, in pixels.
-        width: the same.
+        height: height of the result in pixels.
+        width: width of the result in pixels.
     Returns:
-        ``(3, height, width)`` uint8; at its own size the same pixels.
+        ``(3, height, width)`` uint8; unchanged pixels if the size is the same.
     """
     planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W)
     if pixels.shape[:2] != (height, width):
@@ -87,13 +87,13 @@ def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def digest_of_picture(pixels: np.ndarray) -> str:
-    """Return the digest that a picture is known by, whatever file it is in.
+    """Return the digest that identifies an image by its pixels, independent of its file.
 
     Args:
         pixels: ``(H, W, 3)`` uint8, as decoded.
     """
-    # Of pixels, not of the file: a copy saved again with other metadata or in another lossless format is the same
-    # picture. Before they are resized: stores of all sizes then agree. 0.6 ms, where decoding takes 4 to 8
+    # Not of the file: a copy with other metadata or in another lossless format is the same image. Of the pixels before
+    # resizing, so that stores of all sizes agree. It takes 0.6 ms; decoding takes 4 to 8
     digest = hashlib.sha256(f"{pixels.shape}".encode())
     digest.update(pixels.data)
     return digest.hexdigest()

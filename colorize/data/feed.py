@@ -1,4 +1,4 @@
-"""How the images of a batch reach the device: streamed from the store, or kept where the training runs."""
+"""Transfer of a batch's images to the device: streamed from the store, or kept resident on the device."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from colorize.data.store import ImageStore
 from colorize.lab import rgb_to_l_ab
 
 Convert = Callable[["Pixels"], "Batch"]
-GPU_SHARE = 0.5  # of the free memory of a GPU that the images may take
-RAM_SHARE = 0.25  # of the free main memory
-COPIED = 256  # images at a time on their way to a GPU
+GPU_SHARE = 0.5  # maximum fraction of a GPU's free memory for the images
+RAM_SHARE = 0.25  # maximum fraction of the free main memory
+COPIED = 256  # images per copy to a GPU
 
 
 class Picks(NamedTuple):
-    """What the loader yields: which images, which of them are mirrored, and how else they are changed."""
+    """A batch as the loader yields it: rows of the store, which are flipped, and parameters of the augmentation."""
 
     rows: Tensor  # (B,) int64, rows of the store
     flips: Tensor  # (B,) bool
@@ -34,7 +34,7 @@ class Pixels(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What the networks see."""
+    """A batch for the networks."""
 
     L: Tensor  # (B, 1, H, W) float32 in [-1, 1]
     ab: Tensor  # (B, 2, H, W) float32 in [-1, 1]
@@ -42,18 +42,18 @@ class Batch(NamedTuple):
 
 
 def to_batch(pixels: Pixels) -> Batch:
-    """Mirror the marked images and split all into L and ab."""
+    """Flip the marked images, and convert all to L and ab."""
     rgb = torch.where(pixels.flips[:, None, None, None], pixels.rgb.flip(-1), pixels.rgb)
     return Batch(*rgb_to_l_ab(rgb.float() / 255), pixels.ids)
 
 
 class StreamedPixels:
-    """Reads each batch from the store's file, sends it to the device as uint8 and converts it there.
+    """Reads each batch from the store's file, copies it to the device as uint8 and converts it there.
 
     Args:
         store: the images.
-        device: where batches are used.
-        convert: `to_batch`, or a compiled form of it.
+        device: device of the batches.
+        convert: `to_batch`, or a compiled version of it.
     """
 
     def __init__(self, store: ImageStore, device: torch.device, convert: Convert = to_batch) -> None:
@@ -62,7 +62,7 @@ class StreamedPixels:
         self.convert = convert
 
     def take(self, picks: Picks) -> Batch:
-        """Return a batch on the device, mirrored as picked."""
+        """Return a batch on the device, flipped as picked."""
         return self.convert(self.pixels(picks))
 
     def pixels(self, picks: Picks) -> Pixels:
@@ -82,27 +82,27 @@ class DevicePixels(StreamedPixels):
             self.rgb[rows[0] : rows[-1] + 1] = store.gather(rows).to(device)
 
     def pixels(self, picks: Picks) -> Pixels:
-        """Return the images of a batch; only their numbers travel."""
+        """Return the images of a batch; only row numbers are copied to the device."""
         rows = to_device(picks.rows, self.device)
         return Pixels(self.rgb[rows], to_device(picks.flips, self.device), self.ids[rows])
 
 
 class LabCache:
-    """Keeps images in main memory as Lab, each converted when it is first asked for.
+    """Keeps images in main memory as Lab, each converted on first use.
 
-    The conversion takes a CPU far longer than to read the result again. Values are rounded to float16, at most 0.012
-    in L* and 0.027 in ab, a tenth of what 8 bits a channel already cost. 3.9 GB for 10,000 images of 256x256.
+    On a CPU, converting takes far longer than reading the cached result. Rounding to float16 costs at most 0.012 in L*
+    and 0.027 in ab, a tenth of the error of 8 bits per channel. 3.9 GB for 10,000 images of 256x256.
     """
 
     def __init__(self, store: ImageStore, device: torch.device) -> None:
         self.store = store
         self.device = device
-        self.lab = torch.empty(store.pixels.shape, dtype=torch.float16)  # its memory is taken as it is filled
+        self.lab = torch.empty(store.pixels.shape, dtype=torch.float16)  # the OS allocates its memory as it is filled
         self.filled = torch.zeros(len(self.lab), dtype=torch.bool)
 
     def take(self, picks: Picks) -> Batch:
-        """Return a batch, mirrored as picked."""
-        for row in picks.rows[~self.filled[picks.rows]].unique()[:, None]:  # one at a time stays in the CPU's cache
+        """Return a batch, flipped as picked."""
+        for row in picks.rows[~self.filled[picks.rows]].unique()[:, None]:  # one at a time, to stay in the CPU's cache
             self.lab[row] = torch.cat(rgb_to_l_ab(self.store.gather(row).float() / 255), dim=1).half()
             self.filled[row] = True
         _, _, height, width = self.lab.shape
@@ -118,13 +118,13 @@ class LabCache:
 def choose_feed(
     store: ImageStore, device: torch.device, resident: bool | str, convert: Convert = to_batch
 ) -> StreamedPixels | LabCache:
-    """Decide where the images stay.
+    """Choose between streamed and resident images.
 
     Args:
         store: the images.
-        device: where batches are used.
-        resident: keep them there; ``auto`` does where they take no more than a share of the free memory.
-        convert: `to_batch`, or a compiled form of it.
+        device: device of the batches.
+        resident: whether to keep the images there; ``auto``: if they fit into a fraction of the free memory.
+        convert: `to_batch`, or a compiled version of it.
     """
     if device.type == "cpu":
         fits = resident == "auto" and 2 * store.pixels.nbytes <= RAM_SHARE * memory_available()
@@ -135,5 +135,5 @@ def choose_feed(
 
 
 def to_device(part: Tensor, device: torch.device) -> Tensor:
-    """Send a tensor without waiting: from ordinary memory, CUDA waits for all that was launched before."""
+    """Copy a tensor to the device without synchronizing it, as a copy from unpinned memory would."""
     return part.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else part.to(device)

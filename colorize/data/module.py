@@ -1,4 +1,4 @@
-"""The data module: indices in the loader; images gathered, flipped and turned into Lab on the device."""
+"""The LightningDataModule: the loader yields indices; images are gathered, flipped and converted on the device."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,23 +18,23 @@ from colorize.data.feed import Batch, LabCache, Picks, StreamedPixels, choose_fe
 from colorize.data.sources import SOURCES
 from colorize.data.store import ImageStore, build_store
 
-CUDA_VAL_BATCH = 64  # images at least: without gradients they fit, and a GPU is idle between small batches
+CUDA_VAL_BATCH = 64  # minimum size: without gradients it fits, and small batches leave a GPU idle
 
 
 class EpochSampler(Sampler[Picks]):
-    """Training batches, whose order, flips and augmentation are pure functions of (seed, epoch).
+    """Yields training batches, whose order, flips and augmentation are pure functions of (seed, epoch).
 
-    Every epoch permutes all images; an incomplete last batch is left out, so that shapes stay static.
+    Every epoch permutes all images; an incomplete last batch is dropped, so that shapes are static.
 
     Args:
         rows: ``(N,)`` rows of the store.
-        batch_size: images a batch and device.
-        seed: of order, flips and augmentation.
-        flip: mirror half of the images.
-        batches_done: tells how many batches of the epoch an interrupted run has already seen.
-        rank: this device among ``world_size``.
-        world_size: devices that share each epoch.
-        augment: how else images are changed.
+        batch_size: images per batch and device.
+        seed: seed of order, flips and augmentation.
+        flip: whether to flip half of the images horizontally.
+        batches_done: returns the number of batches of the epoch that an interrupted run has finished.
+        rank: index of this device.
+        world_size: number of devices, which share each epoch.
+        augment: further augmentation.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class EpochSampler(Sampler[Picks]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration runs; Lightning calls it."""
+        """Set the epoch of the next iteration; Lightning calls it."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.rows) // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[Picks]:
-        # A generator: its first line runs at the first batch, when epoch and batches_done are known
+        # As a generator, it runs only at the first batch, when epoch and batches_done are known
         draw = torch.Generator().manual_seed(seed_for("order and flips", self.seed, self.epoch))
         order = self.rows[torch.randperm(len(self.rows), generator=draw)][self.rank :: self.world_size]
         flips = torch.rand(len(order), generator=draw) < (0.5 if self.flip else 0.0)
@@ -81,8 +81,8 @@ class EpochSampler(Sampler[Picks]):
             yield Picks(order[part], flips[part], drawn)
 
 
-class _Passed(Dataset[Picks]):
-    """The sampler already holds what a batch is."""
+class _Identity(Dataset[Picks]):
+    """Returns its index: the sampler already yields whole batches."""
 
     def __getitem__(self, picks: Picks) -> Picks:
         return picks
@@ -93,20 +93,20 @@ class ColorizationDataModule(LightningDataModule):
 
     Args:
         name: ``coco``, ``folder`` or ``scenes``.
-        image_size: pixels a side; images are stretched to it.
-        batch_size: images a batch and device.
-        num_train: training images; ``None`` takes all that are left.
-        num_val: validation images; ``None`` takes a fifth.
-        seed: of order, flips and augmentation in training.
-        split_seed: of the split; apart from ``seed``, so that runs of several seeds share their images.
-        flip: mirror half of the training images.
-        augment: arguments for `Augment`, which changes training images further.
-        store_dir: folder that keeps the image stores.
-        val_images: images that are scored after each epoch, the first of the validation set; ``None`` takes a
-            sixteenth of the training images. Validation outside of training scores all.
-        verify: compare all of an image store that is here with its digests; else a part of it.
-        resident: keep the images where training runs (see `choose_feed`).
-        compile: let torch.compile fuse mirroring and Lab conversion.
+        image_size: side in pixels; images are stretched to it.
+        batch_size: images per batch and device.
+        num_train: number of training images; ``None`` for all that are not validation images.
+        num_val: number of validation images; ``None`` for a fifth.
+        seed: seed of order, flips and augmentation in training.
+        split_seed: seed of the split; separate from ``seed``, so that runs with different seeds share their images.
+        flip: whether to flip half of the training images horizontally.
+        augment: arguments for `Augment`.
+        store_dir: folder of the image stores.
+        val_images: number of images to score after each epoch, the first of the validation set; ``None`` for a
+            sixteenth of the number of training images. Validation outside of training scores all.
+        verify: whether to compare all of an existing image store with its digests, or only a part.
+        resident: whether to keep the images on the training device (see `choose_feed`).
+        compile: whether to compile flipping and Lab conversion with torch.compile.
         **source: arguments of the data set, such as ``root``.
     Raises:
         UserError: if the data set is unknown, missing, empty or too small.
@@ -157,7 +157,7 @@ class ColorizationDataModule(LightningDataModule):
         self._convert = torch.compile(to_batch) if compile else to_batch
 
     def prepare_data(self) -> None:
-        """Fetch what is missing and build the image store, unless both are done."""
+        """Download missing images and build the image store, if necessary."""
         if self.store is None:
             self._folder = self._build()
 
@@ -169,27 +169,24 @@ class ColorizationDataModule(LightningDataModule):
             raise UserError(f"batch_size={self.batch_size} is more than the {images} training images")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what every checkpoint says of its images: a digest of all, and one of those of training.
-
-        `eval.py` looks the second one up.
-        """
+        """Return the digests that checkpoints record: of all images, and of the training images, for `eval.py`."""
         return {"images": self.store.digest, "trained_on": self.store.trained_on}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuse to go on with other images.
+        """Check that a resumed run has the same images.
 
         Raises:
-            UserError: if an image, its side of the split or its place differs.
+            UserError: if an image, its side of the split or its row differs.
         """
         if state_dict.get("images", self.store.digest) != self.store.digest:
             raise UserError(
-                f"data={self.name}: images or their split are not those that the checkpoint was trained on; "
-                "bring these back, or start a new run, without ckpt_path"
+                f"data={self.name}: the images or their split differ from those that the checkpoint was trained on; "
+                "restore them, or start a new run, without ckpt_path"
             )
 
     def _build(self) -> Path:
         source = dict(self.source)
-        if self.name == "scenes" and source.get("num_images") is None:  # drawn to order
+        if self.name == "scenes" and source.get("num_images") is None:  # draw as many as needed
             source["num_images"] = (self.num_train or 0) + (self.num_val or 0)
         return build_store(
             SOURCES.build(self.name, **source),
@@ -202,7 +199,7 @@ class ColorizationDataModule(LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader:
-        """Return the loader of training batches; a resumed run goes on where the checkpoint was written."""
+        """Return the loader of training batches; a resumed run continues at the checkpoint's position."""
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         sampler = EpochSampler(
             self.store.train_rows,
@@ -217,7 +214,7 @@ class ColorizationDataModule(LightningDataModule):
         return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader:
-        """Return the loader of the validation images, in their order; in training, of the first ``val_images``."""
+        """Return the loader of the validation images, in order; in training, of the first ``val_images``."""
         rows, size = self.store.val_rows, self.batch_size
         if self.trainer is not None:
             if self.trainer.state.fn == TrainerFn.FITTING:
@@ -229,21 +226,21 @@ class ColorizationDataModule(LightningDataModule):
 
     @property
     def scored_each_epoch(self) -> int:
-        """Return how many validation images training scores after each epoch."""
+        """Return the number of validation images that training scores after each epoch."""
         enough = self.val_images or max(self.batch_size, len(self.store.train_rows) // 16)
         return min(enough, len(self.store.val_rows))
 
     @property
     def images_kept(self) -> str:
-        """Return where the images stay, in a word."""
+        """Return the class name of the feed, which says where the images are kept."""
         return type(self._feed).__name__
 
     def _loader(self, batches: Sampler[Picks] | list[Picks]) -> DataLoader:
-        # Its own generator: starting a loader must not draw from the global one
-        return DataLoader(_Passed(), sampler=batches, batch_size=None, generator=torch.Generator())
+        # A separate generator, since starting a loader would draw from the global one
+        return DataLoader(_Identity(), sampler=batches, batch_size=None, generator=torch.Generator())
 
     def transfer_batch_to_device(self, batch: Picks | Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Gather the images of the batch, mirror, convert to Lab and augment them, in float32, on the device."""
+        """Gather the images of the batch, flip, convert to Lab and augment them, in float32, on the device."""
         if isinstance(batch, Batch):
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
         if self._feed is None or self._feed.device != device:
@@ -255,7 +252,7 @@ class ColorizationDataModule(LightningDataModule):
         return Batch(*self.augment(found.L, found.ab, drawn), found.ids)
 
     def val_batch(self, rows: Tensor, device: torch.device) -> Batch:
-        """Return chosen images of the store as a batch, without flips, outside of any loader."""
+        """Return rows of the store as a batch, without flips."""
         return self.transfer_batch_to_device(_unflipped(rows), device, 0)
 
 

@@ -1,4 +1,4 @@
-"""Which images make the data set: a seeded order, a split that never moves, replacements for images that fail."""
+"""Selection of a data set's images: a seeded order, a stable split, replacements for unusable images."""
 
 import hashlib
 from collections import deque
@@ -7,28 +7,29 @@ from collections.abc import Sequence
 from colorize.base.errors import UserError
 from colorize.data.sources import Candidate
 
-VAL_SHARE = 0.2  # of all images, where num_val is not given: the report's 80/20
+VAL_SHARE = 0.2  # fraction of all images if num_val is not given: the report's 80/20
 
 
 def seeded_order(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
-    """Sort by SHA-256 of ``"{seed}:{id}"``: needs no shipped list, and does not move when images come or go."""
+    """Sort by SHA-256 of ``"{seed}:{id}"``: it needs no shipped list and is stable when images come or go."""
     return sorted(candidates, key=lambda c: hashlib.sha256(f"{seed}:{c.id}".encode(errors="replace")).hexdigest())
 
 
 class Selection:
     """Slots of the data set and the candidates that fill them: validation first, then training.
 
-    The first ``num_val`` images of the order are validation and the next ``num_train`` training, so training
-    sets of growing size nest over one fixed validation set. An image that fails is replaced: in training by
-    the next unused one, in validation by the last unused one, so that no image changes sides.
+    The first ``num_val`` images of the order are for validation and the next ``num_train`` for training, so training
+    sets of growing size are nested and share one validation set. An unusable image is replaced: in training by the
+    next unused one, in validation by the last unused one, so that no image moves between the two.
 
     Args:
         order: candidates in seeded order.
-        num_train: training images; ``None`` takes all that are left, and then an image that fails is not replaced.
-        num_val: validation images; ``None`` takes a fifth of all; where ``num_train`` is ``None`` too, of the usable
-            ones (see `settle`).
+        num_train: number of training images; ``None`` for all that are not for validation; unusable images are then
+            not replaced.
+        num_val: number of validation images; ``None`` for a fifth of all, or if ``num_train`` is ``None`` too, of the
+            usable ones (see `settle`).
     Attributes:
-        too_many: more images are asked for than there are candidates.
+        too_many: whether more images are requested than there are candidates.
     """
 
     def __init__(self, order: Sequence[Candidate], num_train: int | None, num_val: int | None) -> None:
@@ -44,11 +45,11 @@ class Selection:
         self._spare = deque(order[wanted:])
 
     def is_val(self, slot: int) -> bool:
-        """Tell a validation slot from a training slot."""
+        """Return whether a slot is for validation, not for training."""
         return slot < self.num_val
 
     def reject(self, slot: int, reason: str) -> Candidate | None:
-        """Record why a slot's image cannot be used; return its replacement, or ``None``: the slot stays empty."""
+        """Record why a slot's image cannot be used; return its replacement, or ``None`` if the slot stays empty."""
         self.rejected.append((self.slots[slot], reason))
         replacement = None
         if self._spare:
@@ -57,12 +58,12 @@ class Selection:
         return replacement
 
     def settle(self) -> None:
-        """Where no numbers were asked for, give validation the first fifth of the images that were not rejected.
+        """If neither number was given, make the first fifth of the usable images the validation set.
 
-        Else a folder that holds every picture five times would keep two thirds of its pictures for validation.
+        Otherwise a folder with five copies of every image would use two thirds of its images for validation.
 
         Raises:
-            UserError: if fewer images are usable than asked for; all have been tried by now: it names their number.
+            UserError: if fewer images are usable than requested; all have been tried, and it names their number.
         """
         if self.too_many or (self._fixed and None in self.slots):
             raise self.too_few()
@@ -71,11 +72,11 @@ class Selection:
             self.num_val = kept[round(len(kept) * VAL_SHARE)]
 
     def too_few(self, tried: bool = True) -> UserError:
-        """Return the line that says how many images there are, and numbers that would do where all were ``tried``."""
+        """Return the error that names the number of images and, if all were ``tried``, possible settings."""
         usable = self._total - len(self.rejected)
         asked = f"data.num_train={self.num_train} data.num_val={self.num_val} needs {self.num_train + self.num_val}"
         if not tried:
-            return UserError(f"found {usable} images, none of which is looked at yet; {asked}")
+            return UserError(f"found {usable} images, before checking whether they are usable; {asked}")
         skipped = f" ({len(self.rejected)} skipped, the first: {self.rejected[0][1]})" if self.rejected else ""
         num_val = round(usable * VAL_SHARE)
         return UserError(

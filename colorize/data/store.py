@@ -1,4 +1,4 @@
-"""The image store: every image decoded and resized once, in one uint8 file that many jobs share."""
+"""The image store: every image decoded and resized once, in one uint8 file shared by many jobs."""
 
 import csv
 import hashlib
@@ -22,8 +22,8 @@ from colorize.data.sums import SUMS, damage_of, write_sums
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3  # of the folder below; part of the fingerprint
-NAMED = 5  # skipped files that the log names
+FORMAT = 3  # version of the folder's format; part of the fingerprint
+NAMED = 5  # maximum number of skipped files named in the log
 
 
 class ImageStore:
@@ -34,10 +34,10 @@ class ImageStore:
     ``sums.json``, see `colorize.data.sums`.
 
     Args:
-        folder: as `build_store` returned it.
+        folder: see `build_store`.
     Attributes:
-        digest: one digest of all pictures, their sides of the split and their rows: equal wherever the files lie.
-        trained_on: one digest of all training pictures: equal in stores of every size and place that train on the same.
+        digest: digest of all images, their side of the split and their rows; independent of the files' paths.
+        trained_on: digest of all training images; independent of the store's image size and path.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,16 +61,16 @@ class ImageStore:
 
 
 def training_pictures(trained_on: str, store_dirs: Iterable[Path]) -> set[str] | None:
-    """Return the pictures of a training set, from any store that has the same one.
+    """Return the digests of a training set's images, from any store with the same training set.
 
     Args:
-        trained_on: the digest of `ImageStore`.
-        store_dirs: folders that keep stores.
+        trained_on: digest of the training set, see `ImageStore`.
+        store_dirs: folders of image stores.
     Returns:
-        As `ImageStore.pictures` has them; ``None`` if there is no such store.
+        the digests, see `ImageStore.pictures`; ``None`` if there is no such store.
     """
     for store_dir in store_dirs:
-        for index in store_dir.glob("[!.]*/index.json"):  # one that is still being built begins with a dot
+        for index in store_dir.glob("[!.]*/index.json"):  # names of unfinished stores begin with a dot
             try:
                 found = json.loads(index.read_text()).get("trained_on") == trained_on
             except (OSError, ValueError, AttributeError, RecursionError):
@@ -97,20 +97,21 @@ def build_store(
 ) -> Path:
     """Find the store of a data set, or build it, and return its folder.
 
-    Only one process builds; others that want the same store wait for it. It appears whole, by a rename. One that is
-    not what was written is built anew.
+    Only one process builds a store; others wait for it. It is written to a temporary folder and renamed. A damaged
+    store is rebuilt.
 
-    A picture is in it once: of files with equal decoded pixels the first one of the order is kept, validation before
-    training, and the others count as unusable.
+    Duplicates are removed: of files with equal decoded pixels, the first in order is kept, validation before training,
+    and the others count as unusable.
 
     Args:
         source: the data set.
-        store_dir: folder that keeps the stores.
-        num_train: training images; ``None`` takes all that are left.
-        num_val: validation images; ``None`` takes a fifth.
-        image_size: pixels a side; images are stretched to it, bicubic with antialiasing.
-        split_seed: of the order that splits.
-        verify: compare all of a store that is here with its digests; else a part, see `colorize.data.sums.damage_of`.
+        store_dir: folder of the stores.
+        num_train: number of training images; ``None`` for all that are not validation images.
+        num_val: number of validation images; ``None`` for a fifth.
+        image_size: side in pixels; images are stretched to it, bicubic with antialiasing.
+        split_seed: seed of the order that determines the split.
+        verify: whether to compare all of an existing store with its digests, or only a part, see
+            `colorize.data.sums.damage_of`.
     Raises:
         UserError: if there are too few usable images.
         OSError: if ``store_dir`` cannot be written or has no space left.
@@ -124,31 +125,31 @@ def build_store(
     with FileLock(store_dir / f"{name}.lock"):
         damage = damage_of(folder, verify) if folder.exists() else None  # another process may have built it meanwhile
         if damage:
-            log.warning("image store %s is damaged (%s): built anew", folder, damage)
+            log.warning("image store %s is damaged (%s): rebuilding it", folder, damage)
         elif folder.exists():
             if not (folder / SUMS).exists():
-                log.info("image store %s has no sums yet: taken as it is", folder)
+                log.info("image store %s has no digests yet: using it as it is", folder)
                 write_sums(folder)
             return folder
         with replacing_folder(folder) as temporary:
             selection = Selection(seeded_order(source.candidates(), split_seed), num_train, num_val)
             _build(source, selection, temporary, image_size)
             write_sums(temporary)
-            shutil.rmtree(folder, ignore_errors=True)  # not before: what is left of it may be of use
+            shutil.rmtree(folder, ignore_errors=True)  # only now, in case building fails
     return folder
 
 
 def _build(source: Source, selection: Selection, folder: Path, size: int) -> None:
-    """Fill every slot, replacing what cannot be used, until all are filled or none is left to try."""
+    """Fill every slot, replacing unusable images, until all are filled or no candidate is left."""
     if selection.too_many and any(c.url and not c.path.exists() for c in selection.slots):
-        raise selection.too_few(tried=False)  # not after a download that cannot suffice
+        raise selection.too_few(tried=False)  # before a download that cannot suffice
     pixels = folder / "pixels.u8"
     with pixels.open("wb") as file:
         reserve(file.fileno(), len(selection.slots) * 3 * size * size)
     usable: dict[int, Decoded] = {}
-    first: dict[str, Candidate] = {}  # by its picture
+    first: dict[str, Candidate] = {}  # by digest of the pixels
     unavailable = source.fetch(selection.slots)
-    # Validation is filled before training starts: which images it holds does not depend on num_train
+    # Validation is filled first, so that its images do not depend on num_train
     for part in (range(selection.num_val), range(selection.num_val, len(selection.slots))):
         pending = list(part)
         while pending:
@@ -194,14 +195,14 @@ def _write_index(selection: Selection, usable: dict[int, Decoded], folder: Path,
     }
     write_json(folder / "index.json", index, indent=None)
     if selection.rejected:
-        _tell_skipped(selection.rejected, len(kept))
+        _log_skipped(selection.rejected, len(kept))
 
 
 def _digest(parts: Iterable[str]) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-def _tell_skipped(rejected: list[tuple[Candidate, str]], kept: int) -> None:
+def _log_skipped(rejected: list[tuple[Candidate, str]], kept: int) -> None:
     grey = sum(reason == NEAR_GREY for _, reason in rejected)
     doubles = sum(reason.startswith(SAME_PICTURE) for _, reason in rejected)
     bad = [c.path.name for c, reason in rejected if reason != NEAR_GREY and not reason.startswith(SAME_PICTURE)]

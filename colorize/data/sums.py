@@ -1,4 +1,4 @@
-"""Whether an image store is what was written: digests of its files, and of its pixels by blocks."""
+"""Integrity checks of an image store: digests of its files, and of its pixels by blocks."""
 
 import hashlib
 import random
@@ -12,47 +12,47 @@ from colorize.base.files import write_json
 
 SUMS = "sums.json"
 PIXELS = "pixels.u8"
-SMALL = ("index.json", "manifest.csv", "skipped.csv")  # 2.4 MB for 10,000 images: compared as wholes
+SMALL = ("index.json", "manifest.csv", "skipped.csv")  # 2.4 MB for 10,000 images: always compared completely
 BLOCK = 1 << 20  # bytes
-LOOKED_AT = 16  # blocks on opening
+CHECKED = 16  # blocks compared when a store is opened
 
 
 def write_sums(folder: Path) -> None:
-    """Write the digests of a store as it is."""
+    """Write the digests of a store's current files."""
     count = -(-(folder / PIXELS).stat().st_size // BLOCK)
     sums = {file: sha256(folder / file) for file in SMALL}
     write_json(folder / SUMS, sums | {"blocks": _digests(folder / PIXELS, range(count))}, indent=None)
 
 
 def damage_of(folder: Path, whole: bool = False) -> str | None:
-    """Return how a store differs from what was written, in a few words; ``None`` if it does not.
+    """Return a short description of a store's damage; ``None`` if it is intact.
 
-    Without ``whole``, the small files are compared, the size of the pixels, and 16 of their blocks of 2^20 bytes: the
-    first, the last, and others each time. If half of them are damaged one is among those but once in 16,000 times; of a
-    single flipped bit ``whole`` alone is sure.
+    Without ``whole``, it compares the small files, the size of the pixels, and 16 of their blocks of 2^20 bytes: the
+    first, the last, and random others. If half of the blocks are damaged, this misses it once in 16,000 times; only
+    ``whole`` is certain to find a single flipped bit.
 
-    A store from before there were digests is only known by its size.
+    For older stores without digests, only the size is checked.
     """
     try:
         if not (folder / SUMS).exists():
             index = _read(folder / SMALL[0])
             rows, planes, height, width = index["shape"]
             fits = (folder / PIXELS).stat().st_size == rows * planes * height * width
-            return None if fits else f"{PIXELS} is of another size"
+            return None if fits else f"{PIXELS} has the wrong size"
         sums = _read(folder / SUMS)
         for file in SMALL:
             if sums[file] != sha256(folder / file):
-                return f"{file} is not what was written"
+                return f"{file} has changed"
         rows, planes, height, width = _read(folder / SMALL[0])["shape"]
         if (folder / PIXELS).stat().st_size != rows * planes * height * width:
-            return f"{PIXELS} is of another size"
+            return f"{PIXELS} has the wrong size"
         blocks = sums["blocks"]
         chosen = range(len(blocks))
-        if not whole and len(blocks) > LOOKED_AT:
-            among = random.Random().sample(chosen[1:-1], LOOKED_AT - 2)  # of no run's draws
+        if not whole and len(blocks) > CHECKED:
+            among = random.Random().sample(chosen[1:-1], CHECKED - 2)  # independent of a run's seed
             chosen = [0, *sorted(among), len(blocks) - 1]
         if _digests(folder / PIXELS, chosen) != [blocks[block] for block in chosen]:
-            return f"{PIXELS} is not what was written"
+            return f"{PIXELS} has changed"
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         return f"{Path(error.filename).name} is missing"
     except (ValueError, KeyError, TypeError, IndexError, OverflowError):

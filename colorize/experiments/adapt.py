@@ -1,4 +1,4 @@
-"""Train a model on for minutes on one's own photographs, and keep it only where held-out ones are colored better."""
+"""Fine-tune a model on the user's photographs, and keep it only if it colorizes held-out ones better."""
 
 import tempfile
 import time
@@ -21,21 +21,21 @@ from colorize.export import export
 from colorize.metrics.gain import gain_sums, l1_at_cf
 
 CONF = Path(colorize.__file__).parent / "conf"
-LEAST = 50  # photographs: with fewer than 10 held out an interval says nothing
+LEAST = 50  # photographs: with fewer than 10 held-out ones, an interval means nothing
 RESAMPLES, LEVEL = 2000, 0.95
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """What came of it.
+    """The result of `adapt`.
 
     Attributes:
-        trained_on: photographs.
-        held_out: photographs, which neither training nor any choice has seen.
-        minutes: in all.
-        before: `l1_at_cf` of the held-out photographs, colored by the model that it started from.
-        after: the same by the adapted one.
-        interval: of ``after - before``, 95%, by drawing the held-out photographs again with replacement.
+        trained_on: number of training photographs.
+        held_out: number of held-out photographs, which neither training nor any choice has used.
+        minutes: total time.
+        before: `l1_at_cf` of the initial model on the held-out photographs.
+        after: `l1_at_cf` of the adapted model on the held-out photographs.
+        interval: 95% bootstrap interval of ``after - before`` over the held-out photographs.
     """
 
     trained_on: int
@@ -47,30 +47,30 @@ class Adapted:
 
     @property
     def better(self) -> bool:
-        """Whether the whole interval is below 0."""
+        """Return whether the whole interval is below 0."""
         return self.interval[1] < 0
 
 
 def adapt(folder: Path, out: Path, checkpoint: str, minutes: float = 10.0) -> Adapted:
-    """Train a model on for minutes on a folder of photographs, its encoder frozen, and export it if it got better.
+    """Fine-tune a model on a folder of photographs, its encoder frozen, and export it if it improved.
 
-    The last weights count, so that nothing is chosen by the held-out fifth, which alone decides.
+    The last weights are evaluated, so that the held-out fifth is used for this one decision only.
 
     Args:
-        folder: of at least 50 color photographs.
-        out: folder to make, as `colorize.export.export` does, with float16 weights and a gain of its own; it is made
-            only if the result is better.
-        checkpoint: to start from, see `colorize.checkpoint.read_model`.
-        minutes: of training, at most.
+        folder: folder of at least 50 color photographs.
+        out: folder to create, as by `colorize.export.export`, with float16 weights and a calibrated gain; created only
+            if the result is better.
+        checkpoint: initial model, see `colorize.checkpoint.read_model`.
+        minutes: maximum training time.
     Raises:
-        UserError: if the folder, the checkpoint or the minutes will not do, or ``out`` exists.
+        UserError: if the folder, the checkpoint or the minutes are invalid, or ``out`` exists.
     """
     started = time.perf_counter()
     above("minutes", minutes, 0)
     if out.exists():
         raise UserError(f"{out} exists already; name a new folder with --out")
     if len(found := FolderSource(str(folder)).paths) < LEAST:
-        raise UserError(f"{folder} holds {len(found)} photographs; to adapt takes at least {LEAST}")
+        raise UserError(f"{folder} holds {len(found)} photographs; adapting needs at least {LEAST}")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
         cfg = _config(folder, Path(work), checkpoint, minutes)
@@ -98,10 +98,10 @@ def paired_interval(before: Tensor, after: Tensor, seed: int = 0) -> tuple[float
 
     Args:
         before: ``(N, SUMS)``, `gain_sums` of each image.
-        after: the same by the other model.
-        seed: of the draws.
+        after: ``(N, SUMS)`` of the other model.
+        seed: seed of the resamples.
     Returns:
-        its ends; NaN if a model is too grey to reach the truth's colorfulness.
+        lower and upper bound; NaN if a model is too grey to reach the true colorfulness.
     """
     draw = torch.Generator().manual_seed(seed)
     found = []
@@ -113,7 +113,7 @@ def paired_interval(before: Tensor, after: Tensor, seed: int = 0) -> tuple[float
 
 
 def _config(folder: Path, work: Path, checkpoint: str, minutes: float) -> DictConfig:
-    """Compose ``experiment=adapt`` for the generator that the checkpoint has."""
+    """Compose ``experiment=adapt`` with the checkpoint's generator."""
     model = read_model(checkpoint)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["experiment=adapt", "~callbacks.samples"])

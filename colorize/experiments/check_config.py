@@ -1,4 +1,4 @@
-"""Refuse a config that could not be trained, in one line and before anything is fetched, built or written."""
+"""Validate a config before anything is downloaded, built or written; errors are one line."""
 
 from collections.abc import Iterable, Sequence
 
@@ -24,10 +24,10 @@ READ_BY_KEY = ("logger",)  # groups that are not handed on as a whole: a key too
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuse values that no part of the system could use, in the words of the front panel.
+    """Check the values of the main options in ``conf/train.yaml``, the logger and the trainer.
 
     Raises:
-        UserError: naming the key, its value and what would do.
+        UserError: if one is invalid; it names the key, its value and the valid values.
     """
     if cfg.max_epochs == -1 and cfg.max_minutes is None:
         raise UserError("max_epochs=-1 needs max_minutes=, which then ends the run; or name the epochs")
@@ -61,10 +61,10 @@ def _check_trainer(trainer: DictConfig) -> None:
 
 
 def check_metric(asked: str, module: ColorizationModule, callbacks: Iterable[Callback]) -> None:
-    """Refuse an ``optimized_metric`` that nothing would measure, or of which no value is better than another.
+    """Check that ``optimized_metric`` will be measured, and that one of its directions is better.
 
     Raises:
-        UserError: naming those that would do.
+        UserError: if not; it names the available metrics.
     """
     callbacks = list(callbacks)
     if any(type(callback).__module__.split(".")[0] not in ("colorize", "lightning") for callback in callbacks):
@@ -86,13 +86,13 @@ def check_metric(asked: str, module: ColorizationModule, callbacks: Iterable[Cal
 
 
 def check_typed(options: Sequence[str], cfg: DictConfig) -> None:
-    """Refuse what was typed and would change nothing: a sweep without ``-m``, and an added key that nobody reads.
+    """Check for typed options that would have no effect: a sweep without ``-m``, or an added key that nothing reads.
 
     Args:
         options: the overrides of the command line.
         cfg: the composed config.
     Raises:
-        UserError: naming the option.
+        UserError: if there is one; it names the option.
     """
     if not HydraConfig.initialized():
         return

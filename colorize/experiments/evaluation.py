@@ -1,4 +1,4 @@
-"""Scores of checkpoints on held-out images, beside grey and the ground truth: numbers, a table, a picture."""
+"""Evaluate checkpoints on held-out images, with grey and the ground truth for comparison: scores, table, picture."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,10 +28,10 @@ from colorize.training.module import RAW, SCORED
 from colorize.vocabulary import EVALUATED
 
 GREY, TRUTH = "grey", "ground truth"
-ERROR_WHITE = 40.0  # CIEDE2000 units that the picture shows as white
+ERROR_WHITE = 40.0  # CIEDE2000 difference that the picture shows as white
 
-ScoreRow = dict[str, Any]  # metric to value; "ci95" to metric to (low, high)
-Predict = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]  # to ab (B, 2, H, W) and losses, if there are any
+ScoreRow = dict[str, Any]  # metric to value; the key "ci95" maps metrics to (low, high)
+Predict = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]  # returns ab (B, 2, H, W) and losses, if any
 
 
 def evaluate(cfg: DictConfig) -> dict[str, ScoreRow]:
@@ -40,7 +40,7 @@ def evaluate(cfg: DictConfig) -> dict[str, ScoreRow]:
     Returns:
         Metrics by row: grey, ground truth, and each checkpoint by its path.
     Raises:
-        UserError: if a checkpoint or the data will not do.
+        UserError: if a checkpoint or the data is invalid.
     """
     paths = [str(path) for path in cfg.ckpt_path] if isinstance(cfg.ckpt_path, ListConfig) else [str(cfg.ckpt_path)]
     models = {path: read_model(path) for path in paths}
@@ -77,16 +77,16 @@ def evaluate(cfg: DictConfig) -> dict[str, ScoreRow]:
 
 
 def _no_judge(models: Models) -> str | None:
-    """Return why there can be no judge; ``None`` if there can be one."""
+    """Return why the judge cannot be used; ``None`` if it can."""
     own = [path for path, model in models.items() if own_encoder(model.generator)]
     return f"{SCORES}: the judge is the encoder of {', '.join(own)}" if own else judge_missing()
 
 
 def _predictors(path: str, model: Model, device: torch.device) -> dict[str, Predict]:
-    """Return what a model's row predicts: as it colors by default, with the gain of its export.
+    """Return the predictors of a model's rows, with the default gain of an exported model.
 
-    From a training checkpoint, which has no gain, a second row is the raw generator where the first is the mean of its
-    weights, and D judges both.
+    A training checkpoint has no gain, but losses of D. If it has a moving average of the weights, the first row is that
+    of the average and the second that of the raw generator.
     """
     if model.file.name == WEIGHTS:
         generator, gain = load_generator(path)[0].to(device), model.about.get("gain", 1.0)
@@ -94,7 +94,7 @@ def _predictors(path: str, model: Model, device: torch.device) -> dict[str, Pred
     try:
         module = ColorizationModule.load_from_checkpoint(path, device, weights_only=True).eval()
     except (TypeError, KeyError, AttributeError, RuntimeError) as error:
-        raise UserError(f"checkpoint {path} is not as training writes it ({first_line(error)})") from None
+        raise UserError(f"checkpoint {path} was not written by colorize's training ({first_line(error)})") from None
     names = {SCORED: path, RAW: f"{path} (raw)"}
     return {
         names[prefix]: partial(module.predict_and_score, generator=generator)
@@ -118,7 +118,7 @@ def _score(
     predict: Predict,
     judged: JudgeScores | None,
 ) -> ScoreRow:
-    """Run one row over the validation images."""
+    """Compute one row's scores over the validation images."""
     scores = ImageScores().to(device)
     perceptual = PerceptualScores(cfg.weights_dir, device)
     if judged:
@@ -155,8 +155,8 @@ def _write(run_dir: Path, rows: dict[str, ScoreRow], about: dict[str, Any]) -> N
 
 
 def markdown_table(rows: dict[str, ScoreRow], images: int, notes: list[str]) -> str:
-    """Return the rows' main metrics as a Markdown table, each with its 95% interval, and the notes below."""
-    names = _shown(rows)
+    """Return the rows' main metrics with their 95% intervals as a Markdown table, followed by the notes."""
+    names = _table_metrics(rows)
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for name, row in rows.items():
         lines.append(f"| {name} | " + " | ".join(_cell(row, metric) for metric in names) + " |")
@@ -164,7 +164,7 @@ def markdown_table(rows: dict[str, ScoreRow], images: int, notes: list[str]) -> 
     return "\n".join([*lines, *(f"- {note}" for note in notes), *([""] if notes else [])])
 
 
-def _shown(rows: dict[str, ScoreRow]) -> list[str]:
+def _table_metrics(rows: dict[str, ScoreRow]) -> list[str]:
     return [name for name in EVALUATED if any(name in row for row in rows.values())]
 
 
@@ -179,7 +179,7 @@ def _cell(row: ScoreRow, metric: str) -> str:
 def _draw(
     path: Path, data: ColorizationDataModule, trained: dict[str, Predict], device: torch.device, count: int
 ) -> None:
-    """Draw the first validation images: grey, each checkpoint's colours, real, each checkpoint's error."""
+    """Draw the first validation images: grey, each checkpoint's colors, real, each checkpoint's error."""
     batch = data.val_batch(data.store.val_rows[:count], device)
     columns: dict[str, Tensor] = {}
     errors: dict[str, Tensor] = {}
@@ -195,7 +195,7 @@ def _draw(
 
 
 def _report(run_dir: Path, rows: dict[str, ScoreRow], about: dict[str, Any], missing: list[str]) -> None:
-    print_scores(rows, (GREY, TRUTH), _shown(rows), Console())
+    print_scores(rows, (GREY, TRUTH), _table_metrics(rows), Console())
     print(f"{about['images']} images; in brackets the 95% bootstrap interval.")
     for line in about["notes"]:
         print(line)

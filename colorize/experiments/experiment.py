@@ -1,4 +1,4 @@
-"""From a config to a trained model: seed, data, module, callbacks, loggers, trainer, fit, summary."""
+"""Train a model from a config: seed, data, module, callbacks, loggers, trainer, fit, summary."""
 
 import logging
 import os
@@ -50,7 +50,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     Args:
         cfg: the composed config of ``conf/train.yaml``.
     Raises:
-        UserError: for a mistake in the config, the data or the checkpoint.
+        UserError: if the config, the data or the checkpoint is invalid.
     """
     ckpt_path, options = find_checkpoint(cfg), typed_options()
     resumed = (ckpt_path, read_checkpoint(ckpt_path)) if ckpt_path else None
@@ -72,7 +72,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         start(module, cfg.init_from, resumed[1] if resumed else None)
         callbacks = build_callbacks(cfg)
         check_metric(cfg.optimized_metric, module, callbacks)
-        data.prepare_data()  # before any logger starts: a missing data set leaves no empty run behind
+        data.prepare_data()  # before any logger starts, so that a missing data set leaves no empty run behind
         if resumed:
             data.setup()
             data.load_state_dict(resumed[1].get(type(data).__qualname__, {}))
@@ -80,11 +80,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
             trainer = build_trainer(cfg, engine, callbacks, resumed, about)
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
-            except SystemExit:  # a signal: Ctrl-C, or a scheduler's
+            except SystemExit:  # on a signal: Ctrl-C, or from a scheduler
                 tell_how_to_go_on(run_dir)
                 raise
             metrics = numbers(trainer.callback_metrics)
-            # Not all were scored after the last epoch, or training or that validation ended early
+            # Validate again if the last validation did not cover all images, or training or validation ended early
             whole = data.scored_each_epoch == len(data.store.val_rows) and not trainer.should_stop
             if not whole or cfg.optimized_metric not in metrics:
                 trainer.validate(module, datamodule=data, verbose=False)
@@ -98,7 +98,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 
 def engine_of(cfg: DictConfig) -> Engine:
-    """Decide how to compute, by the config and by what is here."""
+    """Choose the speed settings from the config and the hardware."""
     device = choose_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto")
     one_device = cfg.trainer.devices == 1 and cfg.trainer.num_nodes == 1
     return choose_engine(
@@ -113,14 +113,14 @@ def build_data(cfg: DictConfig, engine: Engine) -> ColorizationDataModule:
 
 
 def build_module(cfg: DictConfig, engine: Engine, about: dict[str, Any] | None = None) -> ColorizationModule:
-    """Build the networks, losses and optimisers of a config.
+    """Build the networks, losses and optimizers of a config.
 
     Args:
         cfg: the composed config.
-        engine: as `engine_of` chose.
-        about: what else the checkpoint's provenance holds.
+        engine: see `engine_of`.
+        about: additional entries of the checkpoint's provenance.
     Raises:
-        UserError: if a value will not do, or two do not go together.
+        UserError: if a value is invalid, or values are incompatible.
     """
     config = OmegaConf.to_container(cfg, resolve=True)
     module = ColorizationModule(
@@ -145,8 +145,8 @@ def build_module(cfg: DictConfig, engine: Engine, about: dict[str, Any] | None =
 def networks_of(cfg: DictConfig) -> dict[str, dict[str, Any]]:
     """Return the arguments of ``generator`` and ``discriminator``, with D's ``norm: auto`` replaced.
 
-    A penalty on each image's own gradient means nothing where D normalizes the batch as a whole (Gulrajani et al.
-    2017), so with any penalty D has no norm, and otherwise the report's.
+    A penalty on the gradient of each image is not valid with batch normalization in D (Gulrajani et al. 2017), so with
+    any penalty D has no normalization, and otherwise the report's.
     """
     found = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("generator", "discriminator")}
     if found["discriminator"].get("norm") == "auto":
@@ -156,7 +156,7 @@ def networks_of(cfg: DictConfig) -> dict[str, dict[str, Any]]:
 
 
 def build_callbacks(cfg: DictConfig) -> list[Callback]:
-    """Build the callbacks of a config, and the clock that ends the run, if one does."""
+    """Build the callbacks of a config, including the clock if there is a time limit."""
     clock = [] if cfg.max_minutes is None else [Clock(cfg.max_minutes, cfg.clock)]
     try:
         return [*hydra.utils.instantiate(cfg.callbacks).values(), *clock]
@@ -177,10 +177,10 @@ def build_trainer(
 
     Args:
         cfg: the composed config.
-        engine: as `engine_of` chose.
-        callbacks: as `build_callbacks` built them.
-        resumed: path and contents of the checkpoint that the run goes on from.
-        about: ``overrides``, what was typed, and ``resumed``, what changed when the run was resumed; for W&B.
+        engine: see `engine_of`.
+        callbacks: see `build_callbacks`.
+        resumed: path and contents of the checkpoint that the run resumes from.
+        about: ``overrides``, the typed options, and ``resumed``, the changes at each resumption; for W&B.
     """
     config = OmegaConf.to_container(cfg, resolve=True)
     run_dir = Path(cfg.run_dir)
@@ -195,47 +195,47 @@ def build_trainer(
         plugins=[AsyncCheckpointIO() if engine.async_checkpoints else AtomicCheckpointIO()],
         default_root_dir=run_dir,
         num_sanity_val_steps=0,
-        enable_progress_bar="progress" in cfg.callbacks,  # else Lightning adds one of its own
-        use_distributed_sampler=False,  # the sampler shards by itself
+        enable_progress_bar="progress" in cfg.callbacks,  # otherwise Lightning adds its own
+        use_distributed_sampler=False,  # the data module's sampler is already distributed
     )
 
 
 def numbers(metrics: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return the logged values of training and validation, as plain numbers."""
+    """Return the logged values of training and validation as Python floats."""
     return {name: value.item() for name, value in metrics.items() if name.startswith(("train/", "val/"))}
 
 
 def tell_how_to_go_on(run_dir: Path) -> None:
-    """Say in the log that a run which a signal stopped is saved, and the command that goes on with it."""
-    if not HydraConfig.initialized():  # a program composed the config: it knows where the run is
+    """Log that a run stopped by a signal has been saved, and the command that resumes it."""
+    if not HydraConfig.initialized():  # a program composed the config; it knows the run's directory
         return
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     last = run_dir / "checkpoints" / "last.ckpt"
     alone = f"{program('train')} ckpt_path={last}"
     how = f"the same command, with hydra.sweep.dir={run_dir.parent}" if in_sweep else alone
-    log.info("stopped, and saved in %s; to go on: %s", last, how)
+    log.info("stopped and saved in %s; to resume: %s", last, how)
 
 
 def silence_known_warnings() -> None:
-    """Quiet Lightning's advice, and what it warns of and this project does on purpose."""
+    """Silence Lightning's tips, and its warnings about what this project does on purpose."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in (
-        ".*does not have many workers.*",  # the loader hands out indices; there is no work for workers
-        ".*dataloader is not resumable.*",  # the sampler starts where the checkpoint was written
-        ".*could not find the monitored key.*",  # an interrupted validation is not taken up again
+        ".*does not have many workers.*",  # the loader yields indices only, which needs no workers
+        ".*dataloader is not resumable.*",  # the sampler resumes at the checkpoint's position
+        ".*could not find the monitored key.*",  # an interrupted validation is not resumed
         ".*LeafSpec.*",  # Lightning 2.6 under torch 2.15
         ".*smaller than the logging interval.*",
         r".*module\(s\) in eval mode at the start of training.*",  # a frozen encoder's
         ".*does not have a `val_dataloader`.*",
         ".*Checkpoint directory .* exists and is not empty.*",
-        ".*callbacks used to create the checkpoint need to be.*",  # what a resumed run changes is told key by key
+        ".*callbacks used to create the checkpoint need to be.*",  # a resumed run logs its changes key by key
         ".*The dirpath has changed.*",  # a run resumed into a new directory keeps its own best
     ):
         warnings.filterwarnings("ignore", message)
 
 
 def write_summary(path: Path, trainer: Trainer, metrics: dict[str, float], seconds: float) -> None:
-    """Write what a run came to: metrics, cost, what changed on the way, states, engine, machine, versions, commit."""
+    """Write the results of a run: metrics, cost, changes at resumptions, states, engine, machine, versions, commit."""
     on_gpu = torch.cuda.is_available() and trainer.strategy.root_device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     summary = {

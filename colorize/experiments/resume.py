@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: which one, with which config, what changes by that, and what must not."""
+"""Resume from a checkpoint: find it, derive the config, list the changes, and refuse those that are not allowed."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from colorize.tracking.loggers import flatten
 
 log = logging.getLogger(__name__)
 
-PLACE = ("ckpt_path", "run_dir")  # where a run comes from and goes to, not what it is
+PLACE = ("ckpt_path", "run_dir")  # paths of a run, which do not define what it trains
 ANY_DATA = {
     "root",
     "store_dir",
@@ -29,10 +29,10 @@ ANY_DATA = {
     "augment",
     "batch_size",
     "image_size",
-}  # keys of data that choose no images
-OF_AN_EPOCH = ("batch_size", "data.batch_size", "seed", "trainer.devices", "trainer.num_nodes")  # who sees what, when
-MISSING = "???"  # as OmegaConf writes it
-ABSENT = "unset"  # as it is told
+}  # keys of data that do not affect which images are used
+OF_AN_EPOCH = ("batch_size", "data.batch_size", "seed", "trainer.devices", "trainer.num_nodes")  # set an epoch's order
+MISSING = "???"  # OmegaConf's mark of a missing value
+ABSENT = "unset"  # how an absent key is shown
 MOVED = (
     "best_within",
     "checkpoints",
@@ -41,7 +41,7 @@ MOVED = (
     "samples",
     "watch",
 )  # since version 0.1, to training.callbacks
-NAMED = 3  # options that an error names
+NAMED = 3  # maximum number of options named in an error
 
 Changes = dict[str, tuple[Any, Any]]  # key to the value before and after
 
@@ -49,12 +49,12 @@ Changes = dict[str, tuple[Any, Any]]  # key to the value before and after
 def find_checkpoint(cfg: DictConfig) -> Path | None:
     """Resolve ``ckpt_path``: a path, or ``last``.
 
-    ``last`` is the last checkpoint of the run's own directory. Where the directory was chosen on the command line
-    or belongs to a sweep, a missing one means that the run starts, so one command serves for every restart.
-    Otherwise the newest one under the folder of dated runs is taken.
+    ``last`` is the last checkpoint of the run's directory. If the directory was chosen on the command line or belongs
+    to a sweep and has no checkpoint, the run starts from the beginning, so that one command works for every restart.
+    Otherwise the newest checkpoint of the dated runs is used.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is no checkpoint.
     """
     if cfg.ckpt_path is None:
         return None
@@ -73,45 +73,47 @@ def find_checkpoint(cfg: DictConfig) -> Path | None:
     found = sorted(Path("outputs").glob("*/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise UserError("ckpt_path=last: no outputs/*/*/checkpoints/last.ckpt here; name a path or leave it out")
-    log.info("ckpt_path=last: going on from %s", found[-1])
+    log.info("ckpt_path=last: resuming from %s", found[-1])
     return found[-1]
 
 
 def _of_first_process(run_dir: Path) -> Path | None:
-    """Return what the first of several processes found: it starts the others with its directory as theirs."""
+    """Return the checkpoint that the first of several processes found; the others run in its directory."""
     config = run_dir / ".hydra" / "config.yaml"
     path = OmegaConf.load(config).get("ckpt_path") if config.exists() else None
     return None if path in (None, "last") else Path(path)
 
 
 def typed_options() -> list[str]:
-    """Return the options on the command line that say what the run is; none where a program composed the config."""
+    """Return the command line's options except those of ``PLACE``; empty if a program composed the config."""
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     return [option.input_line for option in _parsed(given) if option.key_or_group not in PLACE]
 
 
 def own_config(cfg: DictConfig, options: Sequence[str], checkpoint: dict[str, Any]) -> tuple[DictConfig, list[str]]:
-    """Return the config that the checkpoint's run had, changed by what was typed, and the options of both.
+    """Return the config of the checkpoint's run, updated by the typed options, and the options of both.
 
-    The values are the checkpoint's own, whatever has become of the defaults since. What typed options change is seen
-    by composing the config twice, with the run's own options and with both: so a group (``stabilizer=[ema]``) takes
-    the place of the run's, as a key does, and keys that follow another (``optim.generator.lr``) still do.
+    Values come from the checkpoint, even if the defaults have changed since. The effect of typed options is found by
+    composing the config twice, with the run's options and with both: so a typed group (``stabilizer=[ema]``) replaces
+    the run's, as a key does, and interpolated keys (``optim.generator.lr``) follow the keys that they refer to.
 
     Args:
-        cfg: as Hydra composed it from the typed options alone.
-        options: as `typed_options` returned them.
+        cfg: composed by Hydra from the typed options alone.
+        options: see `typed_options`.
         checkpoint: contents of the file.
     """
     about = _about(checkpoint)
     if not HydraConfig.initialized() or "config" not in about:
-        return cfg, list(options)  # what a program composed is whole
+        return cfg, list(options)  # a config composed by a program is complete
     before = about.get("overrides", [])
     both = _joined(before, options)
     old, new = _composed(before), _composed(both)
     for option in _parsed(options):
         value = OmegaConf.select(old, option.key_or_group)
         if value is not None and not OmegaConf.is_dict(value):
-            OmegaConf.update(old, option.key_or_group, MISSING)  # typed values count where they are the defaults, too
+            OmegaConf.update(
+                old, option.key_or_group, MISSING
+            )  # so that a typed value counts even if it is the default
     own = _linked(_plain(new), about["config"])
     _change(own, _plain(old), _plain(new))
     own = {key: value for key, value in _plain(new).items() if key not in own} | own
@@ -125,19 +127,19 @@ def go_on(
     path: Path,
     checkpoint: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Refuse what cannot change within a run, log what does, and keep the config beside the results.
+    """Check the changes of a resumed run, log them, and save the config with the results.
 
     Args:
-        cfg: that the run goes on with.
-        options: that led to it.
+        cfg: config of the resumed run.
+        options: options that it was composed from.
         networks: arguments of ``generator`` and ``discriminator``, by these names.
-        path: of the checkpoint.
-        checkpoint: its contents.
+        path: path of the checkpoint.
+        checkpoint: contents of the checkpoint.
     Returns:
-        what has changed at this and at each earlier resumption: ``batch``, and ``changed``: key to the value before
-        and after.
+        the changes at this and at each earlier resumption: ``batch``, and ``changed``, which maps keys to the value
+        before and after.
     Raises:
-        UserError: naming what was asked for, and the option that would do.
+        UserError: if a changed value must not change within a run; it names the value and the allowed one.
     """
     changed = changes(cfg, checkpoint)
     check_resumable(path, checkpoint, networks, changed)
@@ -150,7 +152,7 @@ def go_on(
 
 
 def changes(cfg: DictConfig, checkpoint: dict[str, Any]) -> Changes:
-    """Return what differs from the config of the checkpoint's run; keys that only follow another are left out."""
+    """Return the differences from the config of the checkpoint's run, without keys that only follow another key."""
     config = _about(checkpoint).get("config")
     if config is None:
         return {}
@@ -161,18 +163,18 @@ def changes(cfg: DictConfig, checkpoint: dict[str, Any]) -> Changes:
 def check_resumable(
     path: Path, checkpoint: dict[str, Any], networks: dict[str, dict[str, Any]], changed: Changes
 ) -> None:
-    """Refuse to go on with what cannot change within a run.
+    """Check that a run changes nothing that must stay the same when it is resumed.
 
     Args:
-        path: of the checkpoint.
-        checkpoint: its contents.
+        path: path of the checkpoint.
+        checkpoint: contents of the checkpoint.
         networks: arguments of ``generator`` and ``discriminator``, by these names.
-        changed: as `changes` returned it.
+        changed: see `changes`.
     Raises:
-        UserError: naming what was asked for, and the option that would do.
+        UserError: if a changed value must not change within a run; it names the value and the allowed one.
     """
     if "optimizer_states" not in checkpoint:
-        raise UserError(f"ckpt_path={path} holds weights only: there is nothing to go on from")
+        raise UserError(f"ckpt_path={path} holds weights only and cannot be resumed")
     trained = flatten({name: checkpoint["hyper_parameters"][name] for name in networks})
     asked = flatten(networks)
     keys = sorted(trained.keys() | asked.keys())
@@ -182,13 +184,13 @@ def check_resumable(
     epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
     if epoch["processed"] < epoch["ready"]:
         of_an_epoch = {key: changed[key] for key in OF_AN_EPOCH if key in changed}
-        _refuse(path, of_an_epoch, "for the checkpoint lies within an epoch; from one at its end that can change")
+        _refuse(path, of_an_epoch, "since the checkpoint is from within an epoch; it can change at an epoch's end")
 
 
 def _is_fixed(key: str, before: Any, after: Any) -> bool:
     group, _, name = key.partition(".")
     if key == "init_from":
-        return not {before, after} <= {None, ABSENT}  # a checkpoint may be from before there was such a key
+        return not {before, after} <= {None, ABSENT}  # older checkpoints do not have this key
     if key == "game.ema_decay":
         return (before is None) != (after is None)
     return key == "image_size" or (group == "data" and name.partition(".")[0] not in ANY_DATA)
@@ -199,18 +201,18 @@ def _refuse(path: Path, refused: Changes, way_out: str) -> None:
         some = list(refused.items())[:NAMED]
         before, after = (" ".join(f"{key}={_word(values[side])}" for key, values in some) for side in (0, 1))
         more = " ..." if len(refused) > NAMED else ""
-        raise UserError(f"ckpt_path={path} cannot go on with {after}{more}: set {before}{more}, {way_out}")
+        raise UserError(f"ckpt_path={path} cannot be resumed with {after}{more}: set {before}{more}, {way_out}")
 
 
 def _word(value: Any) -> str:
-    """Write a value as it is typed."""
+    """Format a value as it is typed on the command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value}"
 
 
 def _keep(cfg: DictConfig, options: Sequence[str]) -> None:
-    """Write config and options where Hydra keeps what it composed, for reports and for the processes of this run."""
+    """Write config and options to Hydra's output folder, for reports and for the other processes of this run."""
     if HydraConfig.initialized() and HydraConfig.get().output_subdir:
         folder = Path(HydraConfig.get().runtime.output_dir) / HydraConfig.get().output_subdir
         for name, content in (("config", cfg), ("overrides", OmegaConf.create(list(options)))):
@@ -223,7 +225,7 @@ def _parsed(options: Iterable[str]) -> list[Override]:
 
 
 def _joined(before: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Return the options of both; a later one takes the place of an earlier one of the same key."""
+    """Return the options of both; a later option replaces an earlier one with the same key."""
     return [o.input_line for o in {o.get_key_element(): o for o in _parsed([*before, *options])}.values()]
 
 
@@ -236,7 +238,7 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _about(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return what the checkpoint says of its run, with its callbacks where they are today."""
+    """Return the checkpoint's provenance, with the current paths of callbacks that have moved."""
     about = checkpoint["hyper_parameters"].get("provenance") or {}
     callbacks = about.get("config", {}).get("callbacks") or {}
     for callback in filter(None, callbacks.values()):
@@ -247,7 +249,7 @@ def _about(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def _linked(raw: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config whose values are references as in ``raw``, wherever these give the values that it has."""
+    """Replace values of a config by the interpolations in ``raw`` that resolve to the same values."""
     whole = OmegaConf.create(config)
 
     def linked(raw: Any, value: Any) -> Any:
@@ -267,7 +269,7 @@ def _linked(raw: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
 def _differences(
     old: dict[str, Any], new: dict[str, Any], now: dict[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Yield each key in which configs differ, with its value in the old one and in ``now``, the new one resolved."""
+    """Yield each key that differs, with its value in ``old`` and in ``now``, the resolved new config."""
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key, ABSENT), new.get(key, ABSENT)
         if isinstance(before, dict) and isinstance(after, dict):
@@ -277,7 +279,7 @@ def _differences(
 
 
 def _change(own: dict[str, Any], old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Make in ``own`` the changes that lead from ``old`` to ``new``."""
+    """Apply to ``own`` the changes from ``old`` to ``new``."""
     for key, value in new.items():
         if all(isinstance(side.get(key), dict) for side in (own, old, new)):
             _change(own[key], old[key], value)

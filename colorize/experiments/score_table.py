@@ -1,4 +1,4 @@
-"""Scores as a table in a terminal: metrics down, rows of the evaluation across, at most 80 columns wide."""
+"""Scores as a terminal table: a row per metric, a column per model, at most 80 characters wide."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,19 +7,19 @@ from rich.console import Console
 from rich.table import Table
 
 WIDTH = 80
-ABREAST = 2  # models in one table, beside grey and the ground truth
+ABREAST = 2  # models per table, besides grey and the ground truth
 
 
 def print_scores(
     rows: Mapping[str, Mapping[str, Any]], references: Sequence[str], metrics: Sequence[str], console: Console
 ) -> None:
-    """Print the rows' metrics, models with their 95% intervals below the values.
+    """Print metrics, with the models' 95% intervals below the values.
 
     Args:
-        rows: name to metric to value; ``ci95`` to metric to its interval.
-        references: those of the rows that models are compared with, which every table has.
-        metrics: in the order in which they are shown.
-        console: where.
+        rows: metric values by metric and name; ``ci95`` maps metrics to intervals.
+        references: names of the rows that models are compared with, shown in every table.
+        metrics: metrics to show, in order.
+        console: console to print to.
     """
     models = [name for name in rows if name not in references]
     numbers = {name: f"model {number}" if len(models) > 1 else "model" for number, name in enumerate(models, start=1)}

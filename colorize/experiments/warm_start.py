@@ -1,4 +1,4 @@
-"""How a new run gets its first weights: those of a trained model, of a pretrained encoder, or random ones."""
+"""Initial weights of a new run: from a trained model, from a pretrained encoder, or random."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -18,15 +18,15 @@ Weights = Mapping[str, Tensor]
 
 
 def start(module: ColorizationModule, init_from: str | None, resumed: Mapping[str, Any] | None = None) -> None:
-    """Give the networks the weights that training starts from, and note in the provenance which these are.
+    """Load the initial weights into the networks, and record their source in the provenance.
 
-    A generator's method ``load_pretrained()``, where it has one, is called unless there is ``init_from``; what it
-    returns, plain data or ``None``, is noted.
+    If the generator has a method ``load_pretrained()``, it is called unless ``init_from`` is given; its result, plain
+    data or ``None``, is recorded.
 
     Args:
-        module: as built, with random weights.
-        init_from: a training checkpoint; a folder that ``colorize export`` made; or its name on the Hugging Face hub.
-        resumed: the checkpoint that the run goes on from, whose weights Lightning loads: only the note is kept.
+        module: with random weights.
+        init_from: a training checkpoint, a folder made by ``colorize export``, or its name on the Hugging Face hub.
+        resumed: the checkpoint that the run resumes from; Lightning loads its weights, only its record is copied.
     Raises:
         UserError: if there is no such model, or none of its weights fits.
     """
@@ -54,27 +54,28 @@ def _init_from(module: ColorizationModule, name: str) -> dict[str, Any]:
     module.generator.load_state_dict(taken, strict=False)
     own = module.generator.state_dict().keys()
     fresh, left = _parts(own - taken.keys(), taken), _parts(model.weights.keys() - taken.keys(), taken)
-    judge = _discriminator_of(model)
-    whole = bool(judge) and _fitting(module.discriminator, judge).keys() == module.discriminator.state_dict().keys()
+    source_d = _discriminator_of(model)
+    fitting_d = _fitting(module.discriminator, source_d)
+    whole = bool(source_d) and fitting_d.keys() == module.discriminator.state_dict().keys()
     if whole:
-        module.discriminator.load_state_dict(_fitting(module.discriminator, judge))
-    told = [f"{len(taken)} of the generator's {len(own)} tensors are taken"]
-    told += [f"its {', '.join(fresh)} start{'s' * (len(fresh) == 1)} fresh"] if fresh else []
-    told += [f"{', '.join(left)} of the source {'is' if len(left) == 1 else 'are'} not used"] if left else []
-    why = "" if whole else " (the source has none)" if not judge else " (that of the source does not fit)"
-    told += ["the discriminator is taken" if whole else f"the discriminator starts fresh{why}"]
-    log.info("init_from=%s: %s", name, printable("; ".join(told)))
+        module.discriminator.load_state_dict(fitting_d)
+    parts = [f"loaded {len(taken)} of the generator's {len(own)} tensors"]
+    parts += [f"newly initialized: {', '.join(fresh)}"] if fresh else []
+    parts += [f"not used from the source: {', '.join(left)}"] if left else []
+    why = "" if whole else " (the source has none)" if not source_d else " (the source's does not fit)"
+    parts += ["loaded the discriminator" if whole else f"the discriminator is newly initialized{why}"]
+    log.info("init_from=%s: %s", name, printable("; ".join(parts)))
     return {"name": name, "sha256": sha256(model.file), "fresh": fresh, "discriminator": whole}
 
 
 def _fitting(network: nn.Module, weights: Weights) -> dict[str, Tensor]:
-    """Return those weights that the network has under the same name and in the same shape."""
+    """Return the weights whose name and shape match the network's."""
     own = network.state_dict()
     return {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
 
 
 def _parts(names: Iterable[str], taken: Iterable[str]) -> list[str]:
-    """Return what tensors belong to: the first component of their names, or two where some of the first was taken."""
+    """Return the modules of tensors: the first component of their names, or two if part of the first was loaded."""
     first = {name.split(".")[0] for name in taken}
     return sorted({".".join(name.split(".")[: 1 + (name.split(".")[0] in first)]) for name in names})
 

@@ -1,4 +1,4 @@
-"""Chroma as a choice among bins: the loss of "Colorful Image Colorization" (CIC, Zhang et al. 2016)."""
+"""Classification loss over bins of ab, from "Colorful Image Colorization" (CIC, Zhang et al. 2016)."""
 
 import torch
 import torch.distributed
@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 from colorize.networks.bins import bin_centers, soft_targets
 
-BATCHES = 1000  # of the mean of how often each bin is seen: until then all count alike, then older ones fade
+BATCHES = 1000  # window of the bins' mean frequencies: a plain mean up to here, then an exponential moving average
 
 
 class BinsLoss(nn.Module):
     """Cross-entropy of the bins' logits with soft targets, rebalanced so that rare colors count more (CIC, eq. 2 to 4).
 
-    How often colors are seen is counted on the way, in training; CIC takes it from ImageNet. Soft targets smooth it.
+    Color frequencies are estimated during training; CIC takes them from ImageNet. Soft targets smooth them.
 
     Args:
-        rebalance: share of the uniform distribution in what the weights of colors are the inverse of, in (0, 1]; CIC
-            takes 0.5, and 1 turns rebalancing off.
+        rebalance: weight of the uniform distribution in its mix with the color frequencies, in (0, 1]; a color's
+            weight is the inverse of the mix. CIC uses 0.5; 1 turns rebalancing off.
     """
 
     def __init__(self, rebalance: float = 0.5) -> None:
@@ -29,11 +29,11 @@ class BinsLoss(nn.Module):
         self.register_buffer("batches", torch.zeros(()))
 
     def forward(self, logits: Tensor, ab: Tensor) -> Tensor:
-        """Return a scalar.
+        """Compute the loss, a scalar.
 
         Args:
             logits: ``(B, K, h, w)``.
-            ab: ``(B, 2, H, W)`` true chroma in [-1, 1], which is averaged over cells of ``H / h``.
+            ab: ``(B, 2, H, W)`` true chroma in [-1, 1], which is averaged over cells of side ``H / h``.
         """
         bins, shares = soft_targets(F.avg_pool2d(ab.float(), ab.shape[-1] // logits.shape[-1]), self.centers)
         if self.training:
@@ -42,7 +42,7 @@ class BinsLoss(nn.Module):
         return (self.weights()[bins[:, 0]] * entropy).mean()  # the nearest bin's weight
 
     def weights(self) -> Tensor:
-        """Return the weight of each bin ``(K,)``, whose mean over colors as often as they are seen is 1."""
+        """Return the weight of each bin ``(K,)``; the mean weighted by color frequency is 1."""
         weights = 1 / ((1 - self.rebalance) * self.seen + self.rebalance / len(self.seen))
         return weights / (self.seen * weights).sum().clamp(min=1e-12)
 

@@ -1,4 +1,4 @@
-"""Adversarial losses on a discriminator's logits."""
+"""Adversarial losses of a discriminator's logits."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,18 +12,17 @@ from colorize.base.errors import UserError
 
 
 class Mode(NamedTuple):
-    """What a ``gan_mode`` makes of logits.
+    """The losses and properties of a ``gan_mode``.
 
     Attributes:
-        discriminator: what D minimises, of logits and their label.
-        generator: what G minimises, of the fakes' logits and the label "real"; it pulls hardest where D is surest
-            that an image is fake ("non-saturating").
-        boundary: the logit between "fake" and "real"; ``None`` where only differences of logits mean anything.
-        sure: the difference of real and fake logits beyond which D has next to nothing to learn; ``None`` where there
-            is none.
-        labels: whether the values of the labels matter, not only which of the two it is.
-        relative: whether a logit is judged by how far it is above that of its partner.
-        penalties: weights that belong to the mode by its paper: of R1, R2 and the gradient penalty.
+        discriminator: D's loss, of logits and their label.
+        generator: G's loss, of the fakes' logits and the label "real"; non-saturating: its gradient is largest where D
+            is most certain that an image is fake.
+        boundary: decision threshold between fake and real logits; ``None`` if only differences of logits matter.
+        sure: difference of real and fake logits beyond which D's loss is nearly zero; ``None`` if there is none.
+        labels: whether the values of the labels matter, not only whether they mean real or fake.
+        relative: whether the losses take the difference of a logit and that of the paired image.
+        penalties: weights of R1, R2 and the gradient penalty in the mode's paper.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
@@ -54,21 +53,21 @@ MODES = {
     "hinge": Mode(_hinge, _score, boundary=0.0, sure=4.0, labels=False),
     # Gulrajani et al. 2017
     "wgan-gp": Mode(_score, _score, boundary=None, sure=None, labels=False, penalties={"gp": 10.0}),
-    # Jolicoeur-Martineau 2019, paired; with both penalties R3GAN (Huang et al. 2024), whose gamma is 0.05 to 150 by
-    # data set. With a single fake a logit is real where it is above its partner's: twice the same cross-entropy
+    # Jolicoeur-Martineau 2019, paired; with both penalties R3GAN (Huang et al. 2024), whose gamma is 0.05 to 150,
+    # depending on the data set. With pairs, D's terms for real and fake are equal
     "relativistic": Mode(BCE, BCE, boundary=None, sure=5.0, relative=True, penalties={"r1": 1.0, "r2": 1.0}),
 }
 
 
 class GANLoss(nn.Module):
-    """How far logits are from being judged real, or fake.
+    """The adversarial loss of a ``gan_mode``.
 
     Args:
         gan_mode: ``vanilla``, ``lsgan``, ``hinge``, ``wgan-gp`` or ``relativistic``.
-        real_label: D's target of real images; below 1 it is one-sided label smoothing (Salimans et al. 2016).
-        fake_label: D's target of generated images.
+        real_label: D's target for real images; below 1 for one-sided label smoothing (Salimans et al. 2016).
+        fake_label: D's target for generated images.
     Raises:
-        UserError: if ``gan_mode`` is unknown, or has no labels that could be set.
+        UserError: if ``gan_mode`` is unknown, or labels are set in a mode that does not use their values.
     """
 
     def __init__(self, gan_mode: str, real_label: float = 1.0, fake_label: float = 0.0) -> None:
@@ -81,20 +80,20 @@ class GANLoss(nn.Module):
                 f"or one of {with_labels}"
             )
         if not self.mode.labels:
-            real_label, fake_label = 1.0, -1.0  # their signs are what counts
+            real_label, fake_label = 1.0, -1.0  # only the signs matter
         self.real_label = real_label
         self.fake_label = fake_label
 
     def forward(self, preds: Tensor, target_is_real: bool, for_generator: bool = False) -> Tensor:
-        """Return the mean loss of logits of any shape, as a scalar in float32.
+        """Compute the mean loss of logits of any shape, a scalar in float32.
 
         Args:
-            preds: logits; in relativistic mode how far they are above their partners'.
-            target_is_real: what they should be judged as.
-            for_generator: whether G minimises it. ``target_is_real`` is then true, and the target 1: with D's smoothed
-                label G would lower the score of a fake that D takes for real.
+            preds: logits; in relativistic mode, their differences to the logits of the paired images.
+            target_is_real: whether the target is real or fake.
+            for_generator: whether to compute G's loss. ``target_is_real`` must then be true; the target is 1: with D's
+                smoothed label, G would lower the logits of fakes that D classifies as real.
         """
-        preds = preds.float()  # bf16 autocast must not reach the loss
+        preds = preds.float()  # compute the loss in float32 under bf16 autocast
         target = self.real_label if target_is_real else self.fake_label
         label = torch.full_like(preds, 1.0 if for_generator else target)
         distance = self.mode.generator if for_generator else self.mode.discriminator

@@ -1,4 +1,4 @@
-"""Training objectives: what the discriminator and the generator minimise, under the report's names."""
+"""Training objectives: the losses of the discriminator and of the generator, under the report's names."""
 
 from collections.abc import Sequence
 
@@ -16,33 +16,33 @@ from colorize.losses.perceptual import PerceptualLoss
 
 
 class GanL1(nn.Module):
-    """The conditional GAN loss plus weighted L1 on chroma (Isola et al. 2017), with what stabilizes it.
+    """The conditional GAN loss plus weighted L1 on chroma (Isola et al. 2017), with optional stabilizers.
 
-    Its members are those of `colorize.losses.contract.Objective`.
+    It implements `colorize.losses.contract.Objective`.
 
-    Every weight has the meaning of its paper. The papers' D minimizes the sum of its real and its fake term plus the
-    penalties; ``loss_D`` is the report's mean of the two terms, so penalties are halved with it. In relativistic mode
-    the two terms are equal and the paper has one of them, so penalties stay whole.
+    Every weight is defined as in its paper. In the papers, D minimizes the sum of its real and its fake term plus the
+    penalties; ``loss_D`` is the report's mean of the two terms, so penalties are halved too. In relativistic mode the
+    two terms are equal and the paper has only one of them, so penalties are not halved.
 
     Args:
         gan_mode: see `GANLoss`.
-        lambda_L1: weight of the mean absolute error of normalised ab.
-        real_label: D's target of real images.
-        fake_label: D's target of generated images.
-        r1: gamma of the penalty on real images (Mescheder et al. 2018); ``auto`` takes what belongs to ``gan_mode``.
-        r2: the same on generated images.
-        gp: weight of the gradient penalty between the two (Gulrajani et al. 2017); ``auto`` as above.
-        penalty_every: D's steps from one penalty to the next, which is descended as many times as heavy (Karras et al.
+        lambda_L1: weight of the mean absolute error of normalized ab.
+        real_label: D's target for real images.
+        fake_label: D's target for generated images.
+        r1: gamma of the penalty on real images (Mescheder et al. 2018); ``auto`` takes the value of ``gan_mode``.
+        r2: gamma of the penalty on generated images; ``auto`` as for ``r1``.
+        gp: weight of the gradient penalty (Gulrajani et al. 2017); ``auto`` as for ``r1``.
+        penalty_every: D steps per penalty, which is multiplied by this number (lazy regularization, Karras et al.
             2020).
         lambda_FM: weight of feature matching: L1 between D's features of generated and real images, summed over layers
             (Wang et al. 2018, pix2pixHD, where it is 10 and there is no L1 on pixels).
         lambda_perceptual: weight of `PerceptualLoss`.
-        perceptual: its network.
-        perceptual_weights: of its network.
+        perceptual: network of the perceptual loss.
+        perceptual_weights: weights of that network.
         perceptual_stride: see `PerceptualLoss`.
         lambda_colorfulness: weight of `colorfulness_distance`.
         lambda_bins: weight of `BinsLoss`, for a generator that has bins.
-        rebalance: of the bins' loss.
+        rebalance: see `BinsLoss`.
     Raises:
         UserError: if ``gan_mode`` is unknown, or a weight is out of range.
     """
@@ -76,7 +76,7 @@ class GanL1(nn.Module):
             at_least(f"loss.{key}", weight, 0, also=("auto",) if key in asked else ())
         at_least("loss.penalty_every", penalty_every, 1, whole=True)
         within("loss.rebalance", rebalance, 0, 1, "(]")
-        self._penalty_share = 1.0 if self.gan.mode.relative else 0.5  # see above
+        self._penalty_share = 1.0 if self.gan.mode.relative else 0.5  # see the class docstring
         self.lambda_L1 = lambda_L1
         self.lambda_FM = lambda_FM
         self.lambda_perceptual, self.lambda_colorfulness = lambda_perceptual, lambda_colorfulness
@@ -88,7 +88,7 @@ class GanL1(nn.Module):
 
     @property
     def extra_losses(self) -> tuple[str, ...]:
-        """Names of the losses beside the report's six."""
+        """Return the names of the losses besides the report's six."""
         weights = {
             "loss_D_penalty": self.penalty_every,
             "loss_G_FM": self.lambda_FM,
@@ -100,22 +100,22 @@ class GanL1(nn.Module):
 
     @property
     def needs_real_in_generator(self) -> bool:
-        """Whether the mode is relativistic, or there is feature matching."""
+        """Return whether the mode is relativistic or feature matching is on."""
         return self.gan.mode.relative or bool(self.lambda_FM)
 
     @property
     def needs_bins(self) -> bool:
-        """Whether there is a loss of bins."""
+        """Return whether the bins loss is on."""
         return bool(self.lambda_bins)
 
     @property
     def boundary(self) -> float | None:
-        """That of ``gan_mode``."""
+        """Return the decision threshold of ``gan_mode``."""
         return self.gan.mode.boundary
 
     @property
     def sure(self) -> float | None:
-        """That of ``gan_mode``."""
+        """Return the margin of ``gan_mode`` beyond which D wins."""
         return self.gan.mode.sure
 
     def discriminator(self, fake_logits: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
@@ -146,7 +146,7 @@ class GanL1(nn.Module):
         L: Tensor | None = None,
         bins: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return ``loss_G_GAN``, those of `reconstruction`, perhaps ``loss_G_FM``, and their sum ``loss_G``."""
+        """Return ``loss_G_GAN``, the losses of `reconstruction`, ``loss_G_FM`` if on, and their sum ``loss_G``."""
         if self.gan.mode.relative:
             fake_logits = fake_logits - real_logits
         terms = {"loss_G_GAN": self.gan(fake_logits, True, for_generator=True)}
@@ -159,7 +159,7 @@ class GanL1(nn.Module):
     def reconstruction(
         self, fake_ab: Tensor, ab: Tensor, L: Tensor | None = None, bins: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return ``loss_G_L1`` and those of the perceptual loss, colorfulness and bins that have a weight."""
+        """Return ``loss_G_L1`` and those of the perceptual, colorfulness and bins losses that have a weight."""
         fake_ab = fake_ab.float()
         terms = {"loss_G_L1": self.lambda_L1 * F.l1_loss(fake_ab, ab)}
         if self.lambda_perceptual:

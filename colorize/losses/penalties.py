@@ -1,9 +1,9 @@
-"""Penalties on the discriminator's gradient with respect to chroma, for patches.
+"""Penalties on the gradient of a patch discriminator with respect to chroma.
 
-The papers' D gives an image one score; a PatchGAN gives many, each a discriminator of its patch. What is penalised
-is therefore the mean over patches of each score's squared gradient norm. Random signs estimate it without bias in
-one backward pass: the squared norm of the gradient of sum(sign_i * score_i) is, on average over the signs, the sum of
-the scores' own (Hutchinson 1989). So a weight means the same at every image size.
+In the papers, D has one score per image; a PatchGAN has one score per patch. The penalty is therefore the mean over
+patches of the squared gradient norm of each score, which makes its weight independent of the image size. It is
+estimated in one backward pass with random signs: the expected squared norm of the gradient of sum(sign_i * score_i) is
+the sum of the squared gradient norms of the scores (Hutchinson 1989).
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def squared_gradient(logits: Tensor, ab: Tensor) -> Tensor:
-    """Estimate each image's mean over patches of ``|d logit / d ab|^2``; it can be differentiated.
+    """Estimate each image's mean over patches of ``|d logit / d ab|^2``; differentiable.
 
     Args:
         logits: ``(B, 1, H', W')`` scores that depend on ``ab``.
@@ -27,24 +27,24 @@ def squared_gradient(logits: Tensor, ab: Tensor) -> Tensor:
 
 
 def zero_centred(logits: Tensor, ab: Tensor) -> Tensor:
-    """R1 on real images, R2 on generated ones, for a weight of 1 (Mescheder et al. 2018): half the mean square.
+    """Compute R1 (for real images) or R2 (for generated ones) with gamma 1 (Mescheder et al. 2018).
 
     Args:
         logits: ``(B, 1, H', W')``.
-        ab: ``(B, 2, H, W)`` that they were computed from.
+        ab: ``(B, 2, H, W)`` chroma that they were computed from.
     """
     return 0.5 * squared_gradient(logits, ab).mean()
 
 
 def one_centred(score: Callable[[Tensor], Tensor], fake_ab: Tensor, ab: Tensor) -> Tensor:
-    """The gradient penalty of WGAN-GP, for a weight of 1 (Gulrajani et al. 2017): how far norms are from 1.
+    """Compute the gradient penalty of WGAN-GP with weight 1 (Gulrajani et al. 2017).
 
     Args:
-        score: chroma ``(B, 2, H, W)`` to logits.
+        score: maps chroma ``(B, 2, H, W)`` to logits.
         fake_ab: ``(B, 2, H, W)`` generated chroma.
         ab: ``(B, 2, H, W)`` true chroma.
     """
     share = torch.rand(len(ab), 1, 1, 1, device=ab.device)
     between = torch.lerp(ab, fake_ab.float(), share).detach().requires_grad_()
-    norm = (squared_gradient(score(between), between) + 1e-12).sqrt()  # the root's slope at 0 is infinite
+    norm = (squared_gradient(score(between), between) + 1e-12).sqrt()  # avoids the infinite gradient of sqrt at 0
     return (norm - 1).square().mean()

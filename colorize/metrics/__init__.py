@@ -1,4 +1,4 @@
-"""How good a colorization is: scores per image and per set, and perceptual distances."""
+"""Metrics of colorization: scores per image and per set, and perceptual distances."""
 
 from colorize.metrics.color import ciede2000, delta_e, l1, out_of_gamut_share
 from colorize.metrics.image import colorfulness, colorfulness_abs, psnr, ssim

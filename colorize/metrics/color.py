@@ -1,4 +1,4 @@
-"""Scores of colour itself, in CIE Lab: how far a colour is from the right one, and whether sRGB can show it."""
+"""Color metrics in CIE Lab: distances to the true colors, and the share of colors outside the sRGB gamut."""
 
 import math
 
@@ -8,28 +8,28 @@ from torch import Tensor
 from colorize.lab import l_ab_to_lab, out_of_gamut
 
 TURN, DEGREE = 2 * math.pi, math.pi / 180  # radians
-TINY = 30  # e**-30 changes no sum; denormal numbers, which take processors 50 times as long, do not arise
+TINY = 30  # exponents are clamped here: e**-30 changes no sum, and denormal numbers would be 50 times as slow
 
 
 @torch.no_grad()
 def ciede2000(lab1: Tensor, lab2: Tensor) -> Tensor:
-    """Colour difference CIEDE2000 of each pixel, by the formulas of Sharma, Wu and Dalal 2005.
+    """Compute the color difference CIEDE2000 of each pixel, by the formulas of Sharma, Wu and Dalal 2005.
 
-    About 1 is just noticeable. It is computed in the type that is given, without a gradient; grey pixels, whose
-    hue is undefined, are treated as the paper says.
+    A difference of about 1 is just noticeable. It is computed in the inputs' dtype, without a gradient; grey pixels,
+    whose hue is undefined, are treated as in the paper.
 
     Args:
         lab1: ``(B, 3, H, W)`` float CIE Lab, L* in [0, 100].
-        lab2: the same.
+        lab2: same as ``lab1``.
     Returns:
         ``(B, H, W)``, at least 0.
     Raises:
-        ValueError: if the two are not 4-D with 3 channels and of one shape.
+        ValueError: if the two are not 4-D with 3 channels and the same shape.
     """
     if lab1.ndim != 4 or lab1.shape[1] != 3 or lab1.shape != lab2.shape:
         raise ValueError(f"expected two (B, 3, H, W) of one shape; got {tuple(lab1.shape)} and {tuple(lab2.shape)}")
     (L1, a1, b1), (L2, a2, b2) = lab1.unbind(1), lab2.unbind(1)  # (B, H, W) each
-    # What is not needed again is overwritten: a third faster where planes do not stay in a core's cache
+    # Intermediate results are overwritten: a third faster if planes do not fit into a core's cache
     chroma = torch.hypot(a1, b1).add_(torch.hypot(a2, b2)).div_(2)
     stretch = _high_chroma(chroma).mul_(-0.5).add_(1.5)
     a1, a2 = a1 * stretch, a2 * stretch
@@ -37,8 +37,8 @@ def ciede2000(lab1: Tensor, lab2: Tensor) -> Tensor:
     h1, h2 = _hue(a1, b1), _hue(a2, b2)
 
     turn = h2 - h1
-    turn.sub_((turn / TURN).round_(), alpha=TURN).div_(2)  # half the short way; half a turn goes as it is
-    dL, dC, dH = L2 - L1, C2 - C1, (C1 * C2).sqrt_().mul_(turn.sin()).mul_(2)  # of grey dH is 0, and h does not matter
+    turn.sub_((turn / TURN).round_(), alpha=TURN).div_(2)  # half of the shorter arc; half a turn keeps its sign
+    dL, dC, dH = L2 - L1, C2 - C1, (C1 * C2).sqrt_().mul_(turn.sin()).mul_(2)  # for grey dH is 0 and h has no effect
 
     L, C, h = (L1 + L2).div_(2), C1.add_(C2).div_(2), h1.add_(turn)
     h.sub_((h / TURN).floor_(), alpha=TURN)
@@ -57,7 +57,7 @@ def ciede2000(lab1: Tensor, lab2: Tensor) -> Tensor:
 
 
 def _high_chroma(C: Tensor) -> Tensor:
-    """Rise from 0 at grey to 1 at high chroma, one half at 21.4."""
+    """Compute the high-chroma weight: 0 for grey, 0.5 at chroma 21.4, 1 in the limit."""
     ratio = (C / 25).clamp_(min=1e-4)
     squared = ratio * ratio
     seventh = ratio.mul_(squared).mul_(squared.square_())
@@ -70,30 +70,30 @@ def _hue(a: Tensor, b: Tensor) -> Tensor:
 
 
 def delta_e(L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> Tensor:
-    """Mean CIEDE2000 of each image between predicted and true colours of the same lightness.
+    """Compute the mean CIEDE2000 of each image between predicted and true colors of the same lightness.
 
     Args:
         L: ``(B, 1, H, W)`` in [-1, 1].
         ab_pred: ``(B, 2, H, W)`` in [-1, 1].
-        ab_true: the same.
+        ab_true: same as ``ab_pred``.
     Returns:
         ``(B,)`` float32, at least 0.
     Raises:
-        ValueError: if the shapes do not fit each other.
+        ValueError: if the shapes do not match.
     """
     return ciede2000(l_ab_to_lab(L, ab_pred), l_ab_to_lab(L, ab_true)).mean((1, 2))
 
 
 def l1(ab_pred: Tensor, ab_true: Tensor) -> Tensor:
-    """Mean absolute error of each image's normalised chroma.
+    """Compute the mean absolute error of each image's normalized chroma.
 
     Args:
         ab_pred: ``(B, 2, H, W)`` in [-1, 1].
-        ab_true: the same.
+        ab_true: same as ``ab_pred``.
     Returns:
         ``(B,)`` float32 in [0, 2].
     Raises:
-        ValueError: if the two are not 4-D with 2 channels and of one shape.
+        ValueError: if the two are not 4-D with 2 channels and the same shape.
     """
     if ab_pred.ndim != 4 or ab_pred.shape[1] != 2 or ab_pred.shape != ab_true.shape:
         got = f"{tuple(ab_pred.shape)} and {tuple(ab_true.shape)}"
@@ -102,7 +102,7 @@ def l1(ab_pred: Tensor, ab_true: Tensor) -> Tensor:
 
 
 def out_of_gamut_share(L: Tensor, ab: Tensor) -> Tensor:
-    """Share of each image's pixels whose colour sRGB cannot show.
+    """Compute the fraction of each image's pixels whose color is outside the sRGB gamut.
 
     Args:
         L: ``(B, 1, H, W)`` in [-1, 1].
@@ -110,6 +110,6 @@ def out_of_gamut_share(L: Tensor, ab: Tensor) -> Tensor:
     Returns:
         ``(B,)`` float32 in [0, 1].
     Raises:
-        ValueError: if the shapes do not fit each other.
+        ValueError: if the shapes do not match.
     """
     return out_of_gamut(L, ab).float().mean((1, 2))

@@ -1,21 +1,21 @@
-"""How an image's colors are distributed, whatever is where: hues and the spread of chroma."""
+"""Distribution of an image's colors, regardless of position: hue histograms and the spread of chroma."""
 
 import torch
 from torch import Tensor
 
 HUES = 36  # bins of 10 degrees
-COLORLESS = 1.0  # mean chroma in Lab units below which an image has no hue: no one would notice it
+COLORLESS = 1.0  # mean chroma in Lab units below which an image counts as grey: it would not be noticed
 
 
 def hue_distance(ab1: Tensor, ab2: Tensor) -> Tensor:
-    """Compare the hue histograms of two images: 1 minus their intersection (Swain and Ballard 1991).
+    """Compute 1 minus the intersection of the hue histograms of two images (Swain and Ballard 1991).
 
-    Each pixel counts with its chroma; histograms are normalized. An image whose mean chroma is below ``COLORLESS`` has
-    none: its distance is 1 from an image with colors, 0 from another without.
+    Histograms are weighted by chroma and normalized. An image whose mean chroma is below ``COLORLESS`` has no
+    histogram: its distance is 1 from an image with colors, 0 from another grey one.
 
     Args:
         ab1: ``(B, 2, H, W)`` float in Lab units.
-        ab2: the same.
+        ab2: same as ``ab1``.
     Returns:
         ``(B,)`` in [0, 1].
     """
@@ -25,7 +25,7 @@ def hue_distance(ab1: Tensor, ab2: Tensor) -> Tensor:
 
 
 def _hues(ab: Tensor) -> Tensor:
-    """Return ``(B, HUES)``."""
+    """Return hue histograms ``(B, HUES)``."""
     a, b = ab.flatten(2).unbind(1)
     chroma = (a.square() + b.square()).sqrt()
     turn = torch.atan2(b, a) * (HUES / (2 * torch.pi)) + HUES / 2  # [0, HUES]
@@ -37,7 +37,7 @@ def _hues(ab: Tensor) -> Tensor:
 
 
 def chroma_spread(ab: Tensor) -> Tensor:
-    """Measure how far an image's colors are from their mean: the root of the summed variances of a and b.
+    """Compute the spread of an image's colors around their mean: the root of the summed variances of a and b.
 
     Args:
         ab: ``(B, 2, H, W)`` float.

@@ -1,4 +1,4 @@
-"""One gain of chroma for a whole set: L1 at the truth's colorfulness, and how vivid a model is by default."""
+"""One chroma gain for a whole set: L1 at the true images' colorfulness, and a model's default gain."""
 
 import torch
 from torch import Tensor
@@ -6,27 +6,25 @@ from torch import Tensor
 from colorize.lab import l_ab_to_rgb, to_uint8
 from colorize.metrics.image import colorfulness_abs
 
-PIXELS = 32  # a side, that both are measured on, taken at equal distances: all of 256x256 take 64 times as long
+PIXELS = 32  # side that images are subsampled to, with a stride: all pixels of 256x256 would take 64 times as long
 GAINS = tuple(2 ** (step / 16) for step in range(-32, 49))  # 1/4 to 8; L1 is measured at each
-RARER = 4  # colorfulness, which takes longer and is nearly linear in the gain, at every fourth
+RARER = 4  # colorfulness is measured at every fourth gain: it is slower and nearly linear in the gain
 COLORED = GAINS[::RARER]
 SUMS = 2 + len(COLORED) + len(GAINS)
-CALIBRATED = (
-    0.9  # share of the truth's colorfulness; a choice, below 1 because a gain makes wrong hues as vivid as right ones
-)
+CALIBRATED = 0.9  # fraction of the true colorfulness; below 1 by choice, since a gain amplifies wrong hues too
 
 
 @torch.no_grad()
 def gain_sums(L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> Tensor:
-    """Sum up over images what `l1_at_cf` needs.
+    """Compute the sums over images that `l1_at_cf` and `calibrated_gain` need.
 
     Args:
         L: ``(B, 1, H, W)`` in [-1, 1].
         ab_pred: ``(B, 2, H, W)`` in [-1, 1].
-        ab_true: the same.
+        ab_true: same as ``ab_pred``.
     Returns:
-        ``(SUMS,)`` float32: the number of images, and sums over them of the truth's `colorfulness_abs`, that of the
-        outputs with their chroma times each of ``COLORED``, and their L1 with it times each of ``GAINS``.
+        ``(SUMS,)`` float32: the number of images, then sums over images of `colorfulness_abs` of the true image, of
+        `colorfulness_abs` of the output at each gain of ``COLORED``, and of the output's L1 at each of ``GAINS``.
     """
     step = max(1, min(L.shape[-2:]) // PIXELS)
     L, ab_pred, ab_true = (x[..., ::step, ::step].float().contiguous() for x in (L, ab_pred, ab_true))
@@ -36,15 +34,15 @@ def gain_sums(L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> Tensor:
 
 
 def l1_at_cf(sums: Tensor) -> Tensor:
-    """Give the L1 of a set of images after the one gain of chroma that brings their mean colorfulness to the truth's.
+    """Compute the L1 of a set of images at the chroma gain that makes their mean colorfulness equal to the true one.
 
-    Both are interpolated between the gains: an L1 above 0.03 is right to about 1%, a smaller one up to 0.005 too high.
-    The chroma after the gain is not clipped.
+    Both are interpolated between gains: an L1 above 0.03 is accurate to about 1%, a smaller one is up to 0.005 too
+    high. Chroma is not clipped after the gain.
 
     Args:
-        sums: of `gain_sums`, added up over batches.
+        sums: of `gain_sums`, summed over batches.
     Returns:
-        scalar; NaN if no gain from 1/4 to 8 reaches the truth's colorfulness, as of a grey output.
+        scalar; NaN if no gain from 1/4 to 8 reaches the true colorfulness, as for grey outputs.
     """
     gain = _gain(sums, 1.0)
     errors, gains = (sums[1:] / sums[0])[1 + len(COLORED) :], sums.new_tensor(GAINS)
@@ -54,10 +52,10 @@ def l1_at_cf(sums: Tensor) -> Tensor:
 
 
 def calibrated_gain(sums: Tensor) -> Tensor:
-    """Give the gain of chroma that brings the mean colorfulness of a set to ``CALIBRATED`` of the truth's.
+    """Compute the chroma gain that brings the mean colorfulness of a set to ``CALIBRATED`` times the true one.
 
     Args:
-        sums: of `gain_sums`, added up over batches.
+        sums: of `gain_sums`, summed over batches.
     Returns:
         scalar; NaN if no gain from 1/4 to 8 does.
     """
@@ -65,7 +63,7 @@ def calibrated_gain(sums: Tensor) -> Tensor:
 
 
 def _gain(sums: Tensor, share: float) -> Tensor:
-    """Return ``(1,)``: the gain that brings mean colorfulness to a share of the truth's, or NaN."""
+    """Return the gain ``(1,)`` that brings mean colorfulness to ``share`` times the true one, or NaN."""
     target, colors = (sums[1 : 2 + len(COLORED)] / sums[0]).split([1, len(COLORED)])
     target = share * target
     gains = sums.new_tensor(COLORED)

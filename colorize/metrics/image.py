@@ -10,22 +10,22 @@ from colorize.base.errors import UserError
 
 PEAK = 255  # largest uint8 value
 SSIM_WINDOW = 7  # pixels a side
-SSIM_PLANES = 24  # at a time, one of each channel: 3 MB each at 256x256
+SSIM_PLANES = 24  # single-channel planes at a time: 3 MB each at 256x256
 
 
 def psnr(out: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each image, over all its channels.
+    """Compute the peak signal-to-noise ratio of each image, over all channels.
 
-    Identical images would score infinity and spoil every mean; they score as if one value differed by one step,
-    the best that two different images can reach: 101.1 dB at 256x256.
+    Identical images would score infinity, which would make every mean infinite; they score as if one value differed by
+    one level, the maximum for two different images: 101.1 dB at 256x256.
 
     Args:
         out: ``(B, 3, H, W)`` uint8.
-        target: the same.
+        target: same as ``out``.
     Returns:
         ``(B,)`` float32 in dB.
     Raises:
-        ValueError: if the two are not uint8 images of one shape.
+        ValueError: if the two are not uint8 images of the same shape.
     """
     check_rgb(out, target)
     difference = (out.short() - target.short()).flatten(1).int()
@@ -34,25 +34,25 @@ def psnr(out: Tensor, target: Tensor) -> Tensor:
 
 
 def ssim(out: Tensor, target: Tensor) -> Tensor:
-    """Structural similarity of each image, as ``skimage.metrics.structural_similarity`` defines it by default.
+    """Compute the structural similarity of each image, with the defaults of ``skimage.metrics.structural_similarity``.
 
-    A uniform 7x7 window, sample covariance, the border left out, the mean of the three channels. Sums over a
-    window are taken in integers, hence exact; what follows is float32.
+    These are a uniform 7x7 window, sample covariance, no border, and the mean of the three channels. Window sums are
+    exact integers; the rest is float32.
 
     Args:
         out: ``(B, 3, H, W)`` uint8, both sides at least 7.
-        target: the same.
+        target: same as ``out``.
     Returns:
         ``(B,)`` float32 in [-1, 1]; 1 means identical.
     Raises:
-        ValueError: if the two are not uint8 images of one shape.
+        ValueError: if the two are not uint8 images of the same shape.
         UserError: if the images are smaller than the window.
     """
     check_rgb(out, target)
     height, width = out.shape[2:]
     if min(height, width) < SSIM_WINDOW:
         raise UserError(f"image is {height}x{width}; SSIM needs at least {SSIM_WINDOW}x{SSIM_WINDOW}")
-    if out.device.type == "cpu":  # a plane fits into a core's cache, and NumPy's calls take half the time of torch's
+    if out.device.type == "cpu":  # a plane fits into a core's cache, and NumPy takes half the time of torch
         pairs = zip(*(x.flatten(0, 1).int().numpy() for x in (out, target)), strict=True)
         planes = torch.tensor([_ssim(x[None], y[None]).item() for x, y in pairs])
     else:
@@ -62,7 +62,7 @@ def ssim(out: Tensor, target: Tensor) -> Tensor:
 
 
 def _ssim(x: Any, y: Any) -> Any:
-    """Compare planes ``(P, H, W)`` int32, both of NumPy or both of torch; return ``(P,)``."""
+    """Compute the SSIM ``(P,)`` of planes ``(P, H, W)`` int32, both in NumPy or both in torch."""
     n = SSIM_WINDOW**2
     c1, c2 = np.float32((0.01 * PEAK) ** 2), np.float32((0.03 * PEAK) ** 2)
     (height, width), x, y = x.shape[1:], x.reshape(len(x), -1), y.reshape(len(y), -1)
@@ -82,10 +82,10 @@ def _ssim(x: Any, y: Any) -> Any:
 
 
 def _window_sums(x: Any, width: int) -> Any:
-    """Sum over the windows of planes ``(P, H * W)``; those that reach over the right end of a row mean nothing.
+    """Compute the window sums of planes ``(P, H * W)``; ignore those of windows that cross the right end of a row.
 
     Returns:
-        ``(P, H * W - 6 * W - 6)``: a plane's rows follow each other, so that all is added in long runs.
+        ``(P, H * W - 6 * W - 6)``: planes are flat, so that additions run over long contiguous arrays.
     """
     for step in (1, width):
         count = x.shape[1] - 6 * step
@@ -98,31 +98,31 @@ def _window_sums(x: Any, width: int) -> Any:
 
 
 def colorfulness(rgb: Tensor) -> Tensor:
-    """Colorfulness M3 of each image (Hasler and Suesstrunk 2003): 0 for grey, about 40 for a typical photograph.
+    """Compute the colorfulness M3 of each image (Hasler and Suesstrunk 2003): 0 for grey, about 40 for photographs.
 
     Args:
         rgb: ``(B, 3, H, W)`` uint8.
     Returns:
         ``(B,)`` float32, at least 0.
     Raises:
-        ValueError: if ``rgb`` is not uint8 images.
+        ValueError: if ``rgb`` has another shape or dtype.
     """
     check_rgb(rgb)
     return hasler_suesstrunk(rgb.float())
 
 
 def colorfulness_abs(rgb: Tensor) -> Tensor:
-    """Colorfulness as the code of colorization papers has it (CT2, ColorFormer, DDColor).
+    """Compute the colorfulness of each image as in the code of colorization papers (CT2, ColorFormer, DDColor).
 
-    It takes the absolute values of the two opponent channels first, which Hasler and Suesstrunk 2003 do not;
-    the tables of those papers hold this variant.
+    Unlike Hasler and Suesstrunk 2003, it takes the absolute values of the two opponent channels; the tables of those
+    papers report this variant.
 
     Args:
         rgb: ``(B, 3, H, W)`` uint8.
     Returns:
         ``(B,)`` float32, at least 0.
     Raises:
-        ValueError: if ``rgb`` is not uint8 images.
+        ValueError: if ``rgb`` has another shape or dtype.
     """
     check_rgb(rgb)
     red_green, yellow_blue = _opponents(rgb.float())
@@ -130,11 +130,11 @@ def colorfulness_abs(rgb: Tensor) -> Tensor:
 
 
 def hasler_suesstrunk(rgb: Tensor, smooth: float = 0.0) -> Tensor:
-    """Colorfulness M3 of each image, with a gradient.
+    """Compute the colorfulness M3 of each image, differentiable.
 
     Args:
         rgb: ``(B, 3, H, W)`` float in [0, 255].
-        smooth: added under the roots, so that grey images have a gradient.
+        smooth: added under the square roots, so that grey images have a gradient.
     Returns:
         ``(B,)``, at least 0.
     """
@@ -154,10 +154,10 @@ def _spread(red_green: Tensor, yellow_blue: Tensor, smooth: float = 0.0) -> Tens
 
 
 def check_rgb(*images: Tensor) -> None:
-    """Refuse anything but uint8 RGB batches ``(B, 3, H, W)`` of one shape.
+    """Check that all inputs are uint8 RGB batches ``(B, 3, H, W)`` of the same shape.
 
     Raises:
-        ValueError: naming the shapes and types that came.
+        ValueError: if not; it names the shapes and dtypes.
     """
     got = [f"{tuple(image.shape)} {image.dtype}" for image in images]
     fits = all(image.ndim == 4 and image.shape[1] == 3 and image.dtype == torch.uint8 for image in images)

@@ -1,4 +1,4 @@
-"""Scores by a network that took no part in training: EfficientNet-Lite2, which recognizes things in photographs."""
+"""Scores by an independent ImageNet classifier that is not used in training, the judge: EfficientNet-Lite2."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,21 +17,21 @@ SCORES = "kid_lite2, fid_lite2, recognizability"
 
 
 class Verdict(NamedTuple):
-    """What the judge makes of images, on the CPU."""
+    """The judge's outputs for a batch of images, on the CPU."""
 
     features: Tensor  # (B, 1280) float32, of the last pooling layer
-    classes: Tensor  # (B,) int64, the likeliest of ImageNet's
+    classes: Tensor  # (B,) int64, the most likely ImageNet class
 
 
 class Judge(nn.Module):
-    """EfficientNet-Lite2 in evaluation mode; it sees images at their own size (it was trained at 260x260).
+    """EfficientNet-Lite2 in evaluation mode; images are not resized (it was trained at 260x260).
 
-    `judge_missing` says whether it can be built.
+    Use `judge_missing` to check whether it can be built.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        import timm  # here: it takes a second
+        import timm  # imported here because it takes a second
 
         self.network = timm.create_model(NETWORK)
         load_weights(self.network, weights_file(NETWORK), "judge")
@@ -39,15 +39,15 @@ class Judge(nn.Module):
 
     @torch.no_grad()
     def forward(self, rgb: Tensor) -> Verdict:
-        """Judge images.
+        """Compute features and classes of images.
 
         Args:
             rgb: ``(B, 3, H, W)`` uint8.
         Raises:
-            ValueError: if they are not uint8 images.
+            ValueError: if ``rgb`` has another shape or dtype.
         """
         check_rgb(rgb)
-        with torch.autocast(rgb.device.type, enabled=False):  # half precision would move the distances
+        with torch.autocast(rgb.device.type, enabled=False):  # half precision would change the distances
             maps = self.network.forward_features((rgb.float() - 127) / 128)
             features = self.network.forward_head(maps, pre_logits=True)
             classes = self.network.get_classifier()(features).argmax(1)
@@ -55,20 +55,20 @@ class Judge(nn.Module):
 
 
 def judge_missing() -> str | None:
-    """Return the line that says what the judge lacks; ``None`` if it can be built."""
+    """Return a line that says what the judge lacks; ``None`` if it can be built."""
     return None if weights_file(NETWORK) else missing_extra(f"{SCORES}: need {PACKAGES[NETWORK]}", "encoder")
 
 
 def own_encoder(generator: dict[str, object]) -> bool:
-    """Tell whether the judge is the encoder of a generator, by its arguments: it would judge its own work."""
+    """Return whether the judge is the encoder of a generator, by its arguments, and so not independent."""
     return generator.get("encoder") == NETWORK
 
 
 class JudgeScores:
-    """Compares the judge's verdicts on outputs and on the truth; those on the truth are kept when it starts anew.
+    """Compares the judge's verdicts on outputs and on true images; `restart` keeps the latter.
 
     Args:
-        judge: uint8 RGB to `Verdict`.
+        judge: maps uint8 RGB to `Verdict`.
     """
 
     def __init__(self, judge: Callable[[Tensor], Verdict]) -> None:
@@ -77,17 +77,17 @@ class JudgeScores:
         self._pairs: list[tuple[Verdict, Verdict]] = []
 
     def restart(self) -> None:
-        """Forget the outputs so far."""
+        """Discard the outputs so far."""
         self._pairs = []
 
     def update(self, L: Tensor, ab_pred: Tensor, ab_true: Tensor, ids: Tensor) -> None:
-        """Take in a batch.
+        """Add a batch.
 
         Args:
             L: ``(B, 1, H, W)`` in [-1, 1].
             ab_pred: ``(B, 2, H, W)`` in [-1, 1].
-            ab_true: the same.
-            ids: ``(B,)`` of the images; a batch of the same ids has the same truth.
+            ab_true: same as ``ab_pred``.
+            ids: ``(B,)`` ids of the images; verdicts on true images are cached by the ids of a batch.
         """
         key = tuple(ids.tolist())
         if key not in self._truth:
@@ -95,14 +95,15 @@ class JudgeScores:
         self._pairs.append((self.judge(to_uint8(l_ab_to_rgb(L, ab_pred))), self._truth[key]))
 
     def compute(self, fid: bool = True) -> dict[str, float]:
-        """Compare all images since the start.
+        """Compute the scores of all images since `restart`.
 
         Args:
-            fid: also the Frechet distance, of 1,280 features: of fewer images than that its covariances are singular.
+            fid: whether to compute the Frechet distance of the 1,280 features, whose covariances are singular for
+                fewer images than that.
         Returns:
-            ``kid_lite2`` as `PerceptualScores` estimates KID, ``kid_lite2_std``, its standard error, ``fid_lite2``, and
-            ``recognizability``, the share of images whose class in generated colors is that in true ones. Of one image
-            the last alone.
+            ``kid_lite2``, estimated as KID in `PerceptualScores`, ``kid_lite2_std``, its standard error, ``fid_lite2``,
+            and ``recognizability``, the fraction of images with the same class in generated and in true colors. A
+            single image has only ``recognizability``.
         """
         outputs, truth = (Verdict(*map(torch.cat, zip(*side, strict=True))) for side in zip(*self._pairs, strict=True))
         scores = {"recognizability": (outputs.classes == truth.classes).float().mean().item()}

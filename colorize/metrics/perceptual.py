@@ -1,4 +1,4 @@
-"""Perceptual distances by published networks: FID, KID and LPIPS, from weights files in one folder, never fetched."""
+"""Perceptual distances: FID, KID and LPIPS, with weights files from one folder; nothing is downloaded."""
 
 import importlib.util
 import pickle
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from colorize.base.errors import UserError, missing_extra
 from colorize.metrics.image import PEAK, check_rgb
 
-# Metrics by the network that they need: the file of its weights, and where that is published.
+# Metrics by the network that they need: the file of its weights, and its source.
 INCEPTION = "fid, kid"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 SOURCES = {
@@ -21,30 +21,30 @@ SOURCES = {
     "lpips_alex": ("alexnet-owt-7be5be79.pth", "torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url"),
     "lpips_vgg": ("vgg16-397923af.pth", "torchvision.models.VGG16_Weights.IMAGENET1K_V1.url"),
 }
-FEATURES = 2048  # of Inception's last pooling layer
-KID_BLOCK = 512  # images whose kernels with all others are in memory at once: 20 MB each for 5,000 images
+FEATURES = 2048  # channels of Inception's last pooling layer
+KID_BLOCK = 512  # images whose kernel rows are in memory at once: 20 MB each for 5,000 images
 
 
 class PerceptualNetworks:
-    """The networks behind FID, KID and LPIPS, as far as their weights are at hand; they are built when first used.
+    """The networks of FID, KID and LPIPS whose weights are available; built on first use.
 
     Args:
-        weights_dir: folder of the weights files; by default the one that torch.hub uses. Nothing is ever downloaded.
-        device: where the networks run.
+        weights_dir: folder of the weights files; by default torch.hub's. Nothing is downloaded.
+        device: device of the networks.
     Attributes:
-        absent: by network, a line for each thing that is lacking to build it.
-        present: names of the others, as in ``SOURCES``.
+        absent: for each network that cannot be built, a line per missing requirement.
+        present: names of the other networks, see ``SOURCES``.
     """
 
     def __init__(self, weights_dir: Path | str | None = None, device: torch.device | str = "cpu") -> None:
         self._folder = Path(weights_dir) if weights_dir else Path(torch.hub.get_dir()) / "checkpoints"
         self._device = torch.device(device)
         self._paths = {name: self._folder / file for name, (file, _) in SOURCES.items()}
-        self.absent = self._look_for_weights()
+        self.absent = self._find_missing()
         self.present = sorted(self._paths.keys() - self.absent.keys())
         self._networks: dict[str, nn.Module] = {}
 
-    def _look_for_weights(self) -> dict[str, list[str]]:
+    def _find_missing(self) -> dict[str, list[str]]:
         absent = {}
         for name, path in self._paths.items():
             lines = []
@@ -63,17 +63,17 @@ class PerceptualNetworks:
 
     @torch.no_grad()
     def features(self, rgb: Tensor) -> Tensor:
-        """Return Inception's features ``(B, FEATURES)`` of ``(B, 3, H, W)`` uint8, on the CPU.
+        """Compute Inception's features ``(B, FEATURES)`` of ``(B, 3, H, W)`` uint8, on the CPU.
 
         Raises:
             UserError: if the weights file is damaged or holds another network.
         """
-        with torch.autocast(self._device.type, enabled=False):  # half precision would move the distances
+        with torch.autocast(self._device.type, enabled=False):  # half precision would change the distances
             return self._network(INCEPTION)(rgb.to(self._device))[0].cpu()
 
     @torch.no_grad()
     def lpips(self, name: str, output: Tensor, target: Tensor) -> Tensor:
-        """Return the distance of each pair ``(B, 3, H, W)`` uint8: ``(B,)`` on the CPU.
+        """Compute LPIPS ``(B,)`` of pairs of images ``(B, 3, H, W)`` uint8, on the CPU.
 
         Raises:
             UserError: if the weights file is damaged or holds another network.
@@ -84,15 +84,15 @@ class PerceptualNetworks:
 
 
 class PerceptualScores:
-    """FID, KID and LPIPS of outputs against their targets, as far as the networks' weights are at hand.
+    """FID, KID and LPIPS of outputs against their targets, for the networks whose weights are available.
 
-    Nothing is ever downloaded: a network whose file is not in the folder is left out, and ``missing`` says so.
-    Networks are built at the first ``update``. Images are given in uint8; FID and KID see them as torch-fidelity
-    does (resized to 299x299 as TensorFlow 1 did), LPIPS (version 0.1) at their own size, at least 31x31.
+    Nothing is downloaded: a network whose file is not in the folder is skipped and listed in ``missing``. Networks are
+    built at the first ``update``. For FID and KID, images are resized to 299x299 as in torch-fidelity (TensorFlow 1's
+    resizing); LPIPS (version 0.1) takes them at their size, at least 31x31.
 
     Args:
-        weights_dir: folder of the weights files; by default the one that torch.hub uses.
-        device: where the networks run.
+        weights_dir: folder of the weights files; by default torch.hub's.
+        device: device of the networks.
     """
 
     def __init__(self, weights_dir: Path | str | None = None, device: torch.device | str = "cpu") -> None:
@@ -104,20 +104,20 @@ class PerceptualScores:
 
     @property
     def missing(self) -> list[str]:
-        """One line per reason for which a metric is left out; empty if there is none."""
+        """Return a line per reason why a metric is skipped; empty if none is."""
         lines = [line for reasons in self._networks.absent.values() for line in reasons]
         if self._count == 1 and INCEPTION not in self._networks.absent:
             lines.append(f"{INCEPTION}: need at least 2 images; got 1")
         return lines
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        """Take in a batch.
+        """Add a batch.
 
         Args:
             output: ``(B, 3, H, W)`` uint8 RGB.
-            target: the same, image by image the truth.
+            target: the true images, same as ``output``.
         Raises:
-            ValueError: if the two are not uint8 images of one shape.
+            ValueError: if the two are not uint8 images of the same shape.
             UserError: if a weights file is damaged or holds another network.
         """
         check_rgb(output, target)
@@ -130,12 +130,12 @@ class PerceptualScores:
         self._count += len(output)
 
     def compute(self) -> dict[str, float]:
-        """Give the distances of all images so far.
+        """Compute the distances of all images so far.
 
         Returns:
-            those available of ``fid``, ``kid``, ``kid_std`` (the standard error of ``kid``), ``lpips_alex``,
-            ``lpips_vgg``; all 0 for identical images. KID is estimated without bias from all images at once, not from
-            random subsets, so it scatters around 0, also below, where outputs are as good as other true images.
+            the available ones of ``fid``, ``kid``, ``kid_std`` (the standard error of ``kid``), ``lpips_alex``,
+            ``lpips_vgg``; all 0 for identical images. KID is an unbiased estimate from all images at once, not from
+            random subsets, so it may be negative when outputs and targets have the same distribution.
         """
         scores = {}
         if self._outputs and self._count > 1:
@@ -149,10 +149,10 @@ class PerceptualScores:
 
 
 def frechet_distance(outputs: Tensor, targets: Tensor) -> float:
-    """Frechet distance of the Gaussians fitted to two sets of features (Heusel et al. 2017).
+    """Compute the Frechet distance of the Gaussians fitted to two sets of features (Heusel et al. 2017).
 
-    The trace of the root of the two covariances' product is the sum of the singular values of the product of their
-    factors; taken so it is exact also for few images, whose covariances are singular.
+    The trace of the square root of the product of the covariances is computed as the sum of the singular values of the
+    product of their factors, which is exact even for few images, whose covariances are singular.
     """
     outputs, targets = outputs.double(), targets.double()
     shift = (outputs.mean(0) - targets.mean(0)).square().sum()
@@ -163,21 +163,21 @@ def frechet_distance(outputs: Tensor, targets: Tensor) -> float:
 
 
 def _covariance_factor(features: Tensor) -> Tensor:
-    """Give ``R`` with ``R.T @ R`` the sample covariance: ``(min(N, F), F)`` for features ``(N, F)``."""
+    """Return ``R`` ``(min(N, F), F)`` for features ``(N, F)``; ``R.T @ R`` is their sample covariance."""
     centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5
     return torch.linalg.qr(centred, mode="r").R
 
 
 def kernel_distance(outputs: Tensor, targets: Tensor) -> tuple[float, float]:
-    """Squared MMD of two sets of features under KID's kernel (Binkowski et al. 2018), and its standard error.
+    """Compute the squared MMD of two sets of features with KID's kernel (Binkowski et al. 2018) and its standard error.
 
-    Output i and target i show the same content, so the two sets are not independent: an estimate that contains
+    Output i and target i show the same content, so the two sets are not independent: an estimate that includes
     ``k(x_i, y_i)`` is too low. The unbiased one is a mean over pairs of images (Gretton et al. 2012, Lemma 6):
     ``h_ij = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j)`` over all ``i != j``.
 
-    The standard error is that of a U-statistic of order 2 (Hoeffding 1948): twice the spread over images of the mean of
-    ``h_ij`` over ``j``, over the root of their number. Where both distributions are the same it is up to 1.4 times
-    too large.
+    The standard error is that of a U-statistic of order 2 (Hoeffding 1948): twice the standard deviation over ``i`` of
+    the mean of ``h_ij`` over ``j``, divided by the root of the number of images. If both distributions are equal, it
+    is up to 1.4 times too large.
     """
     outputs, targets = outputs.double(), targets.double()
     count = len(outputs)
@@ -214,12 +214,12 @@ def _build(name: str, path: Path) -> nn.Module:
 def _inception(path: Path) -> nn.Module:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    # It unpickles the file without restriction: safe only because the caller has just read it with weights_only.
+    # It unpickles the file without restriction, which is safe only because the caller has read it with weights_only.
     return FeatureExtractorInceptionV3("inception-v3-compat", [str(FEATURES)], feature_extractor_weights_path=str(path))
 
 
 def _lpips(backbone: str, weights: dict[str, Tensor]) -> nn.Module:
-    # The public class always downloads the backbone; this one builds it empty when told "pnet_rand".
+    # The public class always downloads the backbone; this one builds it without weights if pnet_rand=True.
     from torchmetrics.functional.image.lpips import _NoTrainLpips
 
     network = _NoTrainLpips(net=backbone, pnet_rand=True)

@@ -1,4 +1,4 @@
-"""All scores that need no network: per image, summed up over a set, with bootstrap intervals."""
+"""Scores that need no network: per image, summarized over a set, with bootstrap intervals."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from colorize.metrics.image import colorfulness, colorfulness_abs, psnr, ssim
 
 PER_IMAGE = (
     "l1",
-    "l1_grey",  # of no chroma: the baseline
+    "l1_grey",  # baseline: no chroma
     "psnr",
     "ssim",
     "colorfulness",
@@ -26,19 +26,19 @@ PER_IMAGE = (
 
 @torch.no_grad()
 def score_images(L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> dict[str, Tensor]:
-    """Score predicted colours, image by image.
+    """Compute the scores of each image's predicted colors.
 
-    The output image is the given lightness with the predicted colours, the target is the same lightness with the
+    The output image is the given lightness with the predicted colors, the target is the same lightness with the
     true ones, both clipped and rounded to uint8.
 
     Args:
         L: ``(B, 1, H, W)`` in [-1, 1].
         ab_pred: ``(B, 2, H, W)`` in [-1, 1].
-        ab_true: the same.
+        ab_true: same as ``ab_pred``.
     Returns:
         for every name in ``PER_IMAGE``, ``(B,)`` float32.
     Raises:
-        ValueError: if the shapes do not fit each other.
+        ValueError: if the shapes do not match.
         UserError: if the images are smaller than SSIM's window.
     """
     out, target = to_uint8(l_ab_to_rgb(L, ab_pred)), to_uint8(l_ab_to_rgb(L, ab_true))
@@ -57,12 +57,12 @@ def score_images(L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> dict[str, Tenso
 
 
 def summarise(per_image: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Sum up a set of images.
+    """Summarize the scores of a set of images.
 
-    Besides means: ``delta_colorfulness``, the absolute difference of the mean colorfulness of outputs and of
+    Besides means, it has ``delta_colorfulness``, the absolute difference of the mean colorfulness of outputs and of
     targets, in the variant of the published tables (absolute opponent channels); ``delta_colorfulness_hs``, the
-    same by the definition of 2003; ``delta_colorfulness_image``, the mean of the absolute differences image by
-    image, in the published variant.
+    same by the definition of 2003; ``delta_colorfulness_image``, the mean over images of the absolute difference, in
+    the published variant.
 
     Args:
         per_image: for every name in ``PER_IMAGE``, ``(N,)``.
@@ -85,15 +85,15 @@ SUMMARY = (*summarise(dict.fromkeys(PER_IMAGE, torch.zeros(1))), "l1_at_cf", "ca
 def bootstrap(
     per_image: dict[str, Tensor], resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of every value of ``summarise``, by drawing the images again with replacement.
+    """Compute percentile bootstrap intervals of every value of `summarise`.
 
     Args:
         per_image: for every name in ``PER_IMAGE``, ``(N,)``.
-        resamples: number of draws.
-        seed: of the draws; the same seed gives the same intervals.
-        level: share of the draws inside an interval, in (0, 1).
+        resamples: number of resamples.
+        seed: seed of the resamples; the same seed gives the same intervals.
+        level: confidence level, in (0, 1).
     Returns:
-        lower and upper end by name.
+        lower and upper bound by name.
     """
     per_image = {name: value.cpu().double() for name, value in per_image.items()}
     count = len(per_image["l1"])
@@ -108,9 +108,9 @@ def bootstrap(
 
 
 class ImageScores(Metric):
-    """Gathers ``score_images`` over batches and devices.
+    """Collects `score_images` over batches and devices.
 
-    ``compute`` gives the values of ``summarise``, ``l1_at_cf`` and ``calibrated_gain``.
+    ``compute`` returns the values of `summarise`, `l1_at_cf` and `calibrated_gain`.
     """
 
     full_state_update = False
@@ -123,16 +123,16 @@ class ImageScores(Metric):
         self.add_state("at_gains", torch.zeros(SUMS), dist_reduce_fx="sum")
 
     def update(self, L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> None:
-        """Score a batch: arguments and errors as for ``score_images``."""
+        """Add a batch; arguments and errors are those of `score_images`."""
         scores = score_images(L, ab_pred, ab_true)
         self.scores.append(torch.stack([scores[name] for name in PER_IMAGE], dim=1))
         self.at_gains += gain_sums(L, ab_pred, ab_true)
 
     def compute(self) -> dict[str, Tensor]:
-        """Sum up all images: scalars by name."""
+        """Compute the summary of all images: scalars by name."""
         at_gains = {"l1_at_cf": l1_at_cf(self.at_gains), "calibrated_gain": calibrated_gain(self.at_gains)}
         return summarise(self.per_image()) | at_gains
 
     def per_image(self) -> dict[str, Tensor]:
-        """Give the scores of this process's images, ``(N,)`` by name, in the order they came."""
+        """Return the scores of this process's images, ``(N,)`` by name, in order of `update`."""
         return dict(zip(PER_IMAGE, dim_zero_cat(self.scores).unbind(1), strict=True))

@@ -22,12 +22,12 @@ DISCRIMINATORS.register("patch")(PatchDiscriminator)
 
 
 def build_generator(name: str, **kwargs: Any) -> nn.Module:
-    """Build an initialized generator: ``L`` ``(B, 1, H, W)`` to ``ab`` ``(B, 2, H, W)`` in [-1, 1].
+    """Build an initialized generator, which maps ``L`` ``(B, 1, H, W)`` to ``ab`` ``(B, 2, H, W)`` in [-1, 1].
 
-    It has ``factor``, of which its sides must be multiples, and ``check_size(height, width)``, which raises a
-    `UserError` for a size that it cannot take. It may have ``load_pretrained()``, which is called where a training
-    starts anew; ``takes_hints``, true if ``hints`` ``(B, 3, H, W)`` is a second argument; and ``centers`` ``(K, 2)``,
-    bins of ab whose logits ``(B, K, h, w)`` it adds to a list that is given as ``logits``.
+    A generator has ``factor``, which must divide the image's sides, and ``check_size(height, width)``, which raises a
+    `UserError` for an unsupported size. Optional members: ``load_pretrained()``, called when a new training starts;
+    ``takes_hints``, true if ``hints`` ``(B, 3, H, W)`` is a second argument; and ``centers`` ``(K, 2)``, bins of ab,
+    whose logits ``(B, K, h, w)`` are appended to the list passed as ``logits``.
 
     Raises:
         UserError: if the name or an argument is unknown.
@@ -36,13 +36,13 @@ def build_generator(name: str, **kwargs: Any) -> nn.Module:
 
 
 def build_discriminator(name: str, spectral_norm: bool = False, **kwargs: Any) -> nn.Module:
-    """Build an initialised discriminator: L and ab joined ``(B, 3, H, W)`` to logits ``(B, 1, H', W')``.
+    """Build an initialized discriminator, which maps L and ab, concatenated, to logits ``(B, 1, H', W')``.
 
-    It has ``check_size(height, width)``, which raises a `UserError` for a size that it cannot take; called with a list
-    as second argument, it adds its features to it.
+    A discriminator has ``check_size(height, width)``, which raises a `UserError` for an unsupported size. Its input is
+    ``(B, 3, H, W)``; its features are appended to the list passed as optional second argument.
 
     Args:
-        name: such as ``patch``.
+        name: name of a discriminator, such as ``patch``.
         spectral_norm: divide every convolution's weights by their largest singular value (Miyato et al. 2018).
         **kwargs: arguments of the discriminator.
 

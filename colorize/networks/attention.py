@@ -1,4 +1,4 @@
-"""Attention over all places of a feature map, for what a convolution is too narrow to see."""
+"""Attention over all positions of a feature map, for dependencies beyond a convolution's receptive field."""
 
 import torch
 import torch.nn.functional as F
@@ -10,12 +10,12 @@ HEAD = 32  # channels of an attention head in transformer blocks
 
 
 class SelfAttention(nn.Module):
-    """Self-attention of SAGAN (Zhang et al. 2019), which DeOldify's U-Net has: each place gathers from all others.
+    """Self-attention of SAGAN (Zhang et al. 2019), as in DeOldify's U-Net.
 
-    It starts as the identity: what is gathered is scaled by ``gamma``, which is 0 at first.
+    It starts as the identity: the attention output is scaled by ``gamma``, which is initialized to 0.
 
     Args:
-        channels: of the feature map.
+        channels: channels of the feature map.
     """
 
     def __init__(self, channels: int) -> None:
@@ -27,7 +27,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to the same shape."""
-        # (B, 1, H*W, C or C/8): one head, because ONNX has no attention without heads
+        # (B, 1, H*W, C or C/8): one head, because ONNX requires a head dimension
         query, key, value = (f(x).flatten(2).mT[:, None] for f in (self.query, self.key, self.value))
         gathered = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (B, 1, H*W, C)
         return x + self.gamma * gathered.mT.reshape(x.shape)
@@ -37,9 +37,9 @@ class Attend(nn.Module):
     """Multi-head attention (Vaswani et al. 2017) from one sequence to another, or to itself.
 
     Args:
-        width: channels of both; a multiple of ``HEAD``, or one head.
+        width: channels of both sequences; a multiple of ``HEAD``, or less than twice ``HEAD`` for a single head.
     Raises:
-        UserError: if heads cannot share them evenly.
+        UserError: if ``width`` is not divisible by the number of heads.
     """
 
     def __init__(self, width: int) -> None:
@@ -54,9 +54,9 @@ class Attend(nn.Module):
         """Map ``(B, N, width)`` to the same shape.
 
         Args:
-            x: who asks.
-            to: who is asked, ``(B, M, width)``.
-            place: added to what keys are made from, ``(B or 1, M, width)``, so that they know where they are.
+            x: input of the queries.
+            to: input of the keys and values, ``(B, M, width)``.
+            place: positional encoding, ``(B or 1, M, width)``, added to the input of the keys.
         """
         key, value = self.key_value.weight.chunk(2), self.key_value.bias.chunk(2)
         keys = F.linear(to if place is None else to + place, key[0], value[0])
@@ -81,9 +81,9 @@ class FeedForward(nn.Sequential):
 
 
 class TransformerBlock(nn.Module):
-    """A transformer block over the places of a feature map (Dosovitskiy et al. 2021), for images of any size.
+    """A transformer block over the positions of a feature map (Dosovitskiy et al. 2021), for images of any size.
 
-    Where a place is, a depthwise convolution tells (Chu et al. 2023), which unlike a learned table fits every size.
+    A depthwise convolution encodes positions (Chu et al. 2023); unlike a learned table, it works for every size.
 
     Args:
         width: channels.

@@ -1,4 +1,4 @@
-"""U-Net whose way down is a pretrained encoder: lightness in, chroma out."""
+"""U-Net generator with a pretrained encoder: lightness in, chroma out."""
 
 from collections.abc import Sequence
 
@@ -15,16 +15,16 @@ from colorize.networks.guided import enlarged
 from colorize.networks.queries import ColorQueries
 
 HEADS = ("ab", "bins")
-MOST = {"attention": 64, "query_layers": 64}  # blocks and layers; of all else, channels and queries, 4,096
+MOST = {"attention": 64, "query_layers": 64}  # maximum of blocks and layers; that of channels and queries is 4,096
 
 
 class Up(nn.Module):
-    """One level up: twice the size, joined with the encoder's map of that size, through two convolutions.
+    """A decoder level: upsample by 2, concatenate the encoder's map of that size, apply two convolutions.
 
     Args:
-        inner: channels that come from below.
+        inner: channels of the input.
         skip: channels of the encoder's map; 0 for none.
-        outer: channels out.
+        outer: channels of the output.
     """
 
     def __init__(self, inner: int, skip: int, outer: int) -> None:
@@ -36,17 +36,17 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """Map ``(B, inner, H, W)`` and ``(B, skip, 2H, 2W)`` to ``(B, outer, 2H, 2W)``."""
-        rows, columns = x.shape[2:]  # whole numbers: a scale factor is a float, slow to export
+        rows, columns = x.shape[2:]  # as integers: a float scale factor is slow to export
         x = F.interpolate(x, (2 * rows, 2 * columns), mode="nearest")
         return self.model(x if skip is None else torch.cat([x, skip], dim=1))
 
 
 class GlobalContext(nn.Module):
-    """Joins what the whole image is to every place of a feature map (Iizuka et al. 2016).
+    """Fuses global features of the image into every position of a feature map (Iizuka et al. 2016).
 
     Args:
-        seen: channels of the encoder's deepest map, whose mean over places is the image's.
-        width: channels of the map that it is joined to.
+        seen: channels of the encoder's deepest map, whose spatial mean is the global feature.
+        width: channels of the feature map.
     """
 
     def __init__(self, seen: int, width: int) -> None:
@@ -61,29 +61,29 @@ class GlobalContext(nn.Module):
 
 
 class EncoderUnet(nn.Module):
-    """A pretrained encoder, a small decoder, and what looks further than its convolutions.
+    """A pretrained encoder and a small decoder, optionally with attention, global context and color queries.
 
-    Chroma is predicted at the last decoder level's stride and enlarged from there along the edges of the lightness.
-    Weights other than the encoder's start as PyTorch draws them, those of the head at 0, so that training starts from
-    grey.
+    Chroma is predicted at the stride of the last decoder level, then upsampled along the edges of the lightness.
+    Weights other than the encoder's have PyTorch's default initialization, except the head's, which are 0, so that
+    training starts from grey.
 
     Args:
         encoder: name of a network in timm.
-        encoder_weights: ``auto`` or a file, see `Backbone.load_pretrained`; ``none`` starts from random ones.
+        encoder_weights: ``auto`` or a file, see `Backbone.load_pretrained`; ``none`` for random initialization.
         frozen: ``all``, ``none``, or a number of stages, see `Encoder`.
         width: channels at stride 32.
-        widths: channels of the decoder at strides 16, 8 and so on; as many as there are set the output's stride.
-        attention: transformer blocks at stride 32, and at stride 16.
-        global_context: join the mean of the deepest features to all places.
+        widths: channels of the decoder at strides 16, 8 and so on; their number determines the output's stride.
+        attention: number of transformer blocks at stride 32 and at stride 16.
+        global_context: fuse the mean of the deepest features into all positions.
         queries: number of color queries; 0 for none.
         query_layers: see `ColorQueries`.
-        query_width: the same.
-        query_strides: of the decoder's maps that queries attend to, coarsest first.
-        heads: ``ab``, ``bins`` or both; the first predicts, ``bins`` in second place only helps training.
-        temperature: of the annealed mean over bins.
+        query_width: channels of a query.
+        query_strides: strides of the decoder's maps that queries attend to, coarsest first.
+        heads: ``ab``, ``bins`` or both; the first one predicts, a second ``bins`` is only an auxiliary loss.
+        temperature: temperature of the annealed mean over bins.
         hints: take color hints as a second input.
     Raises:
-        UserError: if a value does not fit the others.
+        UserError: if a value is out of range or inconsistent with the others.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class EncoderUnet(nn.Module):
         )
         skips = [self.encoder.channels.get(stride, 0) for stride in self.strides[1:]]
         self.ups = nn.ModuleList(Up(*sizes) for sizes in zip(levels, skips, levels[1:], strict=False))
-        # without a bias, so that no hints are the same as an empty mask
+        # without a bias, so that an empty mask is equivalent to no hints
         self.hints = (
             nn.ModuleList(_zeroed(nn.Conv2d(3, count, 3, padding=1, bias=False)) for count in levels) if hints else None
         )
@@ -141,7 +141,7 @@ class EncoderUnet(nn.Module):
             self.bins = nn.Conv2d(levels[-1] + queries, len(self.centers), 1)
 
     def load_pretrained(self) -> dict[str, str] | None:
-        """Give the encoder its pretrained weights; return where they came from, see `Backbone.load_pretrained`."""
+        """Load the encoder's pretrained weights; return their source, see `Backbone.load_pretrained`."""
         return None if self.encoder_weights == "none" else self.encoder.load_pretrained(self.encoder_weights)
 
     def check_size(self, height: int, width: int) -> None:
@@ -157,10 +157,10 @@ class EncoderUnet(nn.Module):
 
         Args:
             L: lightness.
-            hints: ``(B, 3, H, W)``: ab where a hint is, elsewhere 0, and a mask of 1 and 0; ``None``: no hint.
-            logits: a list that gets the bins' ``(B, K, H / stride, W / stride)``, where there are any.
+            hints: ``(B, 3, H, W)``: ab at the hints and 0 elsewhere, and a mask of 1 and 0; ``None`` for no hints.
+            logits: list to which the bins' logits ``(B, K, H / stride, W / stride)`` are appended, if there are bins.
         Raises:
-            UserError: if a side is no multiple of 32, or hints come to a generator that takes none.
+            UserError: if a side is not a multiple of 32, or hints are passed to a generator that takes none.
         """
         self.check_size(*L.shape[-2:])
         if hints is not None and not self.takes_hints:
@@ -170,7 +170,7 @@ class EncoderUnet(nn.Module):
     def decode(
         self, L: Tensor, features: dict[int, Tensor], hints: Tensor | None = None, logits: list[Tensor] | None = None
     ) -> Tensor:
-        """Return what `forward` does, from the encoder's feature maps by stride: the same for any hints."""
+        """Return the result of `forward` from the encoder's feature maps by stride, which do not depend on hints."""
         x = self.enter(features[DEEPEST])
         if self.context is not None:
             x = self.context(x, features[DEEPEST])
@@ -197,7 +197,7 @@ class EncoderUnet(nn.Module):
 
 
 def _shrunk(hints: Tensor, stride: int) -> Tensor:
-    """Average hints over cells: their mean color, and whether a cell has one."""
+    """Average hints over cells: the mean color of a cell's hints, and whether it has any."""
     shrunk = F.avg_pool2d(hints, stride)
     there = shrunk[:, 2:]
     return torch.cat([shrunk[:, :2] / there.clamp(min=1e-6), (there > 0).to(there.dtype)], dim=1)
@@ -219,7 +219,7 @@ def _check(
     temperature: float,
 ) -> None:
     if not 1 <= len(widths) <= 5 or min(widths) < 1:
-        raise UserError(f"generator.widths must be 1 to 5 numbers, of strides 16 to 1; got {list(widths)}")
+        raise UserError(f"generator.widths must be 1 to 5 numbers, for strides 16 to 1; got {list(widths)}")
     if len(attention) > 2 or min(attention, default=0) < 0:
         raise UserError(f"generator.attention must be the blocks at strides 32 and 16, such as [1, 0]; got {attention}")
     reached = [DEEPEST // 2**level for level in range(len(widths) + 1)]

@@ -1,4 +1,4 @@
-"""A pretrained encoder: lightness in, the feature maps of a network that has learned to recognize things out."""
+"""A pretrained encoder: lightness in, feature maps of an image classification network out."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,9 +12,10 @@ DEEPEST = 32  # stride of the last feature map
 
 
 class SameConv2d(nn.Conv2d):
-    """TensorFlow's SAME padding of inputs whose sides are multiples of the stride: one more at the end than before.
+    """A convolution with TensorFlow's SAME padding, for inputs whose sides are multiples of the stride.
 
-    timm computes the padding from the size of each input, which torch.export cannot follow through 60 layers.
+    timm computes the padding from each input's size, which torch.export cannot trace through 60 layers. An odd padding
+    has its extra pixel at the end.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,7 +26,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class Clamp(nn.ReLU6):
-    """ReLU6 as an operation of its own, never in place: torch.export takes PyTorch's apart, which is slow."""
+    """ReLU6 as a single clamp, never in place: torch.export decomposes PyTorch's ReLU6, which is slow."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Clamp to [0, 6], any shape."""
@@ -35,16 +36,16 @@ class Clamp(nn.ReLU6):
 EXPORTABLE = {
     "Conv2dSame": SameConv2d,
     "ReLU6": Clamp,
-}  # the same function, by the name of the layer that it stands for
+}  # equivalent layers by the name of the layer that they replace
 
 
 class Encoder(Backbone):
-    """A timm network that sees lightness as the neutral grey photograph that it is.
+    """A timm network applied to lightness, as a grey RGB image.
 
     Args:
-        name: of a network whose feature maps have strides up to 32.
-        frozen: ``all``, ``none``, or how many stages, counted from the input, keep their weights and running statistics
-            to the bit; no gradient is computed for them.
+        name: name of a network whose feature maps have strides up to 32.
+        frozen: ``all``, ``none``, or the number of stages, from the input, whose weights and running statistics stay
+            bit-identical; no gradient is computed for them.
     Raises:
         UserError: if timm has no such network, or ``frozen`` is none of these.
     """
@@ -60,10 +61,10 @@ class Encoder(Backbone):
         self.fixed = self._layers(frozen)
         for layer in self.fixed:
             layer.requires_grad_(False)
-        self.train()  # Lightning trains in the modes that it finds
+        self.train()  # Lightning keeps the train/eval modes that it finds
 
     def _layers(self, frozen: str | int) -> list[nn.Module]:
-        """Return the layers that stay as they are."""
+        """Return the frozen layers."""
         ends = [name.replace(".", "_") for name in self.network.feature_info.module_name()]
         within("generator.frozen", frozen, 0, len(ends), whole=True, also=("all", "none"))
         count = {"all": len(ends), "none": 0}.get(frozen, frozen)
@@ -77,7 +78,7 @@ class Encoder(Backbone):
         return [part for _, part in layers[: last[-1] + 1 if last else 0]]
 
     def train(self, mode: bool = True) -> "Encoder":
-        """Switch to training; what is frozen stays in evaluation mode, or its running statistics would move."""
+        """Set the training mode; frozen layers stay in evaluation mode, which keeps their running statistics."""
         super().train(mode)
         for layer in self.fixed:
             layer.eval()

@@ -1,4 +1,4 @@
-"""Chroma from a small size to that of the lightness, along its edges: `colorize.upsampling` as a layer."""
+"""Guided upsampling of chroma along the edges of the lightness: `colorize.upsampling` in torch."""
 
 import torch
 import torch.nn.functional as F
@@ -9,21 +9,21 @@ from colorize.upsampling import NOISE, WINDOW
 
 
 def enlarged(ab: Tensor, L: Tensor, stride: int) -> Tensor:
-    """Enlarge chroma, and add what it loses: the lightness's detail times the local slope of chroma against lightness.
+    """Upsample chroma, and add the lightness's detail times the local slope of chroma against lightness.
 
-    That is the guided filter (He & Sun 2015) in the form of pan-sharpening by regression, as in `GuidedUpsampler`, with
-    bilinear interpolation.
+    This is the fast guided filter (He & Sun 2015) in the form of regression-based pan-sharpening, as in
+    `GuidedUpsampler`, with bilinear interpolation.
 
     Args:
         ab: ``(B, 2, h, w)`` in [-1, 1].
         L: ``(B, 1, stride * h, stride * w)`` in [-1, 1].
-        stride: how many times larger.
+        stride: the scale factor.
     Returns:
         ``(B, 2, stride * h, stride * w)`` in [-1, 1].
     """
     if stride == 1:
         return ab
-    ab, L = ab.float().contiguous(), L.float().contiguous()  # of two channels, channels_last is 4 times slower
+    ab, L = ab.float().contiguous(), L.float().contiguous()  # with two channels, channels_last is 4 times slower
     small = F.avg_pool2d(L, stride)
     mean_L, mean_ab = _blurred(small), _blurred(ab)
     variance = _blurred(small.square()) - mean_L.square()

@@ -1,24 +1,24 @@
-"""Color hints drawn from the truth, as a user would give them ("Real-Time User-Guided", Zhang et al. 2017)."""
+"""Color hints sampled from the ground truth, simulating a user ("Real-Time User-Guided", Zhang et al. 2017)."""
 
 import torch
 from torch import Tensor
 
-STOP = 1 / 8  # probability that a further hint is not given: the number is geometric, one image in eight has none
-MOST = 32  # hints an image; one image in 72 would have more
-LARGEST = 9 / 256  # of a patch's side, over the image's
+STOP = 1 / 8  # parameter of the geometric distribution of the number of hints: one image in eight has none
+MOST = 32  # maximum number of hints per image; one image in 72 would have more
+LARGEST = 9 / 256  # largest side of a patch over that of the image
 
 
 def draw_hints(ab: Tensor, number: int | None = None) -> Tensor:
-    """Reveal the mean chroma of random patches.
+    """Sample hints: the mean chroma of random patches.
 
-    Places are normal around the middle, with a quarter of the side as standard deviation; sides are uniform. Where
-    patches overlap, their mean counts. Draws come from the device's global generator.
+    Positions are normally distributed around the center, with a quarter of the side as standard deviation; sides are
+    uniform. Overlapping patches are averaged. Random numbers come from the device's global generator.
 
     Args:
         ab: ``(B, 2, H, W)`` true chroma in [-1, 1].
-        number: of patches in every image; ``None``: geometric, as in the paper's training.
+        number: patches per image; ``None`` draws it from a geometric distribution, as in the paper's training.
     Returns:
-        ``(B, 3, H, W)``: ab where a hint is, elsewhere 0, and a mask of 1 and 0.
+        ``(B, 3, H, W)``: ab at the hints and 0 elsewhere, and a mask of 1 and 0.
     """
     count, device = len(ab), ab.device
     if number is None:
@@ -32,13 +32,13 @@ def draw_hints(ab: Tensor, number: int | None = None) -> Tensor:
     down = down * given[..., None]
     area = (down.sum(2) * across.sum(2)).clamp(min=1)  # (B, M)
     means = torch.einsum("bmh,bchw,bmw->bmc", down, ab.float(), across) / area[..., None]
-    covered = torch.einsum("bmh,bmw->bhw", down, across)[:, None]  # by how many patches
+    covered = torch.einsum("bmh,bmw->bhw", down, across)[:, None]  # number of patches at each pixel
     sums = torch.einsum("bmh,bmw,bmc->bchw", down, across, means)
     return torch.cat([sums / covered.clamp(min=1), (covered > 0).float()], dim=1)
 
 
 def _stripes(count: int, points: int, side: int, device: torch.device) -> Tensor:
-    """Draw which rows, or columns, each patch covers: ``(B, M, side)`` of 1 and 0."""
+    """Draw the rows, or columns, that each patch covers: ``(B, M, side)`` of 1 and 0."""
     middle = (0.5 + 0.25 * torch.randn(count, points, 1, device=device)) * side
     largest = max(1, round(LARGEST * side))
     length = torch.randint(1, largest + 1, (count, points, 1), device=device)

@@ -1,4 +1,4 @@
-"""Weight initialisation of pix2pix, as the report uses it."""
+"""Weight initialization of pix2pix, as used in the report."""
 
 from torch import nn
 

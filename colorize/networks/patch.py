@@ -1,4 +1,4 @@
-"""PatchGAN discriminators: each output score judges one receptive-field patch (Isola et al. 2017)."""
+"""PatchGAN discriminators: each output logit classifies one receptive-field patch (Isola et al. 2017)."""
 
 from collections.abc import Callable
 
@@ -8,29 +8,29 @@ from colorize.base.checks import at_least, one_of
 from colorize.base.errors import UserError
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
-    # By each batch's own statistics, in validation too: running ones would mix generated and real images, whose
-    # statistics differ, and no batch that D judges has the mixture's
+    # Batch statistics in validation too: running statistics would average those of generated and real images, which
+    # differ, and D never sees a batch with the average's
     "batch": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
-    "instance": nn.InstanceNorm2d,  # without weights, as pix2pix has it
+    "instance": nn.InstanceNorm2d,  # without weights, as in pix2pix
     "group": lambda channels: nn.GroupNorm(_groups(channels), channels),
     "none": lambda channels: nn.Identity(),
 }
 
 
 def _groups(channels: int) -> int:
-    """Return the largest number of groups up to 32 that divides ``channels`` (Wu & He 2018 take 32)."""
+    """Return the largest number of groups up to 32 that divides ``channels`` (Wu & He 2018 use 32)."""
     return next(groups for groups in range(min(32, channels), 0, -1) if channels % groups == 0)
 
 
 class PatchDiscriminator(nn.Module):
-    """The report's PatchGAN; its defaults judge 70x70 patches with 2,765,633 parameters.
+    """The report's PatchGAN; by default it has 70x70 patches and 2,765,633 parameters.
 
     Args:
-        input_c: input channels; L and ab together make 3.
+        input_c: input channels; 3 for L and ab.
         num_filters: channels of the first layer.
-        n_down: number of halvings; the receptive field grows with it (16, 34, 70, 142 for 1 to 4).
+        n_down: number of downsamplings by 2; sets the receptive field (16, 34, 70, 142 for 1 to 4).
         norm: ``batch``, ``instance``, ``group`` or ``none``.
-        input_stride: images are averaged over squares of so many pixels a side first; 2 judges them at half size.
+        input_stride: side of the squares that images are average-pooled over first; 2 halves their size.
     Raises:
         UserError: if ``n_down``, ``num_filters`` or ``input_stride`` is below 1, or ``norm`` is unknown.
     """
@@ -42,15 +42,15 @@ class PatchDiscriminator(nn.Module):
         one_of("discriminator.norm", norm, NORMS)
         for key, value in (("n_down", n_down), ("num_filters", num_filters), ("input_stride", input_stride)):
             at_least(f"discriminator.{key}", value, 1, whole=True)
-        self.smallest = 3 * 2**n_down * input_stride  # the two last convolutions each take one pixel off
-        self.pool = nn.AvgPool2d(input_stride)  # of 1: the image as it is
+        self.smallest = 3 * 2**n_down * input_stride  # the last two convolutions each remove one pixel
+        self.pool = nn.AvgPool2d(input_stride)
         layers: list[nn.Module] = [nn.Conv2d(input_c, num_filters, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         width = num_filters
         for level in range(1, n_down + 1):
             wider = num_filters * min(2**level, 8)
             stride = 2 if level < n_down else 1
             layers += [
-                # Batch and group norm have the bias
+                # Batch and group norm have a bias of their own
                 nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=norm in ("instance", "none")),
                 NORMS[norm](wider),
                 nn.LeakyReLU(0.2),
@@ -69,7 +69,7 @@ class PatchDiscriminator(nn.Module):
 
         Args:
             x: images.
-            features: a list that gets the activations of every layer but the last.
+            features: list to which the activations of every layer but the last are appended.
         """
         x = self.pool(x) if self.pool.kernel_size > 1 else x
         for layer in self.model:
@@ -80,11 +80,11 @@ class PatchDiscriminator(nn.Module):
 
 
 def receptive_field(network: nn.Module) -> int:
-    """Return the side, in input pixels, of what one output of a chain of convolutions sees.
+    """Return the side of the receptive field of a chain of convolutions, in input pixels.
 
     Args:
-        network: its `Conv2d` and `AvgPool2d` modules are taken as a chain, in order of registration, square, without
-            dilation.
+        network: its `Conv2d` and `AvgPool2d` modules are assumed to be a chain in order of registration, with square
+            kernels and no dilation.
     """
     field = 1
     for layer in reversed([module for module in network.modules() if isinstance(module, nn.Conv2d | nn.AvgPool2d)]):

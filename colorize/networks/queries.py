@@ -1,4 +1,4 @@
-"""DDColor's color decoder: learned queries that become the colors of an image (Kang et al. 2023)."""
+"""DDColor's color decoder: learned color queries that attend to the image (Kang et al. 2023)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ class QueryLayer(nn.Module):
     """Cross-attention of the queries to one feature map, then self-attention, then a feed-forward network.
 
     Args:
-        width: channels.
+        width: channels of a query.
     """
 
     def __init__(self, width: int) -> None:
@@ -28,15 +28,15 @@ class QueryLayer(nn.Module):
 
 
 class ColorQueries(nn.Module):
-    """Turns feature maps of several scales into ``number`` maps: how much each pixel is of each query's color.
+    """Maps multi-scale feature maps to the similarity of each pixel to each of ``number`` color queries.
 
-    Layers take the scales in turn, coarsest first. DDColor has 100 queries, 9 layers of width 256 and strides 16, 8, 4.
+    Layers cycle through the scales, coarsest first. DDColor has 100 queries, 9 layers of width 256, strides 16, 8, 4.
 
     Args:
-        channels: of the feature maps, by stride, coarsest first.
+        channels: channels of the feature maps, by stride, coarsest first.
         pixels: channels of the finest map, whose pixels are compared with the queries.
-        number: of queries.
-        layers: how many `QueryLayer`.
+        number: number of queries.
+        layers: number of `QueryLayer` modules.
         width: channels of a query.
     """
 

@@ -1,13 +1,13 @@
-"""Spectral normalisation of whole networks (Miyato et al. 2018)."""
+"""Spectral normalization of whole networks (Miyato et al. 2018)."""
 
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 
 def with_spectral_norm(network: nn.Module) -> nn.Module:
-    """Make every convolution and linear layer divide its weights by their largest singular value.
+    """Divide the weights of every convolution and linear layer by their largest singular value.
 
-    Weights must have been drawn before: from here on they are the quotient.
+    Initialize the weights before: afterwards they are computed from a parametrization.
 
     Args:
         network: changed in place and returned.

@@ -12,13 +12,13 @@ from colorize.networks.init import init_weights
 from colorize.networks.spectral import with_spectral_norm
 
 MAX_WIDTH = 8  # channels double per level up to 8 * num_filters
-MAX_DOWN = 12  # levels: 2^12 pixels are the longest side that is colored at
+MAX_DOWN = 12  # levels: images are colorized at no more than 2^12 pixels a side
 MAX_FILTERS = 1024  # 14 billion parameters
-DROPOUT_FROM_LEVEL = 4  # levels that keep the full width, the innermost excepted, use dropout
+DROPOUT_FROM_LEVEL = 4  # levels of full width use dropout, except the innermost
 
 
 class UnetBlock(nn.Module):
-    """One level: halve the resolution, run the level below, double it again, and join with the input.
+    """One level: downsample by 2, run the level below, upsample by 2, and concatenate with the input.
 
     Args:
         outer: channels of the level's input.
@@ -54,15 +54,15 @@ class Unet(nn.Module):
     """The report's U-Net; its defaults have 54,409,858 parameters.
 
     Args:
-        n_down: number of halvings; the image's sides must be multiples of ``2**n_down``.
-        num_filters: channels after the first halving.
+        n_down: number of downsamplings by 2; the image's sides must be multiples of ``2**n_down``.
+        num_filters: channels after the first downsampling.
         input_c: input channels.
         output_c: output channels, through ``Tanh``.
-        attention: levels whose map on the way up gets self-attention, each from 1 (half the size) to ``n_down - 1``;
-            DeOldify has one (Antic 2019).
+        attention: levels with self-attention in the decoder, each from 1 (half the size) to ``n_down - 1``; DeOldify
+            has one (Antic 2019).
         attention_spectral_norm: divide attention's weights by their largest singular value (Zhang et al. 2019).
     Raises:
-        UserError: if ``n_down`` is not in 2 to 12, ``num_filters`` not in 1 to 1024, or there is no such level.
+        UserError: if ``n_down`` is not in 2 to 12, ``num_filters`` not in 1 to 1024, or a level does not exist.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Unet(nn.Module):
         """Map ``(B, input_c, H, W)`` to ``(B, output_c, H, W)`` in [-1, 1].
 
         Raises:
-            UserError: if a side is no multiple of ``2**n_down``.
+            UserError: if a side is not a multiple of ``2**n_down``.
         """
         self.check_size(*x.shape[-2:])
         return self.model(x)

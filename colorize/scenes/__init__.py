@@ -1,1 +1,1 @@
-"""The generated data set; no torch, so that workers which draw it start at once."""
+"""The generated data set; no torch, so that the processes that draw it start quickly."""

@@ -1,4 +1,4 @@
-"""Generated scenes in COCO format: colours follow from what a thing is and where it stands, not from its lightness."""
+"""Generated scenes in COCO format: colors depend on an object's category and surroundings, not on its lightness."""
 
 import math
 import os
@@ -18,11 +18,11 @@ from colorize.base.files import write_json
 from colorize.scenes import objects as things
 from colorize.scenes.objects import LIGHTNESS, Brush, Canvas, ellipse, noise
 
-SCENES_VERSION = 2  # raise it when a change moves a pixel: caches of generated scenes are named by it
-MIN_AREA = 2e-4  # of the picture (13 pixels at 256 x 256): less of a thing than this is not annotated
-SCENES_PER_WORKER = 40  # fewer are drawn sooner than a further process starts
+SCENES_VERSION = 2  # increase it when any pixel changes: it is part of the names of cached scenes
+MIN_AREA = 2e-4  # fraction of the image (13 pixels at 256 x 256); smaller visible areas are not annotated
+SCENES_PER_WORKER = 40  # drawing fewer is faster than starting another process
 
-# part -> where or when -> (hue in degrees, chroma) in CIE Lab; "" is everywhere else
+# part -> setting or time -> (hue in degrees, chroma) in CIE Lab; "" is the default
 COLOURS: dict[str, dict[str, tuple[float, float]]] = {
     "high sky": {"day": (268, 44), "sunset": (325, 32), "night": (300, 39)},
     "low sky": {"day": (235, 24), "sunset": (62, 46), "night": (285, 30)},
@@ -59,12 +59,12 @@ COLOURS: dict[str, dict[str, tuple[float, float]]] = {
     "glass": {"": (245, 10)},
 }
 
-TIMES = {"day": 0.45, "sunset": 0.3, "night": 0.25}  # time of day -> how often
-CLOUDS = {"day": (1, 4), "sunset": (0, 3), "night": (0, 2)}  # at least, fewer than
+TIMES = {"day": 0.45, "sunset": 0.3, "night": 0.25}  # time of day -> probability
+CLOUDS = {"day": (1, 4), "sunset": (0, 3), "night": (0, 2)}  # time of day -> minimum, maximum + 1
 
 
 class Thing(NamedTuple):
-    """A category: how it is drawn, and how tall in the foreground, as a share of the picture's height."""
+    """A category: how it is drawn, and its height in the foreground as a fraction of the image's height."""
 
     draw: Callable[[Brush], None]
     height: float
@@ -100,7 +100,7 @@ GROUNDS: dict[str, Callable[[np.random.Generator, np.ndarray, np.ndarray], np.nd
     ),
 }
 
-# surroundings -> their ground and what stands on it
+# setting -> its ground and the categories on it
 SETTINGS = {
     "meadow": ("grass", ("tree", "tree", "house", "flower", "flower", "ball")),
     "autumn": ("leaves", ("tree", "tree", "tree", "house", "flower", "ball")),
@@ -112,17 +112,23 @@ SETTINGS = {
 
 
 class Scene(NamedTuple):
-    """A picture and what is where in it."""
+    """An image and its regions."""
 
     rgb: np.ndarray  # (size, size, 3) uint8
     owner: np.ndarray  # (size, size) uint8, indices into ``regions``
-    regions: list[str]  # "sky", the ground's name, and one category for each thing
+    regions: list[str]  # "sky", the ground's name, and one category for each object
     setting: str
     time: str
 
 
 def draw_scene(seed: int, number: int, size: int) -> Scene:
-    """Draw a scene, a pure function of its arguments."""
+    """Draw a scene; a pure function of its arguments.
+
+    Args:
+        seed: seed of the data set.
+        number: index of the scene.
+        size: side in pixels.
+    """
     rng = np.random.default_rng((seed, number))
     setting = str(rng.choice(list(SETTINGS)))
     time = str(rng.choice(list(TIMES), p=list(TIMES.values())))
@@ -133,7 +139,7 @@ def draw_scene(seed: int, number: int, size: int) -> Scene:
     shore = _draw_sea(canvas, horizon) if setting == "beach" else np.float32([horizon])
     ground, choice = SETTINGS[setting]
     _draw_ground(canvas, ground, shore)
-    for y in np.sort(rng.uniform(shore.max() + 0.03, 0.97, rng.integers(2, 5))):  # far things first, and smaller
+    for y in np.sort(rng.uniform(shore.max() + 0.03, 0.97, rng.integers(2, 5))):  # far objects first, and smaller
         _draw(canvas, str(rng.choice(choice)), rng.uniform(0.05, 0.95), y, 0.45 + 0.65 * (y - horizon) / (1 - horizon))
     if setting == "winter":
         canvas.paint(_dots(rng, 70, 0.01, 1), 88, canvas.ab("snow"))
@@ -141,7 +147,7 @@ def draw_scene(seed: int, number: int, size: int) -> Scene:
 
 
 def _dots(rng: np.random.Generator, count: int, radius: float, height: float) -> list[np.ndarray]:
-    """Scatter stars or snowflakes of up to ``radius`` over the upper ``height`` of the picture."""
+    """Scatter stars or snowflakes of up to ``radius`` over the upper ``height`` of the image."""
     return [ellipse(x, y, r, r) for x, y, r in rng.uniform((0, 0, radius / 3), (1, height, radius), (count, 3))]
 
 
@@ -178,7 +184,7 @@ def _draw_sky(canvas: Canvas, horizon: float) -> None:
 
 
 def _draw_ground(canvas: Canvas, part: str, start: np.ndarray) -> None:
-    """Cover all below ``start``, one height or one for each column."""
+    """Draw a ground below ``start``, one height or one for each column."""
     rng, size = canvas.rng, canvas.size
     owner = canvas.begin(part)
     first = int(start.min() * size)
@@ -195,7 +201,7 @@ def _draw_ground(canvas: Canvas, part: str, start: np.ndarray) -> None:
 
 
 def _draw_sea(canvas: Canvas, horizon: float) -> np.ndarray:
-    """Draw water with boats; return the shore line, a height for each column."""
+    """Draw water with boats; return the shoreline, a height for each column."""
     rng = canvas.rng
     _draw_ground(canvas, "water", np.float32([horizon]))
     shore = horizon + (1 - horizon) * rng.uniform(0.45, 0.75)
@@ -210,15 +216,15 @@ def generate_scenes(
 ) -> None:
     """Write ``root/images/*.png`` and ``root/annotations/instances.json`` in COCO format.
 
-    Image ``i`` depends on ``seed`` and ``i`` alone, so a smaller set is the beginning of a larger one.
+    Image ``i`` depends only on ``seed`` and ``i``, so that a smaller set is the beginning of a larger one.
 
     Args:
-        root: a folder; it is made if need be, and files of the same name are replaced.
-        num_images: how many scenes.
-        seed: 0 or more; another seed gives other scenes.
+        root: output folder; it is created if necessary, and files of the same name are replaced.
+        num_images: number of scenes.
+        seed: at least 0.
         size: height and width in pixels.
-        workers: at most so many processes; by default one for each core.
-        show_progress: show a progress bar.
+        workers: maximum number of processes; by default the number of cores.
+        show_progress: whether to show a progress bar.
     """
     root = Path(root)
     for folder in ("images", "annotations"):
@@ -243,19 +249,19 @@ def generate_scenes(
 def _write_scenes(folder: Path, num_images: int, seed: int, size: int, workers: int | None) -> Iterator[tuple]:
     write = partial(_write_scene, folder, seed, size)
     workers = min(workers or os.cpu_count() or 1, math.ceil(num_images / SCENES_PER_WORKER))
-    # A worker of a sweep's launcher has its share of the cores already, and what it spawns does not start
+    # A worker process of a sweep's launcher has only its share of the cores, and cannot spawn processes
     if workers <= 1 or parent_process() is not None:
         yield from map(write, range(num_images))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:  # fork is unsafe beside torch's threads
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:  # fork is unsafe with torch's threads
         yield from pool.map(write, range(num_images), chunksize=8)
 
 
 def _write_scene(folder: Path, seed: int, size: int, number: int) -> tuple[dict, list[dict]]:
-    """Draw and write one scene; return its entries for the index, the annotations without ids."""
+    """Draw and write one scene; return its image entry and its annotations, without ids, for the index."""
     scene = draw_scene(seed, number, size)
     name = f"{number + 1:012d}.png"
-    Image.fromarray(scene.rgb).save(folder / name, compress_level=1)  # 1: noise hardly packs, and time counts
+    Image.fromarray(scene.rgb).save(folder / name, compress_level=1)  # 1: fast, and noise hardly compresses
     image = {"id": number + 1, "width": size, "height": size, "file_name": name, "license": 1}
     annotations = []
     ids = {category: i for i, category in enumerate(CATEGORIES, start=1)}

@@ -1,4 +1,4 @@
-"""The things in a generated scene and the canvas they are drawn on, in CIE Lab."""
+"""The objects of a generated scene and the canvas that they are drawn on, in CIE Lab."""
 
 import math
 from collections.abc import Callable
@@ -9,18 +9,18 @@ from PIL import Image, ImageDraw
 
 from colorize.srgb import join, share_within
 
-SUPERSAMPLING = 4  # masks are drawn this much larger and averaged down: 17 levels of coverage at an edge
-LIGHTNESS = (40.0, 76.0)  # L* of all things alike, so that lightness says nothing about hue
-GLOW = 84.0  # L* of the moon and the sun by day, which outshine everything
-CONTRAST = 13.0  # least L* step between a thing and what is behind it
-RELIEF = 6.0  # L* from the middle of a thing to its lit side, and again to its top
-HUE_JITTER = 3.0  # degrees, standard deviation: what no model can know
+SUPERSAMPLING = 4  # masks are drawn this much larger and averaged: 17 levels of coverage at an edge
+LIGHTNESS = (40.0, 76.0)  # range of L* of all objects, so that lightness is independent of hue
+GLOW = 84.0  # L* of the moon and the sun by day, the lightest objects
+CONTRAST = 13.0  # minimum L* difference between an object and its background
+RELIEF = 6.0  # L* difference from the center of an object to its lit side, and to its top
+HUE_JITTER = 3.0  # degrees, standard deviation; unpredictable for a model
 CHROMA_JITTER = 0.05  # relative, standard deviation
 GAMUT_MARGIN = 0.97  # share of the chroma that sRGB can show at a lightness and hue
 MOST_CHROMA = 140.0  # Lab units: more than sRGB has anywhere
 
 Shape = np.ndarray  # (n, 2) corners of a polygon
-Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]  # u (1, w), v (h, 1) in [-1, 1] over a thing -> L* to add
+Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]  # u (1, w), v (h, 1) in [-1, 1] over an object -> L* to add
 
 
 @lru_cache
@@ -31,30 +31,30 @@ def _chroma_limits() -> np.ndarray:
 
 
 def noise(rng: np.random.Generator, cells: tuple[int, int], x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return noise, ``(h, w)`` for ``x`` ``(1, w)`` and ``y`` ``(h, 1)``, smooth between ``cells`` (rows, columns)."""
+    """Interpolate noise ``(h, w)`` at ``x`` ``(1, w)`` and ``y`` ``(h, 1)`` from ``cells`` (rows, columns) values."""
     coarse = Image.fromarray(rng.standard_normal(cells, dtype=np.float32))
     return np.asarray(coarse.resize((x.size, y.size), Image.Resampling.BICUBIC))
 
 
 class Canvas:
-    """A square Lab picture that remembers which region each pixel belongs to; positions are in [0, 1], y down."""
+    """A square Lab image with the region of each pixel; positions are in [0, 1], with y down."""
 
     def __init__(self, size: int, setting: str, time: str, palette: dict, rng: np.random.Generator) -> None:
         self.size, self.rng = size, rng
-        self.setting, self.time = setting, time  # some things take another form there or then
+        self.setting, self.time = setting, time  # some objects depend on them
         self.palette = palette  # part -> (hue in degrees, chroma)
         self.lab = np.zeros((size, size, 3), np.float32)
         self.owner = np.zeros((size, size), np.uint8)
         self.regions: list[str] = []  # ``owner`` holds indices into it
-        self.lit_from = rng.choice([-1.0, 1.0])  # the side of the light: left or right
+        self.lit_from = rng.choice([-1.0, 1.0])  # side of the light: left or right
 
     def begin(self, region: str) -> int:
-        """Name what is drawn next and return its index."""
+        """Start a new region and return its index."""
         self.regions.append(region)
         return len(self.regions) - 1
 
     def ab(self, part: str) -> np.ndarray:
-        """Return the chroma ``(2,)`` of a part, slightly off the palette."""
+        """Return the chroma ``(2,)`` of a part, from the palette with jitter."""
         hue, chroma = self.palette[part]
         angle = math.radians(hue + self.rng.normal(0, HUE_JITTER))
         return np.float32([math.cos(angle), math.sin(angle)]) * chroma * self.rng.normal(1, CHROMA_JITTER)
@@ -85,7 +85,7 @@ class Canvas:
             self.owner[y0:y1, x0:x1][cover > 0.5] = owner
 
     def rgb(self) -> np.ndarray:
-        """Return ``(size, size, 3)`` uint8; chroma is held inside sRGB at unchanged lightness and hue."""
+        """Return ``(size, size, 3)`` uint8; chroma is clipped to the sRGB gamut at constant lightness and hue."""
         L, a, b = np.moveaxis(self.lab, -1, 0)
         L = L.clip(4, 97)
         hue = np.degrees(np.arctan2(b, a)) % 360
@@ -95,7 +95,7 @@ class Canvas:
 
 
 class Brush:
-    """Draws one thing in its own coordinates: x to its right, y up from its foot, 1 its height."""
+    """Draws one object in its own coordinates: x to the right, y up from its foot, in units of its height."""
 
     def __init__(self, canvas: Canvas, category: str, foot: tuple[float, float], height: float) -> None:
         self.canvas, self.rng, self.foot, self.height = canvas, canvas.rng, foot, height
@@ -107,20 +107,20 @@ class Brush:
         self.L = drawn[np.argmax(np.abs(drawn - behind) > CONTRAST)]
 
     def fill(self, part: str, shapes: list[Shape], lift: float = 0.0, pattern: Pattern | None = None) -> None:
-        """Paint a part, ``lift`` L* lighter than the thing as a whole."""
+        """Paint a part, ``lift`` L* lighter than the object."""
         placed = [self.foot + shape * (self.facing * self.height, -self.height) for shape in shapes]
         self.canvas.paint(placed, self.L + lift, self.canvas.ab(part), pattern, self.owner)
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, turn: float = 0.0) -> Shape:
-    """Return an ellipse around ``(x, y)``, turned by ``turn`` radians."""
+    """Return an ellipse around ``(x, y)``, rotated by ``turn`` radians."""
     t = np.linspace(0, 2 * math.pi, 32, endpoint=False)
     px, py = rx * np.cos(t), ry * np.sin(t)
     return np.stack([x + px * math.cos(turn) - py * math.sin(turn), y + px * math.sin(turn) + py * math.cos(turn)], 1)
 
 
 def box(x0: float, y0: float, x1: float, y1: float) -> Shape:
-    """Return an upright rectangle."""
+    """Return an axis-aligned rectangle."""
     return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float)
 
 
@@ -130,16 +130,16 @@ def polygon(*corners: tuple[float, float]) -> Shape:
 
 
 def ring(count: int, radius: float, rx: float, ry: float, y: float = 0.0, start: float = 0.0) -> list[Shape]:
-    """Return ellipses that point away from ``(0, y)``, the first at the angle ``start``."""
+    """Return ``count`` radial ellipses around ``(0, y)``, the first at the angle ``start``."""
     angles = start + np.arange(count) * 2 * math.pi / count
     return [ellipse(radius * math.cos(t), y + radius * math.sin(t), rx, ry, t) for t in angles]
 
 
 def draw_sun(brush: Brush) -> None:
-    """Draw a disc, with rays by day; its foot is its centre."""
+    """Draw a disc, with rays by day; its foot is its center."""
     brush.L = GLOW
     rays = ring(12, 0.6, 0.17, 0.035) if brush.canvas.time == "day" else []
-    brush.fill("sun", [ellipse(0, 0, 0.38, 0.38), *rays], 0 if rays else -18)  # red is no red above L* 66
+    brush.fill("sun", [ellipse(0, 0, 0.38, 0.38), *rays], 0 if rays else -18)  # sRGB has no saturated red above L* 66
 
 
 def draw_moon(brush: Brush) -> None:
@@ -236,7 +236,7 @@ def draw_flower(brush: Brush) -> None:
 
 
 def draw_ball(brush: Brush) -> None:
-    """Draw a ball; its pattern tells its colour."""
+    """Draw a ball; its pattern determines its color."""
     patterns: dict[str, Pattern] = {
         "striped ball": lambda u, v: 14 * np.sign(np.sin(7 * (u + 0.5 * v))),
         "dotted ball": lambda u, v: 26.0 * (np.cos(8 * u) * np.cos(8 * v) > 0.35) - 5,
@@ -247,7 +247,7 @@ def draw_ball(brush: Brush) -> None:
 
 
 def draw_bird(brush: Brush) -> None:
-    """Draw a bird on the wing."""
+    """Draw a flying bird."""
     brush.fill("beak", [polygon((0.55, 0.42), (0.85, 0.3), (0.55, 0.28))], 8)
     wings = [polygon((-0.2, 0.4), (0.25, 0.42), (-0.1, 1)), polygon((-0.05, 0.45), (0.3, 0.45), (0.35, 0.95))]
     tail = polygon((-0.45, 0.3), (-0.95, 0.5), (-0.9, 0.25))

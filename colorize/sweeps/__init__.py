@@ -1,4 +1,4 @@
-"""Sweeps: jobs that go on where they stopped, a table of them all, statistics over seeds, and a Bayesian search."""
+"""Sweeps: resumable jobs, a table of their results, statistics over seeds, and Bayesian search."""
 
 from colorize.sweeps.callback import SweepTable
 from colorize.sweeps.jobs import job

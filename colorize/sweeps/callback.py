@@ -1,4 +1,4 @@
-"""Hydra's callback of a sweep: tables of its jobs, and what they came to."""
+"""Hydra callback of a sweep: tables of its jobs and their results."""
 
 import logging
 from itertools import product
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class SweepTable(Callback):
-    """Keeps ``sweep.csv`` up to date; at the end, writes ``seeds.csv`` and tells what failed."""
+    """Updates ``sweep.csv`` after each job; at the end, writes ``seeds.csv`` and logs failed jobs."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse a directory that holds jobs of another sweep, before anything in it is overwritten."""
+        """Exit with an error if the directory holds jobs of another sweep, before anything is overwritten."""
         try:
             for number, overrides in enumerate(_grid(config)):
                 refuse_other(Path(config.hydra.sweep.dir) / str(number), overrides)
@@ -36,12 +36,12 @@ class SweepTable(Callback):
             leave(error)
 
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
-        """Bring the table up to date."""
+        """Update the table."""
         if config.hydra.mode == RunMode.MULTIRUN:
             write_table(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write the table once more, for launchers whose jobs ran elsewhere, and tell what came of the sweep."""
+        """Write the table again, for launchers whose jobs ran elsewhere, and log the results."""
         folder = Path(config.hydra.sweep.dir)
         jobs = write_table(folder)
         groups = over_seeds(jobs)
@@ -57,13 +57,13 @@ class SweepTable(Callback):
         if "completed" in done:
             log.info("next: colorize report %s", folder)
         if is_search(config.hydra.sweeper) and "completed" in done:
-            bad = [job for job in bad if job["status"] != "failed"]  # to a search, they are results
+            bad = [job for job in bad if job["status"] != "failed"]  # for a search, failures are results
         if bad:
             raise SystemExit(1)
 
 
 def _grid(config: DictConfig) -> list[list[str]]:
-    """List the jobs' overrides, where Hydra's own sweeper makes them: number n runs in the directory n."""
+    """List the jobs' overrides if Hydra's basic sweeper makes them; job n runs in the directory n."""
     sweeper = config.hydra.sweeper
     if not sweeper["_target_"].endswith(".BasicSweeper"):
         return []

@@ -1,4 +1,4 @@
-"""Jobs of a sweep: one failing does not stop the others, and a finished one is not run again; imports nothing heavy."""
+"""Jobs of a sweep: a failed job does not stop the others, a finished job is skipped; no heavy imports."""
 
 import functools
 import json
@@ -27,14 +27,14 @@ from colorize.sweeps.table import FINISHED, LOCK
 
 log = logging.getLogger(__name__)
 
-DATE = re.compile(r"\d{4}-\d\d-\d\d")  # names the folders that hydra.run.dir makes by itself
+DATE = re.compile(r"\d{4}-\d\d-\d\d")  # folder names of the default hydra.run.dir
 
 
 class PrunedError(Exception):
-    """A search gave a run up: what it has reached does not promise enough.
+    """A search pruned a run: its score is not promising.
 
     Args:
-        value: what the run had reached.
+        value: last value of the metric.
     """
 
     def __init__(self, value: float) -> None:
@@ -43,10 +43,10 @@ class PrunedError(Exception):
 
 
 def job(task: Callable[[DictConfig], float | None]) -> Callable[[DictConfig], float | None]:
-    """Make a task of Hydra's end as the command line should.
+    """Decorate a Hydra task with error reporting and, in a sweep, with job records.
 
-    A single run ends with one line and status 2 for a mistake of the user. A job of a sweep records its outcome
-    in ``job.json`` and returns NaN where it fails, so that the others run.
+    A single run ends with a one-line message and status 2 after a user error. A job of a sweep records its outcome
+    in ``job.json`` and returns NaN if it fails, so that the other jobs run.
     """
 
     @functools.wraps(task)
@@ -65,12 +65,12 @@ def job(task: Callable[[DictConfig], float | None]) -> Callable[[DictConfig], fl
 
 
 def remove_unused(folder: Path, of_hydra: set[str]) -> None:
-    """Remove the directory of a run that a mistake ended before it left anything but what Hydra writes first."""
+    """Remove the directory of a run that a user error ended, if it has only the files that Hydra writes first."""
     if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= of_hydra:
         return
     shutil.rmtree(folder, ignore_errors=True)
     if DATE.fullmatch(folder.parent.name):
-        with suppress(OSError):  # not empty: there are other runs
+        with suppress(OSError):  # not empty if there are other runs
             folder.parent.rmdir()
             folder.parent.parent.rmdir()
 
@@ -79,7 +79,7 @@ def _run_in_sweep(task: Callable[[DictConfig], float | None], cfg: DictConfig, h
     trainer = cfg.get("trainer") or {}  # evaluation has none
     devices = [f"trainer.{key}={trainer[key]}" for key in ("devices", "num_nodes") if trainer.get(key, 1) != 1]
     if devices:
-        # Each process of such a job would run the whole sweep again; SystemExit ends it at the first job
+        # Each process of such a job would run the whole sweep again; SystemExit ends the sweep at the first job
         print(f"a sweep's jobs run on one device each; got {' '.join(devices)}", file=sys.stderr)
         raise SystemExit(2)
     folder, overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
@@ -123,7 +123,7 @@ def _run_and_record(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold a job's directory: a worker of a killed sweep may still be at it."""
+    """Lock a job's directory: a worker of a killed sweep may still run the job."""
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(blocking=False)
@@ -137,21 +137,21 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def is_search(sweeper: DictConfig) -> bool:
-    """Return whether a sweeper of Hydra's config is the Bayesian search, which learns from runs that fail."""
+    """Return whether the sweeper of a Hydra config is the Bayesian search, which learns from failed runs."""
     return sweeper.get("storage") is not None
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return what ``job.json`` of a job's directory says; ``None`` where no job has been."""
+    """Return the contents of ``job.json`` in a job's directory; ``None`` if there is none."""
     path = folder / "job.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
 def refuse_other(folder: Path, overrides: Sequence[str]) -> None:
-    """Refuse to run a job in a directory that holds another.
+    """Check that a directory does not hold another job.
 
     Raises:
-        UserError: naming the directory, and the overrides in which the two differ.
+        UserError: if it does; it names the directory and the overrides in which the two differ.
     """
     record = read_record(folder)
     if record and sorted(record["overrides"]) != sorted(overrides):
@@ -159,7 +159,7 @@ def refuse_other(folder: Path, overrides: Sequence[str]) -> None:
 
 
 def difference(there: Sequence[str], here: Sequence[str]) -> str:
-    """Say in what the overrides of a directory differ from those that were typed, and what would do."""
+    """Describe how the overrides of a directory differ from the typed ones, and what to do."""
     old, new = (
         " ".join(o for o in one if o not in other) or "fewer overrides" for one, other in ((there, here), (here, there))
     )

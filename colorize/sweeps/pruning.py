@@ -1,4 +1,4 @@
-"""A callback that tells a search how a run does, and ends the run when the search gives it up."""
+"""Pruning callback: reports a run's metric to the search, and ends the run if the search prunes it."""
 
 from pathlib import Path
 
@@ -17,34 +17,34 @@ class Pruning(Callback):
     """Reports a metric after each epoch's validation.
 
     Args:
-        monitor: logged name of the metric that the search improves.
+        monitor: logged name of the metric that the search minimizes.
     """
 
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the run's place in the study: a job has its trial's number.
+        """Open the run's trial, whose number is the job's.
 
         Raises:
-            UserError: outside of a search.
+            UserError: if the run does not belong to a search.
         """
         hydra = HydraConfig.get()
         if hydra.mode != RunMode.MULTIRUN or not is_search(hydra.sweeper):
-            raise UserError(f"callbacks.pruning belongs to a search: {program('train')} -m sweep=optuna")
+            raise UserError(f"callbacks.pruning works only in a search: {program('train')} -m sweep=optuna")
         self.trial = open_trial(Path(hydra.sweeper.storage), hydra.job.num)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report, and ask whether to go on.
+        """Report the metric.
 
         Raises:
-            PrunedError: if the search gives the run up.
+            PrunedError: if the search prunes the run.
         """
         if trainer.state.fn != TrainerFn.FITTING:
-            return  # after the last epoch all images are scored once more
+            return  # the final validation after training, over all images
         epoch, value = trainer.current_epoch + 1, trainer.callback_metrics[self.monitor].item()
         reported = self.trial.study.trials[self.trial.number].intermediate_values
-        if epoch not in reported:  # a resumed run may score an epoch again
+        if epoch not in reported:  # a resumed run may validate an epoch again
             self.trial.report(value, epoch)
         if self.trial.should_prune():
             raise PrunedError(value)

@@ -1,4 +1,4 @@
-"""A Slurm job that runs out of time saves before submitit puts it back in the queue."""
+"""Save a Slurm job that runs out of time before submitit requeues it."""
 
 import signal
 import threading
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-WARNING = signal.SIGUSR2  # what submitit has Slurm send, signal_delay_s before the end
+WARNING = signal.SIGUSR2  # sent by Slurm, as submitit configures, signal_delay_s before the time limit
 
 
 @contextmanager
 def saving_first() -> Iterator[None]:
-    """Answer a scheduler's warning as SIGTERM is answered in training: save, leave; only then requeue.
+    """Handle a scheduler's warning as training handles SIGTERM: save, exit, and only then requeue.
 
-    submitit's own handler requeues and leaves in the middle of a batch, which would lose all since the last save.
-    Without submitit nothing changes.
+    submitit's handler requeues and exits in the middle of a batch, which would lose all progress since the last save.
+    Without submitit, this does nothing.
     """
     requeue = signal.getsignal(WARNING)
     if not callable(requeue) or threading.current_thread() is not threading.main_thread():
@@ -23,7 +23,7 @@ def saving_first() -> Iterator[None]:
     idle, warned = signal.getsignal(signal.SIGTERM), []
 
     def receive(number: int, frame: Any) -> None:
-        if signal.getsignal(signal.SIGTERM) is idle:  # training has not begun: there is nothing to save
+        if signal.getsignal(signal.SIGTERM) is idle:  # training has not started, so there is nothing to save
             requeue(number, frame)
         warned.append(number)
         signal.raise_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Bayesian search: asks Optuna for runs, has a launcher run them, and goes on where a killed search stopped."""
+"""Bayesian search: Optuna proposes runs, a launcher runs them; an interrupted search can be resumed."""
 
 import itertools
 import logging
@@ -35,7 +35,7 @@ CAUSED_BY_VALUES = {"UserError", "TrainingDivergedError", "OutOfMemoryError"}
 
 @dataclass(frozen=True)
 class Settings:
-    """The knobs of ``conf/hydra/sweeper/optuna.yaml``."""
+    """The options of ``conf/hydra/sweeper/optuna.yaml``."""
 
     n_trials: int
     n_jobs: int
@@ -54,18 +54,17 @@ class Settings:
 def search(given: list[str], settings: Settings, config: DictConfig, loader: Any, launcher: Launcher) -> None:
     """Run a search until ``n_trials`` runs have ended, and write ``optimization_results.yaml``.
 
-    The run of trial n is the job n of the sweep. One that was interrupted stays open: the same command goes on with
-    it, from its last checkpoint, before it asks for new ones. One that failed has ended: it counts among ``n_trials``
-    and is not run again.
+    Trial n runs as job n of the sweep. An interrupted trial stays open: the same command resumes it from its last
+    checkpoint before it starts new trials. A failed trial has ended: it counts toward ``n_trials`` and is not rerun.
 
     Args:
-        given: overrides; those that are ranges make the search space.
-        settings: how to search.
+        given: overrides; those that are ranges define the search space.
+        settings: options of the search.
         config: Hydra's config of the sweep.
         loader: Hydra's config loader.
         launcher: Hydra's launcher.
     Raises:
-        UserError: for a range that will not do, or a directory that holds another search.
+        UserError: if a range is invalid, or the directory holds another search.
     """
     # A later one takes the place of an earlier one, so that the command line beats the config
     parsed = {o.get_key_element(): o for o in OverridesParser.create(loader).parse_overrides(given)}
@@ -93,7 +92,7 @@ def search(given: list[str], settings: Settings, config: DictConfig, loader: Any
 
 
 def _corners(space: dict[str, BaseDistribution]) -> Iterator[list[str]]:
-    """Make overrides that show whether the config takes the keys and the choices of a search space."""
+    """Yield overrides that test whether the config accepts the keys and choices of a search space."""
     ends = {
         key: list(found.choices) if isinstance(found, CategoricalDistribution) else [found.low, found.high]
         for key, found in space.items()
@@ -122,7 +121,7 @@ class _Search:
     launcher: Launcher
 
     def run(self) -> None:
-        """Run what was interrupted, then new trials until there are enough."""
+        """Run interrupted trials, then new ones until there are ``n_trials``."""
         for trial in self.study.get_trials(states=[TrialState.RUNNING]):
             if len(trial.params) < len(self.space):  # killed while it was drawn
                 self.study.tell(trial.number, state=TrialState.FAIL)
@@ -136,13 +135,13 @@ class _Search:
         return sum(len(trial.params) == len(self.space) for trial in self.study.trials)
 
     def _ask(self) -> int:
-        """Draw the next trial, by its number: a search that was killed draws as one that was not."""
+        """Draw the next trial with a seed from its number, so that a resumed search equals an uninterrupted one."""
         seed = seed_for("search", self.settings.seed, len(self.study.trials)) % 2**32  # NumPy takes 32 bits
         self.study.sampler = TPESampler(seed=seed, n_startup_trials=self.settings.startup_trials)
         return self.study.ask(self.space).number
 
     def _launch(self, numbers: list[int]) -> None:
-        """Run trials of successive numbers; those that are interrupted stay open."""
+        """Run trials with consecutive numbers; interrupted ones stay open."""
         trials = self.study.trials
         batch = [[*self.fixed, *(f"{k}={v}" for k, v in trials[number].params.items())] for number in numbers]
         for number, done in zip(numbers, self.launcher.launch(batch, initial_job_idx=numbers[0]), strict=True):
@@ -153,11 +152,11 @@ class _Search:
 
 
 def _state(record: dict[str, Any]) -> TrialState:
-    """Return the state in which Optuna is told of a run that has ended.
+    """Return the Optuna state of a run that has ended.
 
-    A divergence is a result: the values are bad. TPE ignores failed trials and goes on drawing near them: of 50 trials
-    in a space of which a fifth diverges, beside the best values, 35 diverged if told as failed and 12 if told as
-    pruned. So a failure that follows from the values is told as pruned, and any other as failed.
+    Divergence is a result: it means that the values are bad. TPE ignores failed trials and continues to sample near
+    them: of 50 trials in a space where a fifth diverges, next to the best values, 35 diverged if reported as failed
+    and 12 if reported as pruned. So a failure caused by the values is reported as pruned, any other as failed.
     """
     if record["status"] == "completed" and record["value"] is not None:
         return TrialState.COMPLETE if math.isfinite(record["value"]) else TrialState.PRUNED
@@ -166,7 +165,7 @@ def _state(record: dict[str, Any]) -> TrialState:
 
 
 def _runs(numbers: list[int], most: int) -> Iterator[list[int]]:
-    """Split rising numbers into lists of successive ones, of ``most`` at most."""
+    """Split increasing numbers into lists of at most ``most`` consecutive numbers."""
     for _, group in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
         run = [number for _, number in group]
         for start in range(0, len(run), most):
@@ -174,7 +173,7 @@ def _runs(numbers: list[int], most: int) -> Iterator[list[int]]:
 
 
 def _tell_best(study: optuna.Study, metric: str, folder: Path) -> None:
-    """Log the best run, and write it to ``optimization_results.yaml``; say so where no run has a value."""
+    """Log the best run and write it to ``optimization_results.yaml``, or log an error if no run has a value."""
     counts = dict(Counter(job["status"] for job in read_jobs(folder)))
     if not study.get_trials(states=[TrialState.COMPLETE]):
         told = ", ".join(f"{count} {status}" for status, count in counts.items())

@@ -1,4 +1,4 @@
-"""The study of a search: Optuna's record in a file, its pruner, and ranges in Hydra's words."""
+"""The Optuna study of a search: its journal file, its pruner, and ranges in Hydra's syntax."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +14,20 @@ from optuna.trial import Trial
 
 from colorize.base.errors import UserError
 
-NAME = "search"  # of the study in its file
+NAME = "search"  # name of the study in its file
 PRUNERS = ("median", "hyperband", "none")
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # the sweep tells what happens
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # the sweep logs its own progress
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """When a run is given up.
+    """When a search prunes runs.
 
     Args:
         pruner: one of `PRUNERS`.
-        startup_trials: runs that end before the median pruner judges.
-        min_epochs: the first epoch, counted from 1, after which a run may be given up.
+        startup_trials: finished runs before the median pruner starts.
+        min_epochs: the first epoch, counted from 1, after which a run may be pruned.
         max_epochs: length of a run.
     """
 
@@ -50,12 +50,12 @@ class Pruning:
 
 
 def open_study(path: Path, pruner: BasePruner, direction: str = "minimize") -> optuna.Study:
-    """Open the study that a file keeps, or begin one; its runs may write to it at the same time.
+    """Open the study in a file, or create it; several runs may write to it at the same time.
 
     Args:
         path: of the file.
-        pruner: when runs are given up.
-        direction: ``minimize`` or ``maximize``; an existing study keeps its own.
+        pruner: when to prune runs.
+        direction: ``minimize`` or ``maximize``; ignored for an existing study.
     """
     return optuna.create_study(
         storage=_storage(path), study_name=NAME, direction=direction, load_if_exists=True, pruner=pruner
@@ -63,7 +63,7 @@ def open_study(path: Path, pruner: BasePruner, direction: str = "minimize") -> o
 
 
 def open_trial(path: Path, number: int) -> Trial:
-    """Open a trial of a search, to report to it, in whatever process."""
+    """Open a trial of a search for reporting, from any process."""
     storage = _storage(path)
     study = optuna.load_study(study_name=NAME, storage=storage)
     study.pruner = Pruning(**study.user_attrs["pruning"]).build()
@@ -76,13 +76,13 @@ def _storage(path: Path) -> JournalStorage:
 
 
 def distribution(override: Override) -> BaseDistribution:
-    """Turn a range in Hydra's words into Optuna's.
+    """Convert a range in Hydra's override syntax to an Optuna distribution.
 
     Args:
         override: ``choice(a, b)`` or ``a,b``, ``range(start, stop, step)``, ``interval(low, high)``, the last also
             within ``int(...)`` and ``tag(log, ...)``.
     Raises:
-        UserError: for a tag that is not known, or limits that make no range.
+        UserError: if a tag is unknown, or the limits are not a valid range.
     """
     sweep: Any = override.value()
     text = override.input_line
@@ -100,4 +100,4 @@ def distribution(override: Override) -> BaseDistribution:
             return kind(values[0], values[-1], step=abs(sweep.step))
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     except ValueError as error:
-        raise UserError(f"{text} is no range: {error}") from error
+        raise UserError(f"{text} is not a valid range: {error}") from error

@@ -1,4 +1,4 @@
-"""What the jobs of a sweep came to, one by one and as means over seeds; imports nothing heavy."""
+"""Results of a sweep's jobs, one by one and as means over seeds; no heavy imports."""
 
 import json
 import math
@@ -10,25 +10,25 @@ from filelock import FileLock
 
 from colorize.base.files import write_csv
 
-LOCK = "job.lock"  # in a job's directory, held while the job runs
-FINISHED = {"completed", "pruned"}  # not run again; in a search, a failed job is not either
-FIRST = ["job", "status", "seconds", "overrides", "error"]  # columns; then what varies, then the metrics
+LOCK = "job.lock"  # in a job's directory, locked while the job runs
+FINISHED = {"completed", "pruned"}  # not run again; a search does not rerun failed jobs either
+FIRST = ["job", "status", "seconds", "overrides", "error"]  # first columns; then the choices, then the metrics
 
 
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
-    """Read the jobs of a sweep's directory, in their order.
+    """Read the jobs of a sweep's directory, in order of their numbers.
 
     Returns:
-        A dict a job, with ``folder`` (its directory), ``job`` (its number), ``status`` (running, completed, pruned,
-        failed, or interrupted), ``overrides`` (a list), ``choices`` (the same as a dict from key to value, both
-        as typed), ``seconds``, ``value`` (what the sweep minimises) and ``error`` where they are known,
-        ``metrics`` (name to number, empty before a run's end) and ``summary`` (``summary.json``, or empty).
+        A dict per job, with ``folder`` (its directory), ``job`` (its number), ``status`` (running, completed, pruned,
+        failed, or interrupted), ``overrides`` (a list), ``choices`` (the overrides as a dict from key to value, both
+        as typed), ``seconds``, ``value`` (which the sweep minimizes) and ``error`` if known, ``metrics`` (name to
+        number, empty before a run's end) and ``summary`` (``summary.json``, or empty).
     """
     jobs = []
     for path in Path(folder).glob("*/job.json"):
         record = json.loads(path.read_text())
         if record["status"] == "running" and not _is_locked(path.parent):
-            record["status"] = "interrupted"  # by what leaves no time to say so: SIGKILL, a power cut
+            record["status"] = "interrupted"  # without time to record it: SIGKILL, power failure
         summary = path.with_name("summary.json")
         summary = json.loads(summary.read_text()) if summary.exists() else {}
         choices = dict(override.lstrip("+").split("=", 1) for override in record["overrides"] if "=" in override)
@@ -38,30 +38,30 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
 
 
 def _is_locked(folder: Path) -> bool:
-    """Tell whether a process runs the job of a directory."""
+    """Return whether a process runs the job of a directory."""
     if not (folder / LOCK).exists():
         return False
     try:
         with FileLock(folder / LOCK, blocking=False):
             return False
-    except OSError:  # held, or somebody else's
+    except OSError:  # locked, or owned by another user
         return True
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
-    """Return the mean of independent values, and Student's t confidence interval of it.
+    """Compute the mean of independent values and its Student's t confidence interval.
 
     Args:
-        values: at least one; of a single one nothing is known about the spread.
-        level: probability in (0, 1) with which the interval covers the true mean.
+        values: at least one.
+        level: confidence level, in (0, 1).
     Returns:
-        ``(mean, low, high)``; ``(value, nan, nan)`` for a single value.
+        ``(mean, low, high)``; ``(value, nan, nan)`` for a single value, whose spread is unknown.
     """
     n = len(values)
     mean = math.fsum(values) / n
     if n == 1:
         return mean, math.nan, math.nan
-    from scipy.special import stdtrit  # here, as `--help` must answer at once
+    from scipy.special import stdtrit  # imported here to keep `--help` fast
 
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     margin = float(stdtrit(n - 1, (1 + level) / 2)) * deviation / math.sqrt(n)
@@ -69,14 +69,14 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
 
 
 def over_seeds(jobs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Group completed jobs that differ in ``seed`` only.
+    """Group completed jobs that differ only in ``seed``.
 
     Args:
-        jobs: as `read_jobs` returns them.
+        jobs: see `read_jobs`.
     Returns:
-        A dict a group, in the order of its first job, with ``choices`` (without the seed), ``seeds`` (as typed),
-        ``jobs`` (its jobs), and ``metrics``: name to ``(mean, low, high)`` of `interval`, for those that all
-        jobs of the group have.
+        A dict per group, in order of their first jobs, with ``choices`` (without the seed), ``seeds`` (as typed),
+        ``jobs`` (its jobs), and ``metrics``: name to ``(mean, low, high)`` of `interval`, for metrics that all jobs of
+        the group have.
     """
     groups: dict[tuple, list[dict[str, Any]]] = {}
     for job in jobs:
@@ -102,19 +102,19 @@ def _without_seed(job: dict[str, Any]) -> dict[str, str]:
 
 
 def write_table(folder: Path) -> list[dict[str, Any]]:
-    """Write ``sweep.csv`` of a sweep's directory, a row a job; return the jobs."""
+    """Write ``sweep.csv`` of a sweep's directory, a row per job; return the jobs."""
     jobs = read_jobs(folder)
     rows = []
     for job in jobs:
-        told = {key: job[key] for key in FIRST if key in job} | {"overrides": " ".join(job["overrides"])}
-        told |= {key: job["summary"][key] for key in ("state", "rollbacks") if key in job["summary"]}
-        rows.append(job["choices"] | told | job["metrics"])
+        row = {key: job[key] for key in FIRST if key in job} | {"overrides": " ".join(job["overrides"])}
+        row |= {key: job["summary"][key] for key in ("state", "rollbacks") if key in job["summary"]}
+        rows.append(job["choices"] | row | job["metrics"])
     _write_csv(folder / "sweep.csv", FIRST, rows)
     return jobs
 
 
 def write_seeds(folder: Path, groups: list[dict[str, Any]]) -> None:
-    """Write ``seeds.csv``, a row a group of `over_seeds`: its overrides, n, and each metric's mean and interval."""
+    """Write ``seeds.csv``, a row per group of `over_seeds`: overrides, n, and each metric's mean and interval."""
     rows = []
     for group in groups:
         row = {"n": len(group["jobs"]), "overrides": " ".join(f"{k}={v}" for k, v in group["choices"].items())}

@@ -1,1 +1,1 @@
-"""Where a run's figures go: CSV, W&B, TensorBoard."""
+"""Experiment tracking: CSV, W&B, TensorBoard."""

@@ -1,4 +1,4 @@
-"""A logger that keeps one CSV file per run, across interruptions."""
+"""A logger that writes one CSV file per run, across interruptions."""
 
 import csv
 from argparse import Namespace
@@ -15,22 +15,22 @@ AXES = ["epoch", "step"]  # first columns; step counts batches from 0
 
 
 class CsvLogger(Logger):
-    """Appends every logged value to one file; a resumed run continues it.
+    """Appends all logged values to one file; a resumed run continues it.
 
-    Lightning's own starts afresh in each process and deletes what it finds.
+    Lightning's CSVLogger starts a new file in each process and deletes an existing one.
 
     Args:
         path: the CSV file.
-        resume_step: number of batches that the resumed checkpoint had seen; later rows of an interrupted run
-            are dropped. ``None`` starts a new file.
+        resume_step: number of batches of the resumed checkpoint; later rows of the interrupted run are dropped.
+            ``None`` starts a new file.
     """
 
     def __init__(self, path: Path | str, resume_step: int | None = None) -> None:
         super().__init__()
         self.path = Path(path)
         self._columns: list[str] = []
-        self._rows: list[dict[str, Any]] = []  # not in the file yet, or its last row, which may still grow
-        self._end = 0  # of the file's finished rows, in bytes
+        self._rows: list[dict[str, Any]] = []  # rows not in the file yet, and its last row, which may still change
+        self._end = 0  # end of the file's finished rows, in bytes
         self._start(resume_step)
 
     @rank_zero_only
@@ -43,16 +43,16 @@ class CsvLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Return the kind of logger."""
+        """Return the name of the logger."""
         return "csv"
 
     @property
     def version(self) -> str:
-        """Return nothing: there is one file a run."""
+        """Return an empty string: there is one file per run."""
         return ""
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: Hydra keeps the config beside the file."""
+        """Do nothing: Hydra saves the config in the run's directory."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -63,11 +63,11 @@ class CsvLogger(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the rows so far; the file is rewritten only when a column is new."""
+        """Write the rows so far; the file is rewritten only for new columns."""
         new = {key for row in self._rows for key in row} - set(self._columns)
         if new:
             with replacing(self.path) as temporary:
-                finished = self._read()[:-1] if self.path.exists() else []  # the last may have grown
+                finished = self._read()[:-1] if self.path.exists() else []  # the last row may have changed
                 self._columns = AXES + sorted(({*self._columns} | new) - set(AXES))
                 self._rows = finished + self._rows
                 self._end = 0
@@ -88,7 +88,7 @@ class CsvLogger(Logger):
         del self._rows[:-1]
 
     def finalize(self, status: str) -> None:
-        """Write what is left."""
+        """Write the remaining rows."""
         self.save()
 
     def _read(self) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The W&B workspace of a project, laid out: losses, scores, states and their signs, samples, cost, sweep."""
+"""The W&B workspace of a project: losses, scores, states and their measurements, samples, cost, sweep."""
 
 import re
 from pathlib import Path
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 NAME = "Stability laboratory"
 TARGET = "val/l1"
-AT_TRUTH = " at the truth's colorfulness"
-# Section to its line plots: title to the logged names that share an axis
+AT_TRUTH = " at the true colorfulness"
+# Line plots by section: title to the logged names on one axis
 LINES = {
     "Losses": {
         "G": ("train/loss_G", "val/loss_G", "val/raw_loss_G"),
@@ -46,23 +46,23 @@ LINES = {
     },
 }
 LOGARITHMIC = {"diag/grad_norm_G", "diag/update_ratio_G"}  # first names of plots that span decades
-# Columns that sweeps turn, on a logarithmic axis or not: keys of the front panel, and the stabilisers. W&B takes a dot
-# in a name for a level of nesting, and its columns here are flat
+# Columns that sweeps vary, and whether their axis is logarithmic: keys of conf/train.yaml, and the stabilizers. No
+# names with dots, which W&B takes for nested keys, while the columns here are flat
 KNOBS = {"gan_mode": False, "stabilizer": False, "lr": True, "lr_ratio": True, "betas": False, "lambda_L1": True}
-SCATTERED = ("lr", "lr_ratio")  # against the target, a plot each
+SCATTERED = ("lr", "lr_ratio")  # scatter plots of the target, one each
 
 
 def lay_out(target: str) -> "Workspace":
-    """Return the workspace of a project.
+    """Build the workspace of a project.
 
     Args:
         target: ``ENTITY/PROJECT``.
     Raises:
-        UserError: if the target is none, or wandb-workspaces is missing.
+        UserError: if the target has another form, or wandb-workspaces is missing.
     """
     match = re.fullmatch(r"([^/\s]+)/([^/\s]+)", target)
     if not match:
-        raise UserError(f"{target!r} is no project of W&B: use ENTITY/PROJECT, such as somebody/colorize")
+        raise UserError(f"{target!r} is not a W&B project: use ENTITY/PROJECT, such as somebody/colorize")
     try:
         import wandb_workspaces.reports.v2 as wr
         import wandb_workspaces.workspaces as ws
@@ -101,24 +101,24 @@ def lay_out(target: str) -> "Workspace":
 
 
 def as_json(workspace: "Workspace") -> dict[str, Any]:
-    """Return what W&B would be sent, as plain data."""
-    return workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)  # there is no public way
+    """Return the data that would be sent to W&B."""
+    return workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)  # no public method exists
 
 
 def write(target: str, path: Path) -> None:
-    """Write the workspace's specification as JSON; asks no network.
+    """Write the workspace as JSON, without network access.
 
     Raises:
-        UserError: as `lay_out`.
+        UserError: as in `lay_out`.
     """
     write_json(path, as_json(lay_out(target)))
 
 
 def save(target: str) -> str:
-    """Make the workspace in W&B, as a new view of the project; return its address.
+    """Create the workspace in W&B, as a new view of the project; return its URL.
 
     Raises:
-        UserError: as `lay_out`; or if there is no key, no network, or no such project.
+        UserError: as in `lay_out`, or if there is no key, no network, or no such project.
     """
     workspace = lay_out(target)
     from colorize.tracking.loggers import wandb_mode
@@ -127,5 +127,5 @@ def save(target: str) -> str:
         raise UserError("W&B is offline here: run `wandb login` or set WANDB_API_KEY; --json FILE needs neither")
     try:
         return workspace.save().url
-    except Exception as error:  # of wandb, of its service, of requests: they have no common kind
-        raise UserError(f"W&B does not take the dashboard of {target}: {' '.join(str(error).split())}") from None
+    except Exception as error:  # errors of wandb, its service and requests share no base
+        raise UserError(f"W&B rejected the dashboard of {target}: {' '.join(str(error).split())}") from None

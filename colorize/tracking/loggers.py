@@ -1,4 +1,4 @@
-"""Experiment loggers: CSV always, W&B offline or online without ever asking, TensorBoard on request."""
+"""Experiment loggers: CSV always, W&B offline or online without prompting, TensorBoard on request."""
 
 import netrc
 import os
@@ -24,19 +24,19 @@ WANDB_MODES = ("auto", "online", "offline", "disabled")
 
 
 class WandbIdentity(Callback):
-    """Keeps the W&B run id in the checkpoint, so that a resumed run continues its curves."""
+    """Saves the W&B run id in the checkpoint, so that a resumed run continues its curves."""
 
     def __init__(self) -> None:
         self.run_id: str | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the id of the run that the logger started."""
+        """Remember the id of the logger's run."""
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 self.run_id = logger.version
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the checkpoint keeps."""
+        """Return the run id."""
         return {"run_id": self.run_id}
 
 
@@ -54,11 +54,11 @@ def build_loggers(
         settings: ``mode`` (auto, online, offline, disabled), ``project``, ``entity``, ``tensorboard``.
         run_dir: the run's directory.
         config: the whole config, flat, for W&B's columns.
-        name: of the run in W&B.
-        group: of the run in W&B; the sweep's.
-        resumed: path and contents of the checkpoint that the run goes on from.
+        name: name of the run in W&B.
+        group: group of the run in W&B, its sweep.
+        resumed: path and contents of the checkpoint that the run resumes from.
     Raises:
-        UserError: if the mode is unknown, or online is asked for without a key.
+        UserError: if the mode is unknown, or online without a key.
     """
     run_id, resume_step = None, None
     if resumed:
@@ -71,9 +71,9 @@ def build_loggers(
     loggers: list[Logger] = [CsvLogger(run_dir / "metrics.csv", resume_step)]
     mode = wandb_mode(settings["mode"])
     if mode != "disabled":
-        import wandb  # here: half a second that runs without W&B need not spend
+        import wandb  # imported here because it takes half a second
 
-        # A run that starts looks for inputs of W&B's launch service, which nothing here stages: 1.6 s of imports
+        # A new run looks for inputs of W&B's launch service, which is not used here: 1.6 s of imports
         wandb.Run._detect_and_apply_job_inputs = lambda run: None
         logger = WandbLogger(
             project=settings["project"],
@@ -82,13 +82,13 @@ def build_loggers(
             group=group,
             id=run_id,
             save_dir=run_dir,
-            # The bar, and the lines of epochs, say what happens; online, the run's address is shown
+            # Progress is shown by the bar and a line per epoch; online, W&B shows the run's URL
             settings=wandb.Settings(silent=mode == "offline", quiet=True, show_warnings=False),
             mode=mode,  # not offline=True: that sets WANDB_MODE for every later job
             log_model=mode == "online",
             config=config,
         )
-        logger._wandb_init.pop("anonymous", None)  # Lightning always passes it, and W&B warns that it does nothing
+        logger._wandb_init.pop("anonymous", None)  # Lightning always passes it, and W&B warns that it has no effect
         loggers.append(logger)
     if settings["tensorboard"]:
         try:
@@ -99,7 +99,7 @@ def build_loggers(
 
 
 def identity(overrides: Sequence[str]) -> tuple[str | None, str | None]:
-    """Name the run by its overrides, in a sweep by those that vary, and its group by the sweep."""
+    """Return the run's name, from its overrides or in a sweep from those that vary, and its group, from the sweep."""
     if not HydraConfig.initialized():
         return None, None
     hydra_cfg, group = HydraConfig.get(), None
@@ -111,18 +111,18 @@ def identity(overrides: Sequence[str]) -> tuple[str | None, str | None]:
         swept = {override.get_key_element() for override in given if override.is_sweep_override()}
         swept |= set(overall.sweeper.get("params") or {})
         overrides = [override for override in overrides if override.split("=")[0] in swept]
-    return ",".join(overrides)[:128] or None, group  # W&B takes 128 characters
+    return ",".join(overrides)[:128] or None, group  # W&B allows 128 characters
 
 
 def columns(
     config: dict[str, Any], overrides: Sequence[str] = (), resumed: Sequence[dict[str, Any]] = ()
 ) -> dict[str, Any]:
-    """Return what W&B shows as columns.
+    """Return the columns that W&B shows.
 
     Args:
-        config: all its keys, flat.
-        overrides: of these the stabilizers and the strategy, which no key names.
-        resumed: what changed when the run was resumed, so that no curve mixes two configs without a word.
+        config: the nested config.
+        overrides: the typed options, for the stabilizers and the strategy, which have no config key.
+        resumed: changes at each resumption, so that a curve with two configs is recognizable.
     """
     groups = dict(override.split("=", 1) for override in overrides if "=" in override)
     chosen = {group: groups.get(group, "").strip("[]") for group in ("stabilizer", "strategy")}
@@ -130,7 +130,7 @@ def columns(
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn nested keys into ``a.b.c``, so that W&B shows flat columns."""
+    """Flatten nested keys to ``a.b.c``, so that W&B shows flat columns."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -138,13 +138,13 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def finish() -> None:
-    """End the W&B run, if there is one; else the next job of a sweep would continue it."""
+    """Finish the W&B run, if there is one; otherwise the next job of a sweep would continue it."""
     if "wandb" in sys.modules:
         sys.modules["wandb"].finish()
 
 
 def wandb_mode(asked: str) -> str:
-    """Choose W&B's mode: as asked; ``auto`` goes online only where a key is configured, so it never prompts."""
+    """Resolve W&B's mode: ``auto`` is online only if a key is configured, so that W&B never prompts."""
     if one_of("logger.mode", asked, WANDB_MODES) == "auto":
         asked = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
     elif asked == "online" and not _has_key():

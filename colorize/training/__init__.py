@@ -1,4 +1,4 @@
-"""The training algorithm and what goes on around it."""
+"""The training step and its parts: game, optimizers, schedules, loss ledger, LightningModule."""
 
 from colorize.training.divergence import TrainingDivergedError
 from colorize.training.module import ColorizationModule

@@ -1,6 +1,6 @@
-"""What may be done to the discriminator's inputs, so that it learns what images are and not these images.
+"""Augmentations of the discriminator's inputs, so that it does not memorize the training set.
 
-Every operation can be differentiated twice, as gradient penalties need it.
+Every operation is twice differentiable, as gradient penalties require.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ CUT = 1 / 2  # of the side
 
 
 def translate(x: Tensor) -> Tensor:
-    """Shift each image by up to an eighth of its sides; what comes in from outside is 0, a middle grey.
+    """Shift each image by up to an eighth of its sides; pixels shifted in from outside are 0, a middle grey.
 
     Args:
         x: ``(B, C, H, W)``.
@@ -32,7 +32,7 @@ def translate(x: Tensor) -> Tensor:
 
 
 def cut_out(x: Tensor) -> Tensor:
-    """Set a square of half the side to 0, at a place of its own in each image; it may reach over the edge.
+    """Set a rectangle of half the height and width to 0, at a random place in each image; it may cross the edge.
 
     Args:
         x: ``(B, C, H, W)``.
@@ -49,5 +49,5 @@ def cut_out(x: Tensor) -> Tensor:
     return x * ~inside
 
 
-# DiffAugment (Zhao et al. 2020) without its changes of colour, which are what D is to judge
+# DiffAugment (Zhao et al. 2020) without its color changes: colors are what D judges
 DIFFAUGMENT: dict[str, Callable[[Tensor], Tensor]] = {"translation": translate, "cutout": cut_out}

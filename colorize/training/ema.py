@@ -1,22 +1,22 @@
-"""A running mean of a network's weights, without waiting for the device."""
+"""An exponential moving average of a network's weights, computed without synchronizing the device."""
 
 import torch
 from torch import Tensor, nn
 
-WARM_UP = 10  # updates; early ones weigh more, so that the mean forgets the weights it started from
+WARM_UP = 10  # updates; early ones weigh more, so that the initial weights drop out of the mean
 
 
 @torch.no_grad()
 def update_mean(mean: nn.Module, network: nn.Module, updates: Tensor, decay: float) -> None:
-    """Move ``mean`` towards ``network``: weights and running statistics by an exponential mean, counters by copying.
+    """Update ``mean``: average weights and running statistics exponentially, copy counters.
 
-    Averaged weights with the last batches' statistics would be a network that nobody trained.
+    Running statistics are averaged too: those of the last batches do not fit averaged weights.
 
     Args:
-        mean: a copy of the network; changed in place.
-        network: what it follows.
-        updates: float scalar on the device, the number of updates so far; counted up.
-        decay: of the old mean, in (0, 1); at update n no more than (1 + n) / (10 + n).
+        mean: the averaged copy of the network; changed in place.
+        network: the network that trains.
+        updates: float scalar on the device, the number of updates so far; incremented.
+        decay: weight of the old mean, in (0, 1); at update n at most (1 + n) / (10 + n).
     """
     share = 1 - ((1 + updates) / (WARM_UP + updates)).clamp(max=decay)
     pairs = [*zip(mean.parameters(), network.parameters(), strict=True)]

@@ -1,4 +1,4 @@
-"""How the arithmetic of training is done: what is fastest on the device, and the same training."""
+"""Speed settings: precision, memory format, compilation, CUDA graphs; they do not change what is trained."""
 
 import logging
 import os
@@ -22,17 +22,18 @@ FAST_BF16 = ("avx512_bf16", "amx_bf16")  # instructions without which bf16 on a 
 
 @dataclass(frozen=True)
 class Engine:
-    """Choices of arithmetic; keys of ``conf/engine/default.yaml``, which says what each bought, and the precision.
+    """Speed settings: the keys of ``conf/engine/default.yaml``, which gives the gain of each, and the precision.
 
     Args:
-        precision: ``32`` or ``bf16-mixed``; weights, losses and colour conversion are float32 in both.
-        channels_last: keep weights and activations as (B, H, W, C), as matrix units read them.
-        compile: let torch.compile fuse the operations of both networks and of the colour conversion.
-        cuda_graphs: record D's and G's step and replay it: one launch instead of a thousand; ``auto`` is off.
+        precision: ``32`` or ``bf16-mixed``; weights, losses and color conversion are float32 in both.
+        channels_last: store weights and activations as (B, H, W, C), the layout that matrix units prefer.
+        compile: compile both networks and the color conversion with torch.compile.
+        cuda_graphs: capture D's and G's step and replay it: one launch instead of a thousand; ``auto`` is off.
         async_checkpoints: write checkpoints in a thread, from a copy of the weights.
-        keep_memory: freed memory stays with the process (see `keep_freed_memory`).
-        resident: images stay where training runs (see `choose_feed`); ``auto`` is decided when their size is known.
-        threads: of the CPU; ``None`` leaves torch's choice.
+        keep_memory: keep freed memory in the process (see `keep_freed_memory`).
+        resident: keep all images on the training device (see `choose_feed`); ``auto`` is resolved when their size
+            is known.
+        threads: number of CPU threads; ``None`` leaves torch's choice.
     """
 
     precision: str = "32"
@@ -46,20 +47,20 @@ class Engine:
 
 
 def choose_engine(settings: Mapping[str, Any], precision: str, device: torch.device, one_device: bool = True) -> Engine:
-    """Replace every ``auto`` by what suits the device.
+    """Replace every ``auto`` by the best choice for the device.
 
     Args:
-        settings: a value for every other field of `Engine`; ``auto`` or as there.
+        settings: a value for every field of `Engine` but the precision; may be ``auto``.
         precision: ``auto``, ``32`` or ``bf16-mixed``.
         device: where training runs.
-        one_device: whether it runs there alone.
+        one_device: whether this is the only device.
     Raises:
-        UserError: if a value is of the wrong kind, or CUDA graphs are asked for where there can be none.
+        UserError: if a value has the wrong type, or CUDA graphs are requested without a single CUDA GPU.
     """
     best = {
         "channels_last": device.type != "mps",
         "compile": False,
-        "cuda_graphs": False,  # until they have been proved on a GPU
+        "cuda_graphs": False,  # until they have been verified on a GPU
         "async_checkpoints": True,
         "keep_memory": device.type == "cpu",
         "resident": "auto",
@@ -72,12 +73,12 @@ def choose_engine(settings: Mapping[str, Any], precision: str, device: torch.dev
             true_or_false(f"engine.{key}", value, also=("auto",))
     chosen = {key: best[key] if value == "auto" else value for key, value in settings.items()}
     if chosen["cuda_graphs"] and not (device.type == "cuda" and one_device):
-        raise UserError("engine.cuda_graphs=true needs one CUDA GPU, and one only: leave it at auto")
+        raise UserError("engine.cuda_graphs=true needs exactly one CUDA GPU: leave it at auto")
     return Engine(choose_precision(precision, device), **chosen)
 
 
 def prepare_process(engine: Engine) -> None:
-    """Set what holds for the whole process."""
+    """Apply the settings that hold for the whole process: CPU threads and memory."""
     if engine.threads:
         torch.set_num_threads(engine.threads)
     if engine.keep_memory:
@@ -85,10 +86,10 @@ def prepare_process(engine: Engine) -> None:
 
 
 def choose_precision(asked: str, device: torch.device) -> str:
-    """Replace ``auto``: bf16 where the device multiplies it fast, else float32.
+    """Replace ``auto`` by bf16 where the device has fast bf16 instructions, else by float32.
 
     Raises:
-        UserError: if it is none of ``auto``, ``32`` and ``bf16-mixed``.
+        UserError: if ``asked`` is none of ``auto``, ``32`` and ``bf16-mixed``.
     """
     if one_of("trainer.precision", asked, ("auto", "32", "bf16-mixed")) != "auto":
         return asked
@@ -101,42 +102,41 @@ def choose_precision(asked: str, device: torch.device) -> str:
 
 
 def check_recordable(engine: Engine, optimizers: Sequence[Optimizer]) -> None:
-    """Refuse CUDA graphs where a step waits for the device.
+    """Check that a step does not synchronize the device if CUDA graphs are to capture it.
 
     Raises:
-        UserError: if they are asked for and an optimizer is not fused: it is stepped only after the loss was looked at.
+        UserError: if CUDA graphs are on and an optimizer is not fused: its step reads the loss first.
     """
     if engine.cuda_graphs and not all(optimizer.defaults.get("fused") for optimizer in optimizers):
         raise UserError(
             "engine.cuda_graphs=true needs optim.generator.fused=true and optim.discriminator.fused=true: "
-            "an optimizer that is not fused waits for the GPU at every step"
+            "an optimizer that is not fused synchronizes the GPU at every step"
         )
 
 
 class CudaGraphStep:
-    """A training step that is recorded as CUDA graphs and then replayed: one launch instead of a thousand.
+    """A training step that is captured as CUDA graphs and then replayed: one launch instead of a thousand.
 
-    The first calls of each kind run as they are: cuDNN chooses its kernels, torch.compile compiles, Adam makes its
-    moments. Random draws inside follow the global generator's seed at each replay, as they would without a graph. All
-    of it runs on one stream of its own, for the default one cannot be recorded.
+    The first calls of each turn run eagerly, as a warm-up: cuDNN selects its kernels, torch.compile compiles, Adam
+    allocates its moments. Random draws follow the global generator's seed at each replay, as they would without a
+    graph. Everything runs on a separate stream, since the default stream cannot be captured.
 
-    Where a kind of step cannot be recorded, all run as they are from there on, for the rest of the process, and one
-    line of the log says why.
+    If a turn cannot be captured, all of them run eagerly for the rest of the process, and one log line says why.
 
     Args:
-        step: ``(L, ab, turn)`` to an outcome; it works in place on weights and optimizers, and never waits for the
-            device. Turns that are equal compute the same; each gets a graph, and they share their memory.
-        optimizers: whose learning rates, tensors from here on, can change between replays.
+        step: maps ``(L, ab, turn)`` to an outcome; it updates weights and optimizers in place and never synchronizes
+            the device. Equal turns compute the same; each gets a graph, and the graphs share their memory.
+        optimizers: their learning rates become tensors, so that they can change between replays.
     """
 
-    WARM_UP = 3  # calls of a kind before it is recorded
-    failed: ClassVar[list[Any]] = []  # graphs that could not be recorded; kept, since torch's allocators still ask them
+    WARM_UP = 3  # eager calls of a turn before it is captured
+    failed: ClassVar[list[Any]] = []  # graphs whose capture failed; kept, since torch's allocators still use them
 
     def __init__(self, step: Callable[[Tensor, Tensor, Hashable], Any], optimizers: Sequence[Optimizer]) -> None:
         self.step = step
         self.optimizers = optimizers
         self.stream = torch.cuda.Stream()
-        # Graphs run one after another, so each may use the memory that another has done with
+        # Graphs run one after another, so they can share one memory pool
         self.pool = torch.cuda.graph_pool_handle()
         self.calls: dict[Hashable, int] = {}
         self.graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, Any]] = {}  # with what the step returned
@@ -146,7 +146,7 @@ class CudaGraphStep:
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device)
 
     def __call__(self, L: Tensor, ab: Tensor, turn: Hashable) -> Any:
-        """Step on one batch; the outcome is overwritten by later calls."""
+        """Run one step on a batch; later calls overwrite the outcome."""
         if self.failed:
             return self.step(L, ab, turn)
         self.calls[turn] = self.calls.get(turn, 0) + 1
@@ -170,7 +170,7 @@ class CudaGraphStep:
         return outcome
 
     def _record(self, turn: Hashable) -> bool:
-        """Record a kind of step, which computes nothing yet; tell whether that succeeded."""
+        """Capture the step of a turn, without running it; return whether that succeeded."""
         graph = torch.cuda.CUDAGraph()
         try:
             # thread_local: a thread that writes a checkpoint or a picture meanwhile may use the GPU
@@ -179,8 +179,8 @@ class CudaGraphStep:
                 torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"),
             ):
                 outcome = self.step(self.L, self.ab, turn)
-        except Exception as error:  # if the step itself is to blame, it fails again as it runs next
-            first = error.__context__ or error  # of two; the second only says that there was one
+        except Exception as error:  # if the step itself is at fault, it fails again when it runs eagerly
+            first = error.__context__ or error  # the second error only reports that there was a first
             reason = next(iter(str(first).splitlines()), type(first).__name__)
             log.warning("CUDA graphs are off from here on: the step cannot be recorded (%s)", reason)
             graph.reset()
@@ -193,7 +193,7 @@ class CudaGraphStep:
 
 @contextmanager
 def _restored_on_error(optimizers: Sequence[Optimizer], pool: tuple[int, int]) -> Iterator[None]:
-    """Put back what a failed recording of a step leaves changed: it has computed nothing, but Python ran."""
+    """Restore the state that a failed capture leaves changed: no kernel ran, but the Python code did."""
     stream, device = torch.cuda.current_stream(), torch.cuda.current_device()
     generator = torch.cuda.default_generators[device]
     draws = generator.clone_state()
@@ -202,11 +202,11 @@ def _restored_on_error(optimizers: Sequence[Optimizer], pool: tuple[int, int]) -
     try:
         yield
     except Exception:
-        torch.cuda.set_stream(stream)  # older torch leaves the one of the recording
-        generator.graphsafe_set_state(draws)  # in older torch, a state that was recorded refuses further draws
+        torch.cuda.set_stream(stream)  # older torch leaves the capture stream set
+        generator.graphsafe_set_state(draws)  # in older torch, a generator state used in a capture refuses more draws
         for parameter, requires_grad in learn:
             parameter.requires_grad_(requires_grad)
-        with suppress(RuntimeError):  # where torch has done both already
+        with suppress(RuntimeError):  # if torch has already done both
             torch._C._cuda_endAllocateToPool(device, pool)
             torch._C._cuda_releasePool(device, pool)
         raise

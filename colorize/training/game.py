@@ -1,4 +1,4 @@
-"""Who moves when: the turns of D and G, warm-ups, and what is done to D's inputs."""
+"""The schedule of D and G steps, warm-ups, and the noise and augmentations on D's inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from colorize.training.augment import DIFFAUGMENT
 
 
 class Turn(NamedTuple):
-    """What happens on one batch; steps of one kind are equal in what they compute."""
+    """What happens on one batch; equal turns compute the same operations."""
 
     discriminator: bool = True  # D steps
     generator: bool = True  # G steps
-    adversarial: bool = True  # D has a say in G's step
-    penalty: bool = False  # D's gradient is penalised
-    observed: bool = False  # gradient norms are taken
+    adversarial: bool = True  # G's step uses D
+    penalty: bool = False  # D's loss has a gradient penalty
+    observed: bool = False  # gradient norms are computed
 
 
 @dataclass(frozen=True)
 class Game:
-    """The rules; keys of ``conf/game/default.yaml``.
+    """When each network steps, and what is done to D's inputs: the keys of ``conf/game/default.yaml``.
 
     Args:
-        D_every: batches from one step of D to the next.
-        G_every: the same of G; as many steps has D for one of G (5 in Gulrajani et al. 2017).
-        warmup_G: epochs, perhaps a part of one, in which G learns by L1 alone, before D starts (two stages, as in
+        D_every: batches per D step.
+        G_every: batches per G step, and so D steps per G step (5 in Gulrajani et al. 2017).
+        warmup_G: epochs, fractions included, in which G trains on L1 alone, before D starts (two stages, as in
             Antic's NoGAN training of DeOldify, 2019).
-        warmup_D: epochs after these in which D learns alone.
-        instance_noise: standard deviation at the start of the noise on the chroma that D sees, in units of
-            normalised ab (Sønderby et al. 2017).
-        instance_noise_until: share of the training in (0, 1] over which it falls to 0.
-        diffaugment: names of operations in ``DIFFAUGMENT`` on all that D sees (Zhao et al. 2020).
-        ema_decay: of the running mean of G's weights (Yazıcı et al. 2019); ``None`` keeps none.
+        warmup_D: epochs after ``warmup_G`` in which D trains alone.
+        instance_noise: initial standard deviation of the noise on D's chroma input, in units of normalized ab
+            (Sønderby et al. 2017).
+        instance_noise_until: fraction of the training, in (0, 1], over which the noise falls to 0.
+        diffaugment: names of operations in ``DIFFAUGMENT``, applied to all of D's inputs (Zhao et al. 2020).
+        ema_decay: decay of the moving average of G's weights (Yazıcı et al. 2019); ``None`` for no average.
     Raises:
         UserError: if a value is out of range.
     """
@@ -53,7 +53,7 @@ class Game:
         if self.D_every > 1 and self.G_every > 1:
             raise UserError(
                 f"game.D_every={self.D_every} game.G_every={self.G_every}: one of the two must be 1, "
-                "the network that steps on every batch"
+                "since one network must step on every batch"
             )
         for key in ("warmup_G", "warmup_D", "instance_noise"):
             at_least(f"game.{key}", getattr(self, key), 0)
@@ -63,13 +63,13 @@ class Game:
         within("game.ema_decay", self.ema_decay, 0, 1, "()", also=(None,))
 
     def turn(self, batch: int, batches_per_epoch: int, penalty_every: int = 0, observed: bool = False) -> Turn:
-        """Return what happens on a batch.
+        """Return which networks step on a batch, and how.
 
         Args:
-            batch: number of batches before it, over all epochs.
-            batches_per_epoch: to count epochs.
-            penalty_every: D's steps from one penalty to the next; 0 for none.
-            observed: whether someone looks.
+            batch: index of the batch, over all epochs.
+            batches_per_epoch: length of an epoch.
+            penalty_every: D steps per gradient penalty; 0 for no penalty.
+            observed: whether to compute gradient norms.
         """
         first = round(self.warmup_G * batches_per_epoch)
         both = first + round(self.warmup_D * batches_per_epoch)
@@ -84,11 +84,11 @@ class Game:
         )
 
     def batches_without_G(self, batches_per_epoch: int) -> int:
-        """Return the number of batches, from the start of training, before the first that G steps on."""
+        """Return the number of batches from the start of training to G's first step."""
         if round(self.warmup_G * batches_per_epoch):
             return 0
         return round(self.warmup_D * batches_per_epoch) + self.G_every - 1
 
     def noise(self, epoch: float, epochs: int) -> float:
-        """Return the standard deviation of the noise at an epoch, or within one, of ``epochs`` in all."""
+        """Return the standard deviation of the noise at ``epoch``, which may be fractional, of ``epochs``."""
         return self.instance_noise * max(0.0, 1 - epoch / (self.instance_noise_until * epochs))

@@ -1,4 +1,4 @@
-"""How much hints help: L1 of a generator that takes them, given colors of the truth at a few points."""
+"""L1 of a generator that takes hints, given the true colors at a few points."""
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +10,12 @@ POINTS = (1, 5, 20)
 
 
 def hinted_l1(generator: nn.Module, batch: Batch, seed: int) -> dict[str, Tensor]:
-    """Return the mean absolute error of normalized ab by ``l1_hints1`` and so on; empty if it takes no hints.
+    """Return the mean absolute error of normalized ab as ``l1_hints1``, ...; empty if the generator takes no hints.
 
     Args:
         generator: see `build_generator`; one that takes hints has an ``encoder`` and ``decode``, as `EncoderUnet`.
-        batch: of validation.
-        seed: of the points.
+        batch: a validation batch.
+        seed: seed of the hint points.
     """
     if not getattr(generator, "takes_hints", False):
         return {}

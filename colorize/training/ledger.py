@@ -1,4 +1,4 @@
-"""The losses of training, kept on the device, so that no step waits for it."""
+"""The training losses, kept on the device, so that no step synchronizes it."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -7,19 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-DESCENDED = ("loss_D", "loss_G")
+MINIMIZED = ("loss_D", "loss_G")
 
 
 class Ledger(nn.Module):
-    """Sums of each loss over an epoch, and whether one was no number.
+    """Sums each loss over an epoch, and detects non-finite losses.
 
-    Everything is a buffer that is changed in place, so that a recorded step finds it again.
+    All state is in buffers that are updated in place, so that CUDA graphs can capture it.
 
     Args:
-        names: of the losses.
+        names: names of the losses.
     Attributes:
-        shared: whether several processes train together; each sums its own losses, but what is no number to one of
-            them is none to all.
+        shared: whether several processes train together; each sums its own losses, but a non-finite loss in one of
+            them counts for all.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -28,65 +28,65 @@ class Ledger(nn.Module):
         self.shared = False
         for name in ("last", "sum", "count"):
             self.register_buffer(name, torch.zeros(len(names)), persistent=False)
-        self.last.fill_(torch.nan)  # until a loss is computed; a batch that does not compute it keeps the value before
-        # Whether a loss was no number, the two losses as they were then, and the batches before
+        self.last.fill_(torch.nan)  # until a loss is computed; a batch without it keeps the previous value
+        # Whether a loss was non-finite, D's and G's losses at that time, and the number of batches before it
         self.register_buffer("diverged", torch.zeros(()), persistent=False)
-        self.register_buffer("judged", torch.zeros(len(DESCENDED)), persistent=False)
-        self.register_buffer("sound_batches", torch.zeros((), dtype=torch.int64), persistent=False)
+        self.register_buffer("checked", torch.zeros(len(MINIMIZED)), persistent=False)
+        self.register_buffer("finite_batches", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def check(self, name: str, loss: Tensor) -> None:
-        """Note whether a loss that is about to be descended is a number; from the first that is not, keep it."""
-        loss, slot = loss.detach(), self.judged[DESCENDED.index(name)]
-        if self.shared:  # else one would step with the gradients, which are shared, of another that does not
+        """Set the non-finite flag if a loss is non-finite, before its backward pass; keep the first such loss."""
+        loss, slot = loss.detach(), self.checked[MINIMIZED.index(name)]
+        if self.shared:  # gradients are averaged over processes: if one skips a step, all must skip it
             loss = loss.clone()
             torch.distributed.all_reduce(loss)
         slot.copy_(torch.where(self.diverged == 0, loss, slot))
         self.diverged.masked_fill_(~loss.isfinite(), 1)
 
     def add(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """Count a batch; return all losses, ``(len(names),)``, NaN where one has not been computed yet."""
+        """Add a batch's losses; return all losses, ``(len(names),)``, NaN for those not computed yet."""
         slots = [self.names.index(name) for name in losses]
         values = [loss.detach() for loss in losses.values()]
         torch._foreach_copy_([self.last[slot] for slot in slots], values)
         torch._foreach_add_([self.sum[slot] for slot in slots], values)
         torch._foreach_add_([self.count[slot] for slot in slots], 1)
-        self.sound_batches += self.diverged == 0
+        self.finite_batches += self.diverged == 0
         return self.last.clone()
 
     def seen(self, name: str) -> bool:
-        """Say whether a loss has been computed yet; waits for the device."""
+        """Return whether a loss has been computed yet; synchronizes the device."""
         return not self.last[self.names.index(name)].isnan()
 
     def mean(self) -> dict[str, Tensor]:
-        """Return each loss's mean over the batches that computed it since the last `restart`; others are left out."""
+        """Return the mean of each loss over the batches since `restart` that computed it; leave out other losses."""
         known = (self.count > 0).tolist()
         means = self.sum / self.count
         return {name: value for name, value, there in zip(self.names, means, known, strict=True) if there}
 
     def restart(self) -> None:
-        """Forget the sums."""
+        """Reset the sums."""
         self.sum.zero_()
         self.count.zero_()
 
     def clear(self, batches: int) -> None:
-        """Forget that anything was no number; ``batches`` have been sound."""
+        """Clear the non-finite flag; ``batches`` is the number of batches trained so far."""
         self.diverged.zero_()
-        self.sound_batches.fill_(batches)
+        self.finite_batches.fill_(batches)
 
     def complaint(self, epoch: int) -> str | None:
-        """Say which loss was no number, and after how many batches, if one was; waits for the device."""
+        """Return which loss was non-finite and after how many batches, or ``None``; synchronizes the device."""
         if not self.diverged:
             return None
-        found = zip(DESCENDED, self.judged.tolist(), strict=True)
+        found = zip(MINIMIZED, self.checked.tolist(), strict=True)
         name, value = next((name, value) for name, value in found if not isfinite(value))
-        return f"{name} is {value} at epoch {epoch}, batch {self.sound_batches.item()}"
+        return f"{name} is {value} at epoch {epoch}, batch {self.finite_batches.item()}"
 
     def state(self) -> dict[str, Any]:
         """Return sums and last values as plain data, for a checkpoint."""
         return {name: getattr(self, name).tolist() for name in ("sum", "count", "last")}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned, unless it was of other losses."""
+        """Restore what `state` returned, unless the set of losses has changed."""
         for name, values in state.items():
             if len(values) == len(self.names):
                 getattr(self, name).copy_(torch.tensor(values))

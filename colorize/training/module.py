@@ -1,4 +1,4 @@
-"""Training as Lightning runs it: networks, optimisers, clocks, what is logged and what a checkpoint holds."""
+"""The LightningModule: networks, optimizers, schedules, logging and checkpoint contents."""
 
 import copy
 from collections.abc import Callable
@@ -27,26 +27,26 @@ from colorize.training.schedules import position, schedule_of
 from colorize.training.speed import Speed
 from colorize.training.step import GanStep, Outcome, losses_without_a_step, predict
 
-NETWORKS = ("generator", "discriminator")  # in the order of their optimisers
-SCORED, RAW = "val/", "val/raw_"  # names of what the generator that is handed on scores, and the raw one beside it
+NETWORKS = ("generator", "discriminator")  # in the order of their optimizers
+SCORED, RAW = "val/", "val/raw_"  # prefixes of the scores of the inference generator, and of G without averaging
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class ColorizationModule(LightningModule):
-    """A generator and a discriminator in manual optimisation, as the report trains them.
+    """Trains a generator and a discriminator with manual optimization, as in the report.
 
-    Every argument is plain data, so a checkpoint loads with ``weights_only=True``.
+    Every argument is plain data, so that a checkpoint loads with ``weights_only=True``.
 
     Args:
         generator: ``name`` and arguments for `build_generator`.
         discriminator: ``name`` and arguments for `build_discriminator`.
         loss: ``name`` and arguments for `build_loss`.
-        optim: arguments for `build_optimizers`, and perhaps ``schedule``, see `schedule_of`.
+        optim: arguments for `build_optimizers`, and optionally ``schedule``, see `schedule_of`.
         game: arguments for `Game`.
-        image_size: pixels a side that the networks are trained at.
-        seed: of weights and dropout.
-        provenance: what the run was (config, version, commit); kept in the checkpoint, not used.
-        engine: how the arithmetic is done; not kept.
+        image_size: side of the training images in pixels.
+        seed: seed of weights and dropout.
+        provenance: config, version and commit of the run; saved in the checkpoint, not used.
+        engine: speed settings; not saved in the checkpoint.
     Raises:
         UserError: if a name or value is unknown, or a network cannot take ``image_size``.
     """
@@ -80,26 +80,26 @@ class ColorizationModule(LightningModule):
             self.generator_ema = copy.deepcopy(self.generator).requires_grad_(False)
         if self.engine.compile:
             for network in (self.generator, self.discriminator):
-                network.compile(dynamic=False)  # unlike torch.compile, it leaves the names of the weights alone
+                network.compile(dynamic=False)  # unlike torch.compile, it keeps the names of the weights
         self.objective = build_loss(**loss)
         if self.objective.needs_bins and not hasattr(self.generator, "centers"):
             raise UserError("loss.lambda_bins needs bins: generator=encoder_unet 'generator.heads=[ab,bins]'")
         self._schedule = schedule_of(optim.get("schedule", "constant"))
         self._clip_norms = tuple(clip_norm(optim, network) for network in NETWORKS)
-        self.lr_scale = {"G": 1.0, "D": 1.0}  # of learning rates; a run that had to go back takes smaller steps
-        check_recordable(self.engine, self.configure_optimizers())  # tells mistakes before a data set is fetched
+        self.lr_scale = {"G": 1.0, "D": 1.0}  # factors of the learning rates; rollbacks reduce them
+        check_recordable(self.engine, self.configure_optimizers())  # reports errors before a data set is fetched
         self.scores = nn.ModuleDict({prefix: ImageScores() for prefix in self.scored_generators()})
-        self.time_used: float | None = None  # share of `max_minutes` that is over, in [0, 1], where there is one
-        self._lr_share: float | None = None  # that the learning rates are set to
-        self.batches = 0  # not trainer.global_step: it counts optimiser steps, and a run may do several a batch
+        self.time_used: float | None = None  # fraction of `max_minutes` used, in [0, 1]; None without a limit
+        self._lr_share: float | None = None  # current fraction of the learning rates
+        self.batches = 0  # not trainer.global_step: it counts optimizer steps, of which a batch may have several
         self.ledger = Ledger((*LOSS_NAMES, *self.objective.extra_losses))
         self.register_buffer("_noise", torch.zeros(()), persistent=False)  # standard deviation, see `Game`
         self.register_buffer("_ema_updates", torch.zeros(()), persistent=False)
         self.run_step: Callable[..., Outcome] | None = None  # while training
         self.outcome: Outcome | None = None  # of the last batch
-        self.observed = False  # whether someone looks at the next
-        self.recover: Callable[[str], bool] = lambda complaint: False  # goes back to sound weights, if it can
-        self.shown: dict[str, float] = {}  # beside the progress bar
+        self.observed = False  # whether to measure the next batch
+        self.recover: Callable[[str], bool] = lambda complaint: False  # rolls back; returns whether it could
+        self.shown: dict[str, float] = {}  # values shown beside the progress bar
         self._interval, self._epoch = Speed(), Speed()
         self._epoch_rate = 0.0
 
@@ -108,16 +108,16 @@ class ColorizationModule(LightningModule):
         return build_optimizers(self.generator, self.discriminator, self.hparams["optim"])
 
     def on_train_start(self) -> None:
-        """Let the config's lr and betas win over a resumed checkpoint's, and start the clocks."""
+        """Override a resumed checkpoint's lr and betas by the config's, and start timing."""
         self.prepare_steps()
-        self.on_train_epoch_start()  # a run resumed within an epoch does not see its start
+        self.on_train_epoch_start()  # Lightning does not call it for a run resumed within an epoch
 
     def prepare_steps(self) -> None:
-        """Make ready to step from the weights and moments that are there, whatever wrote them."""
+        """Prepare to train from the current weights and optimizer states, new or loaded."""
         for optimizer in self.trainer.optimizers:
             prepare_optimizer(optimizer)
             if optimizer.defaults.get("fused"):
-                optimizer.found_inf = self.ledger.diverged  # while it is 1, the optimiser does nothing
+                optimizer.found_inf = self.ledger.diverged  # while it is 1, the optimizer skips its steps
         step = GanStep(
             self.generator,
             self.discriminator,
@@ -137,29 +137,29 @@ class ColorizationModule(LightningModule):
         self._lr_share = None
 
     def _follow_schedules(self, batch_idx: int) -> None:
-        """Set what changes over the training: the learning rates and the noise on what D sees."""
+        """Set the learning rates and the noise on D's inputs for this batch."""
         an_epoch = self.trainer.num_training_batches
         epoch, epochs = position(self.current_epoch + batch_idx / an_epoch, self.trainer.max_epochs, self.time_used)
         if self.game.instance_noise:
             self._noise.fill_(self.game.noise(epoch, epochs))
         share = self._schedule(epoch, epochs)
-        if share != self._lr_share:  # on a GPU, setting a recorded step's rate is a launch of its own
+        if share != self._lr_share:  # with CUDA graphs, setting a learning rate launches a kernel
             for scale, optimizer in zip(self.lr_scale.values(), self.trainer.optimizers, strict=True):
                 set_lr(optimizer, share * scale)
             self._lr_share = share
 
     def on_train_end(self) -> None:
-        """Let go of the recorded step, and with it of its memory."""
+        """Release the step, and with it the memory of its CUDA graphs."""
         self.run_step = self.outcome = None
 
     def on_train_epoch_start(self) -> None:
-        """Start the clocks."""
+        """Start timing."""
         self._interval.restart()
         self._epoch.restart()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Step D, then G, on one batch."""
-        # Dropout is a pure function of (seed, batch), so a resumed run draws what an uninterrupted one would
+        """Train D, then G, on one batch."""
+        # Dropout is a pure function of (seed, batch), so that a resumed run equals an uninterrupted one
         seed = seed_for("dropout", self.hparams["seed"], self.global_rank, self.batches)
         # torch.manual_seed seeds every kind of device and takes 2 ms where CUDA is installed and not used
         rngs = {"cuda": torch.cuda, "mps": torch.mps}
@@ -177,12 +177,12 @@ class ColorizationModule(LightningModule):
         self._log_training(self.outcome.losses, len(batch.L))
 
     def check_finite(self, weights: bool = False) -> None:
-        """Go back if a loss was no number since the last look, or stop; waits for the device.
+        """Roll back or stop if a loss was non-finite since the last check; synchronizes the device.
 
         Args:
-            weights: look at them, too.
+            weights: whether to check the weights, too.
         Raises:
-            TrainingDivergedError: if nobody knows a way back.
+            TrainingDivergedError: if a loss or weight is non-finite, unless rollback recovers.
         """
         complaint = self._complaint(weights)
         if complaint and not self.recover(complaint):
@@ -210,7 +210,7 @@ class ColorizationModule(LightningModule):
         self.shown = {name: values[f"train/loss_{name}"] for name in "DG" if f"train/loss_{name}" in values}
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean of each loss, and its speed."""
+        """Log the mean of each loss and the speed over the epoch."""
         self.check_finite()
         values = {f"train/{name}_epoch": value for name, value in self.ledger.mean().items()}
         values["train/images_per_s_epoch"] = self._epoch_rate or self._epoch.rate()
@@ -218,14 +218,14 @@ class ColorizationModule(LightningModule):
         self.ledger.restart()
 
     def on_validation_epoch_start(self) -> None:
-        """Take the epoch's speed before validation's time counts."""
-        self.check_finite(weights=True)  # so that what was scored is what the epoch's checkpoints hold
+        """Measure the epoch's training speed, without the time of validation."""
+        self.check_finite(weights=True)  # so that validation scores the weights that the epoch's checkpoints hold
         self._epoch_rate = self._epoch.rate()
         for speed in (self._interval, self._epoch):
             speed.pause()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Compute the six losses and the image scores on held-out images; return the ab of `scored_generators`."""
+        """Compute the losses and image scores on held-out images; return the ab of each of `scored_generators`."""
         fake_ab = {}
         for prefix, generator in self.scored_generators().items():
             fake_ab[prefix], losses = self.predict_and_score(batch, generator)
@@ -236,36 +236,36 @@ class ColorizationModule(LightningModule):
 
     @property
     def inference_generator(self) -> nn.Module:
-        """The generator that is handed on: the mean of G's weights where training keeps one."""
+        """Return the generator for inference: the moving average of G's weights if there is one, else G."""
         return self.generator if self.generator_ema is None else self.generator_ema
 
     def scored_generators(self) -> dict[str, nn.Module]:
-        """Return what validation scores, by what its logged names begin with; `inference_generator` comes first."""
+        """Return the generators that validation scores, by prefix of logged names; `inference_generator` is first."""
         raw = {} if self.generator_ema is None else {RAW: self.generator}
         return {SCORED: self.inference_generator} | raw
 
     def predict_and_score(self, batch: Batch, generator: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return a generator's ab ``(B, 2, H, W)`` in float32 and the losses; those of D once it has learned."""
+        """Return a generator's ab ``(B, 2, H, W)`` in float32 and its losses, D's only after D's first step."""
         discriminator = self.discriminator if self.ledger.seen("loss_D") else None
         fake = predict(generator, self.objective, batch.L)
         return fake.ab.float(), losses_without_a_step(fake, batch.ab, discriminator, self.objective)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean image scores, and let the clocks go on."""
+        """Log the mean image scores, and resume timing."""
         for prefix, scores in self.scores.items():
             values = {f"{prefix}{name}": value.float() for name, value in scores.compute().items()}
-            self.log_dict(values, sync_dist=True)  # equal on all devices already; Lightning cannot know
+            self.log_dict(values, sync_dist=True)  # already equal on all devices; silences Lightning's warning
             scores.reset()
         for speed in (self._interval, self._epoch):
-            speed.go_on()  # there may be more of the epoch
+            speed.go_on()  # validation may run in the middle of an epoch
 
     def forward(self, L: Tensor) -> Tensor:
         """Colorize: ``(B, 1, H, W)`` to ab ``(B, 2, H, W)``, both in [-1, 1]."""
         return self.inference_generator(L)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the counters and what validation last measured; refuse what is no number."""
-        if complaint := self._complaint(weights=True):  # no way back here: it would change what is already gathered
+        """Add the counters and the last validation metrics; raise if a loss or weight is non-finite."""
+        if complaint := self._complaint(weights=True):  # no rollback: part of the state is already collected
             raise TrainingDivergedError(complaint)
         measured = self.trainer.callback_metrics.items()
         checkpoint["metrics"] = {name: value.item() for name, value in measured if name.startswith("val/")}
@@ -275,7 +275,7 @@ class ColorizationModule(LightningModule):
         checkpoint["ema_updates"] = self._ema_updates.item()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the counters; leave out the running statistics that D's batch norm once had."""
+        """Restore the counters; drop D's running batch-norm statistics, which older checkpoints have."""
         weights = checkpoint["state_dict"]
         for key in [key for key in weights if key.startswith("discriminator.") and key.endswith(STATISTICS)]:
             del weights[key]
@@ -284,6 +284,6 @@ class ColorizationModule(LightningModule):
         self.load_means(checkpoint)
 
     def load_means(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the sums of losses and the number of updates of the mean generator."""
+        """Restore the sums of losses and the number of updates of the averaged generator."""
         self.ledger.load(checkpoint["losses"])
         self._ema_updates.fill_(checkpoint.get("ema_updates", 0.0))

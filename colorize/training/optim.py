@@ -1,4 +1,4 @@
-"""Optimizers: built by name, of the weights that learn, with a learning rate for each part of a network."""
+"""Optimizers: built by name, of the trainable weights, with a learning rate for each part of a network."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from colorize.base.errors import UserError
 from colorize.base.registry import Registry
 
 OPTIMIZERS = Registry("optimizer")
-Groups = list[dict[str, Any]]  # of parameters, as torch's optimizers take them
+Groups = list[dict[str, Any]]  # parameter groups, as torch's optimizers take them
 
 
 @OPTIMIZERS.register("adam")
@@ -21,11 +21,11 @@ def adam(params: Groups, lr: float, betas: Iterable[float], fused: bool = True) 
     """Adam (Kingma & Ba 2015).
 
     Args:
-        params: what it steps.
-        lr: learning rate, of groups without one of their own.
+        params: parameter groups.
+        lr: learning rate of the groups that do not set one.
         betas: decay of the first and the second moment.
-        fused: one kernel steps all of ``params``; and it heeds ``found_inf``, so that a loss that is no number is
-            noticed without waiting for the device at every step.
+        fused: update all of ``params`` in one kernel, which respects ``found_inf``: steps with a non-finite loss are
+            skipped without synchronizing the device.
 
     Raises:
         UserError: if ``lr`` is not positive or ``betas`` is not two numbers in [0, 1).
@@ -38,11 +38,11 @@ def adamw(params: Groups, lr: float, betas: Iterable[float], weight_decay: float
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
 
     Args:
-        params: as in `adam`, like ``lr``, ``betas`` and ``fused``.
-        lr: learning rate.
+        params: parameter groups.
+        lr: learning rate of the groups that do not set one.
         betas: decay of the first and the second moment.
-        weight_decay: each step also takes this share, times the learning rate, off every weight.
-        fused: one kernel steps all.
+        weight_decay: each step also subtracts this fraction, times the learning rate, of every weight.
+        fused: as in `adam`.
 
     Raises:
         UserError: as `adam`, or if ``weight_decay`` is negative.
@@ -59,18 +59,18 @@ def _checked_betas(betas: Any) -> tuple[float, float]:
 
 
 def build_optimizers(generator: nn.Module, discriminator: nn.Module, optim: Mapping[str, Any]) -> list[Optimizer]:
-    """Build the optimizer of each network, of those of its parameters that need a gradient.
+    """Build one optimizer per network, of its parameters that require gradients.
 
-    A generator's submodule ``encoder`` is a group of its own, the second, unless all of it is frozen.
+    A generator's submodule ``encoder`` is a separate, second parameter group, unless all of it is frozen.
 
     Args:
-        generator: the first one's network.
-        discriminator: the second one's.
-        optim: the key ``optim`` of the config: ``generator`` and ``discriminator``, each ``name`` and arguments of an
-            optimizer, perhaps ``clip_norm``, and for a generator ``encoder_lr``; perhaps ``lr_ratio``, which D's
-            learning rate is multiplied by.
+        generator: network of the first optimizer.
+        discriminator: network of the second.
+        optim: the key ``optim`` of the config: ``generator`` and ``discriminator``, each with the ``name`` and
+            arguments of an optimizer, optionally ``clip_norm``, and for a generator ``encoder_lr``; optionally
+            ``lr_ratio``, a factor of D's learning rate.
     Raises:
-        UserError: if a value will not do, or nothing of the generator learns.
+        UserError: if a value is invalid, or every weight of the generator is frozen.
     """
     ratio = above("lr_ratio", optim.get("lr_ratio", 1.0), 0)
     settings = {name: dict(optim[name]) for name in ("generator", "discriminator")}
@@ -84,7 +84,7 @@ def build_optimizers(generator: nn.Module, discriminator: nn.Module, optim: Mapp
         OPTIMIZERS.build(params=_groups(discriminator), **settings["discriminator"]),
     ]
     for optimizer, factor in zip(optimizers, (1.0, ratio), strict=True):
-        # beside the defaults, which torch's own code knows and a checkpoint does not change
+        # in the defaults, since loading a checkpoint overwrites the param_groups but not these
         optimizer.defaults["lrs"] = tuple(group["lr"] * factor for group in optimizer.param_groups)
         set_lr(optimizer, 1.0)
     return optimizers
@@ -107,28 +107,28 @@ def _groups(network: nn.Module, encoder_lr: float | None = None) -> Groups:
 
 
 def clip_norm(optim: Mapping[str, Any], network: str) -> float | None:
-    """Return the largest norm of a network's gradient; ``None`` for any.
+    """Return the norm that a network's gradient is clipped to; ``None`` for no clipping.
 
     Raises:
-        UserError: if it is not above 0.
+        UserError: if it is not positive.
     """
     return above(f"optim.{network}.clip_norm", optim[network].get("clip_norm"), 0, also=(None,))
 
 
 def prepare_optimizer(optimizer: Optimizer) -> None:
-    """Make ready to step from loaded states: what the optimizer was built with wins over what a checkpoint says."""
+    """Prepare an optimizer with loaded states: reset its settings to those it was built with."""
     settings = {key: value for key, value in optimizer.defaults.items() if key != "lrs"}
     for group in optimizer.param_groups:
-        group.update(settings)  # a learning rate is a plain number again
+        group.update(settings)  # turns a learning rate that CUDA graphs made a tensor back into a float
     set_lr(optimizer, 1.0)
     fit_states(optimizer)
 
 
 def fit_states(optimizer: Optimizer) -> None:
-    """Give loaded states the device and the memory format that the optimizer keeps them in.
+    """Move loaded states to the device and memory format of their parameters.
 
-    A checkpoint may come from another device, or from a run whose engine laid out weights otherwise. A ``step`` is on
-    the CPU unless the optimizer is fused or capturable, as in `torch.optim.Adam`: on a GPU, each would be waited for.
+    A checkpoint may come from another device, or from a run with another memory format. A ``step`` stays on the CPU
+    unless the optimizer is fused or capturable, as in `torch.optim.Adam`: on a GPU, reading it would synchronize.
     """
     for group in optimizer.param_groups:
         with_parameters = group.get("fused") or group.get("capturable")
@@ -143,19 +143,19 @@ def fit_states(optimizer: Optimizer) -> None:
 
 
 def gradient_norm(optimizer: Optimizer) -> Tensor:
-    """Return the norm of the whole gradient, a scalar on the device."""
+    """Return the norm of the gradient of all parameters, a scalar on the device."""
     grads = [parameter.grad for group in optimizer.param_groups for parameter in group["params"]]
     return torch.nn.utils.get_total_norm([grad for grad in grads if grad is not None])
 
 
 def clip_gradient(optimizer: Optimizer, norm: Tensor, largest: float) -> None:
-    """Shorten the gradient, whose norm is ``norm``, to at most ``largest``, without waiting for the device."""
+    """Clip the gradient, whose norm is ``norm``, to at most ``largest``, without synchronizing the device."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     torch.nn.utils.clip_grads_with_norm_(parameters, largest, norm)
 
 
 def set_lr(optimizer: Optimizer, share: float) -> None:
-    """Set every learning rate to a share of what the optimizer was built with; a recorded step sees it."""
+    """Set every learning rate to a fraction of its initial value; in place if a tensor, so that CUDA graphs see it."""
     for group, full in zip(optimizer.param_groups, optimizer.defaults["lrs"], strict=True):
         lr = full * share
         if isinstance(group["lr"], Tensor):

@@ -1,41 +1,41 @@
-"""Learning rates over the training, as pure functions of the epoch, so that a resumed run has the right one."""
+"""Learning-rate schedules, as pure functions of the epoch, so that a resumed run has the right learning rate."""
 
 import math
 from collections.abc import Callable
 
 from colorize.base.checks import one_of
 
-Schedule = Callable[[float, int], float]  # epoch from 0, perhaps within one, and number of epochs; to a share
-BY_THE_CLOCK = 100  # "epochs" of a run that ends by the clock: each is one hundredth of its minutes
+Schedule = Callable[[float, int], float]  # (epoch from 0, may be fractional; number of epochs) to a factor of the rate
+BY_THE_CLOCK = 100  # "epochs" of a run with a time limit: each is one hundredth of its minutes
 
 
 def constant(epoch: float, epochs: int) -> float:
-    """The report's: the same in every epoch."""
+    """Keep the learning rate constant, as in the report."""
     return 1.0
 
 
 def linear(epoch: float, epochs: int) -> float:
-    """Constant for the first half, then in equal steps, one an epoch, towards 0 (Isola et al. 2017)."""
+    """Keep the rate constant for the first half, then decrease it linearly to 0, once per epoch (Isola et al. 2017)."""
     held = epochs // 2
     return 1 - max(0, math.floor(epoch) + 1 - held) / (epochs - held + 1)
 
 
 def cosine(epoch: float, epochs: int) -> float:
-    """Half a cosine wave from 1 towards 0, in a step an epoch (Loshchilov & Hutter 2017, without restarts)."""
+    """Decrease the rate along half a cosine to 0, once per epoch (Loshchilov & Hutter 2017, without restarts)."""
     return (1 + math.cos(math.pi * math.floor(epoch) / epochs)) / 2
 
 
 def one_cycle(epoch: float, epochs: int, peak: float = 0.3, start: float = 1 / 25, end: float = 1e-4 / 25) -> float:
-    """Up to 1 and down to nearly 0, batch by batch, each way half a cosine wave (Smith 2018).
+    """Increase the rate to 1, then decrease it to nearly 0, each along half a cosine, per batch (Smith 2018).
 
-    The defaults are those of `torch.optim.lr_scheduler.OneCycleLR`; Adam's moments stay as they are.
+    The defaults are those of `torch.optim.lr_scheduler.OneCycleLR`; Adam's betas are not cycled.
 
     Args:
         epoch: from 0, with its fraction.
-        epochs: in all.
-        peak: share of the training at which the rate is highest.
-        start: share of the rate at the start.
-        end: share of it at the end.
+        epochs: total number of epochs.
+        peak: fraction of the training at which the rate is highest.
+        start: factor of the rate at the start.
+        end: factor of the rate at the end.
     """
     done = epoch / epochs
     low, way = (start, done / peak) if done < peak else (end, (1 - done) / (1 - peak))
@@ -46,7 +46,7 @@ SCHEDULES: dict[str, Schedule] = {"constant": constant, "linear": linear, "cosin
 
 
 def schedule_of(name: str) -> Schedule:
-    """Return a schedule: epoch from 0, perhaps within one, and number of epochs to the share of the rate, in (0, 1].
+    """Return a schedule by name: it maps epoch (from 0, may be fractional) and number of epochs to a factor in (0, 1].
 
     Raises:
         UserError: if the name is unknown.
@@ -55,13 +55,13 @@ def schedule_of(name: str) -> Schedule:
 
 
 def position(epoch: float, max_epochs: int | None, time_used: float | None) -> tuple[float, int]:
-    """Return where training is, as a schedule takes it: epoch, with its fraction, and number of epochs.
+    """Return the arguments of a schedule: the current epoch, with its fraction, and the number of epochs.
 
     Args:
-        epoch: that runs, from 0, with the share of its batches that are done.
-        max_epochs: of the run; ``None`` or -1 for no such end.
-        time_used: share in [0, 1] of the minutes that the run has; ``None`` if no clock ends it. With one, each
-            hundredth of them counts as an epoch.
+        epoch: the current epoch, from 0, with the fraction of its batches that are done.
+        max_epochs: of the run; ``None`` or -1 for no limit.
+        time_used: fraction in [0, 1] of the run's minutes; ``None`` for no time limit. With a time limit, each
+            hundredth of the minutes counts as an epoch.
     """
     if time_used is None:
         return epoch, max(1, max_epochs or 1)

@@ -1,26 +1,26 @@
-"""How many images a second."""
+"""Training speed in images per second."""
 
 import time
 
 
 class Speed:
-    """Images per second since the last restart."""
+    """Measures images per second since the last restart."""
 
     def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
-        """Start to count."""
+        """Reset the count and the time."""
         self.images = 0
         self.since = time.perf_counter()
         self.paused: float | None = None
 
     def pause(self) -> None:
-        """Let the time from here on not count, until `go_on`."""
+        """Stop timing until `go_on`."""
         self.paused = time.perf_counter()
 
     def go_on(self) -> None:
-        """Let time count again."""
+        """Resume timing."""
         self.since += time.perf_counter() - self.paused
         self.paused = None
 

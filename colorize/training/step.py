@@ -1,4 +1,4 @@
-"""The algorithm: one step of D and one of G on a batch, on the same fake (report; Isola et al. 2017)."""
+"""The training step: one D step and one G step on a batch, with the same fake (report; Isola et al. 2017)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from colorize.training.optim import clip_gradient, gradient_norm
 
 
 class Outcome(NamedTuple):
-    """What a step leaves, on the device; later steps may overwrite it."""
+    """Results of a step, on the device; later steps may overwrite them."""
 
     losses: Tensor  # in the order of the ledger's names
     fake_ab: Tensor  # (B, 2, H, W)
-    fake_logits: Tensor | None = None  # of D's step, if it had one
+    fake_logits: Tensor | None = None  # from D's step, if D stepped
     real_logits: Tensor | None = None
-    grad_norm_D: Tensor | None = None  # before clipping, where someone looks
+    grad_norm_D: Tensor | None = None  # before clipping, if the batch is observed
     grad_norm_G: Tensor | None = None
-    turn: Turn | None = None  # what it was
+    turn: Turn | None = None
 
 
 class Prediction(NamedTuple):
-    """What a generator makes of lightness."""
+    """The output of a generator, with its input."""
 
     L: Tensor  # (B, 1, H, W)
     ab: Tensor  # (B, 2, H, W)
@@ -38,13 +38,13 @@ class Prediction(NamedTuple):
 
 
 def predict(generator: nn.Module, objective: Objective, L: Tensor, hints: Tensor | None = None) -> Prediction:
-    """Run a generator, for all that an objective needs.
+    """Run a generator; return the outputs that the objective needs.
 
     Args:
         generator: see `build_generator`.
         objective: see `build_loss`.
         L: ``(B, 1, H, W)`` in [-1, 1].
-        hints: ``(B, 3, H, W)``, for a generator that takes them.
+        hints: ``(B, 3, H, W)``, for a generator that takes hints.
     """
     given: dict[str, Any] = {} if hints is None else {"hints": hints}
     if not objective.needs_bins:
@@ -56,12 +56,12 @@ def predict(generator: nn.Module, objective: Objective, L: Tensor, hints: Tensor
 def losses_without_a_step(
     fake: Prediction, ab: Tensor, discriminator: nn.Module | None, objective: Objective
 ) -> dict[str, Tensor]:
-    """Return the losses of a prediction, scalars, as D sees it without noise and augmentation.
+    """Compute the losses of a prediction, scalars, without noise and augmentation on D's inputs.
 
     Args:
-        fake: of the generator.
+        fake: the generator's prediction.
         ab: ``(B, 2, H, W)`` true chroma.
-        discriminator: ``None`` while it has no say: without its losses then.
+        discriminator: ``None`` before D's first step: its losses are left out.
         objective: see `build_loss`.
     """
     fake_ab = fake.ab.float()
@@ -83,21 +83,21 @@ def _losses_without_d(objective: Objective, given: dict[str, Tensor | None]) -> 
 
 @dataclass(frozen=True, eq=False)
 class GanStep:
-    """Steps both networks on a batch, without waiting for the device.
+    """Trains both networks on a batch, without synchronizing the device.
 
     Args:
-        generator: ``L`` to ab.
-        discriminator: L and ab joined, to logits.
-        mean_generator: follows the generator's weights; ``None`` for none.
-        optimizers: of the generator and of the discriminator. Fused ones heed ``found_inf``; others are not stepped
-            from the first loss that is no number.
-        clip_norms: largest norm of the gradient, in the same order; ``None`` leaves it as it is.
-        objective: as `colorize.losses.build_loss` makes it.
+        generator: maps L to ab.
+        discriminator: maps L and ab, concatenated, to logits.
+        mean_generator: moving average of the generator; ``None`` for no average.
+        optimizers: of the generator and of the discriminator. Fused ones respect ``found_inf``; others are no longer
+            stepped after the first non-finite loss.
+        clip_norms: maximum gradient norm of each, in the same order; ``None`` for no clipping.
+        objective: see `colorize.losses.build_loss`.
         game: turns, noise and augmentations.
-        ledger: where losses are kept.
-        noise: scalar on the device, standard deviation of the noise on what D sees.
-        updates: scalar on the device, counts the updates of ``mean_generator``.
-        backward: ``loss.backward()``, by whatever strategy trains.
+        ledger: accumulates the losses.
+        noise: scalar on the device, standard deviation of the noise on D's inputs.
+        updates: scalar on the device, number of updates of ``mean_generator``.
+        backward: ``loss.backward()``, or the training strategy's version of it.
     """
 
     generator: nn.Module
@@ -113,12 +113,12 @@ class GanStep:
     backward: Callable[[Tensor], None]
 
     def __call__(self, L: Tensor, ab: Tensor, turn: Turn) -> Outcome:
-        """Step.
+        """Run one step.
 
         Args:
             L: ``(B, 1, H, W)`` in [-1, 1].
             ab: ``(B, 2, H, W)`` in [-1, 1].
-            turn: which of the two steps, and how.
+            turn: which networks step, and how.
         """
         (opt_g, opt_d), (clip_g, clip_d) = self.optimizers, self.clip_norms
         hints = draw_hints(ab) if getattr(self.generator, "takes_hints", False) else None
@@ -128,10 +128,10 @@ class GanStep:
         fake_logits = real_logits = norm_d = norm_g = None
         if turn.discriminator:
             losses, fake_logits, real_logits = self._discriminator_losses(L, fake.ab, ab, turn.penalty)
-            descended = losses["loss_D"]
+            loss_d = losses["loss_D"]
             if turn.penalty:
-                descended = descended + self.objective.penalty_every * losses["loss_D_penalty"]
-            norm_d = self._descend(opt_d, "loss_D", descended, clip_d, turn.observed)
+                loss_d = loss_d + self.objective.penalty_every * losses["loss_D_penalty"]
+            norm_d = self._descend(opt_d, "loss_D", loss_d, clip_d, turn.observed)
         if turn.generator:
             self.discriminator.requires_grad_(False)
             losses |= self._generator_losses(fake, ab, turn.adversarial)
@@ -170,9 +170,9 @@ class GanStep:
         return self.objective.generator(fake_logits, real_logits=real_logits, features=features, **given)
 
     def _views(self, L: Tensor, *chroma: Tensor) -> list[Tensor]:
-        """Return what D sees, ``(B, 3, H, W)``, of each chroma ``(B, 2, H, W)``.
+        """Return D's input ``(B, 3, H, W)`` for each chroma ``(B, 2, H, W)``.
 
-        All share one draw of noise and augmentation: what is compared patch by patch must be the same patches.
+        All share one draw of noise and augmentation, since losses that compare patches need the same patches.
         """
         chroma = [ab.float() for ab in chroma]
         if self.game.instance_noise:

@@ -21,7 +21,7 @@ from colorize.images import ImageError
 from colorize.inference.colorizer import MAX_STRENGTH, Colorizer, Options
 from colorize.inference.predictor import load_predictor
 from colorize.photos.photo import Photo, name_for, photo_of, read_photo, write_photo
-from colorize.web.look import ACCESS, CSS, FONTS, NOTHING, TITLE, WORKING_SIZES, line
+from colorize.web.texts import CSS, FONTS, NOTHING, SCRIPT, TITLE, WORKING_SIZES, line
 from colorize.web.uploads import Uploads
 
 PREVIEW = 1600  # maximum longer side in pixels of the pictures on the page; the saved file has the full size
@@ -126,7 +126,7 @@ class Page:
             given, shown = [photo, strength, size, flip, name], [stage, save, said]
             ask = {"preprocess": False, "show_progress_on": stage, **private}  # without Gradio's checks of the photo
             gr.on([photo.change, start.click], color, given, shown, **ask)
-            blocks.load(js=ACCESS, **private)
+            blocks.load(js=SCRIPT, **private)
             blocks.unload(leave)
         return blocks.queue(default_concurrency_limit=1, max_size=WAITING, api_open=False)
 

@@ -231,7 +231,7 @@ def test_a_checkpoint_colors_with_the_gain_of_its_export(checkpoint, root, monke
     monkeypatch.setattr(method.colorizer, "gain", 0.5)
     half = np.hypot(*lab(method([photograph])[0])[1:]).mean()
     assert half == pytest.approx(plain_chroma / 2, rel=0.1)
-    assert any("are unknown (it does not say)" in note for note in method.notes)
+    assert any("are unknown (it does not record them)" in note for note in method.notes)
 
 
 def test_the_command_tells_its_findings_and_writes_them(checkpoint, root, tmp_path) -> None:

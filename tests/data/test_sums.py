@@ -92,7 +92,7 @@ def test_a_damaged_store_is_built_anew_and_told_in_one_line(images, written, sto
     assert build(images, store.parent) == store
     assert same(store, written)
     (line,) = [line for line in caplog.messages if "damaged" in line]
-    assert str(store) in line and file in line and "built anew" in line and "\n" not in line
+    assert str(store) in line and file in line and "rebuilding it" in line and "\n" not in line
     assert {path.name for path in store.parent.iterdir()} == {store.name, f"{store.name}.lock"}
 
 
@@ -146,7 +146,7 @@ def test_of_many_that_open_a_damaged_store_one_builds(images, written, store, ca
         thread.start()
     for thread in threads:
         thread.join()
-    assert same(store, written) and sum("built anew" in line for line in caplog.messages) == 1
+    assert same(store, written) and sum("rebuilding it" in line for line in caplog.messages) == 1
 
 
 def test_a_damaged_store_stays_where_its_images_are_gone(written, store, tmp_path) -> None:

@@ -58,7 +58,7 @@ def test_a_model_that_got_no_better_is_not_kept(checkpoint, tmp_path) -> None:
 
 
 def test_too_few_photographs_are_refused_at_once(checkpoint, photos, tmp_path) -> None:
-    with pytest.raises(UserError, match=r"holds 25 photographs; to adapt takes at least 50"):
+    with pytest.raises(UserError, match=r"holds 25 photographs; adapting needs at least 50"):
         adapt(photos, tmp_path / "model", str(checkpoint))
 
 

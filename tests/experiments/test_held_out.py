@@ -107,7 +107,7 @@ def test_an_exported_folder_knows_what_it_was_trained_on(score, checkpoint, phot
     own = [f"data.root={photos}", f"data.store_dir={photos.parent / 'stores'}", "data.num_train=4", "data.num_val=16"]
     written = score(f"ckpt_path={tmp_path / 'model'}", *own)
     assert written["images"] == 5
-    assert f"left out: 11 of 16 images, on which {tmp_path / 'model'} was trained" in written["notes"]
+    assert f"left out: 11 of 16 images that {tmp_path / 'model'} was trained on" in written["notes"]
 
 
 def test_images_of_training_are_left_out_and_said(score, checkpoint, tmp_path, capsys) -> None:
@@ -118,7 +118,7 @@ def test_images_of_training_are_left_out_and_said(score, checkpoint, tmp_path, c
     assert other["rows"] == own["rows"]
     assert other["notes"] == [
         f"{checkpoint} was trained on other data: data.num_train=12, here 4; data.num_val=5, here 16",
-        f"left out: 11 of 16 images, on which {checkpoint} was trained",
+        f"left out: 11 of 16 images that {checkpoint} was trained on",
     ]
     told = capsys.readouterr().out
     assert all(f"- {note}\n" in (tmp_path / "metrics.md").read_text() and note in told for note in other["notes"])
@@ -140,7 +140,7 @@ def test_images_are_compared_by_their_pixels_whatever_the_file_and_the_size(
         "image_size=128",
     )  # fmt: skip
     assert written["images"] == 4
-    assert f"left out: 3 of 7 images, on which {checkpoint} was trained" in written["notes"]
+    assert f"left out: 3 of 7 images that {checkpoint} was trained on" in written["notes"]
 
 
 def test_all_rows_are_over_the_images_that_no_checkpoint_was_trained_on(score, photos, checkpoint, tmp_path) -> None:
@@ -150,8 +150,8 @@ def test_all_rows_are_over_the_images_that_no_checkpoint_was_trained_on(score, p
     assert written["images"] == 7  # 0 to 4, 18 and 19
     left_out = [note for note in written["notes"] if "left out" in note]
     assert left_out == [
-        f"left out: 12 of 20 images, on which {checkpoint} was trained",
-        f"left out: 4 of 20 images, on which {second} was trained",
+        f"left out: 12 of 20 images that {checkpoint} was trained on",
+        f"left out: 4 of 20 images that {second} was trained on",
     ]
 
 
@@ -174,7 +174,7 @@ def test_a_checkpoint_that_does_not_say_what_it_was_trained_on_is_named(score, c
     written = score(f"ckpt_path={old}")
     assert written["images"] == 5
     (note,) = written["notes"]
-    assert note.startswith(f"which images {old} was trained on is not known (it does not say)")
+    assert note.startswith(f"the training images of {old} are unknown (it does not record them)")
 
 
 def test_training_images_of_which_no_store_is_left_are_said_not_to_be_known(score, run, photos, checkpoint, tmp_path):
@@ -187,7 +187,7 @@ def test_training_images_of_which_no_store_is_left_are_said_not_to_be_known(scor
 
     moved = changed(checkpoint, tmp_path / "moved.ckpt", move)
     (note,) = score(f"ckpt_path={moved}")["notes"]
-    assert f"is not known (no image store in {tmp_path / 'stores'} has the same training images)" in note
+    assert f"are unknown (no image store in {tmp_path / 'stores'} has the same training images)" in note
 
 
 def test_if_all_images_were_trained_on_it_says_so(score, run, photos, checkpoint, tmp_path) -> None:
@@ -195,13 +195,13 @@ def test_if_all_images_were_trained_on_it_says_so(score, run, photos, checkpoint
     folder.mkdir()
     shutil.copy(files(run, photos, "train")[0], folder)
     own = [f"data.store_dir={photos.parent / 'stores'}", "data.num_train=0", "data.num_val=1"]
-    with pytest.raises(UserError, match=r"all 1 validation images are among those that .*best\.ckpt trained on"):
+    with pytest.raises(UserError, match=r"best\.ckpt: all 1 validation images were used in training"):
         score(f"ckpt_path={checkpoint}", "data=folder", f"data.root={folder}", *own)
 
 
 def test_a_checkpoint_without_its_data_needs_a_data_set(score, checkpoint, tmp_path) -> None:
     bare = changed(checkpoint, tmp_path / "bare.ckpt", lambda content: content["hyper_parameters"].pop("provenance"))
-    with pytest.raises(UserError, match=r"bare\.ckpt does not say what it was trained on: name a data set"):
+    with pytest.raises(UserError, match=r"bare\.ckpt does not record its training data: name a data set"):
         score(f"ckpt_path={bare}")
 
 

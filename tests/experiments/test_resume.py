@@ -138,7 +138,9 @@ def test_resuming_a_finished_run_validates_it(make_config, tmp_path) -> None:
 
 def test_resuming_with_another_network_names_the_option_that_would_do(make_config) -> None:
     train(make_config("max_epochs=1"))
-    with pytest.raises(UserError, match=r"cannot go on with generator.num_filters=8: set generator.num_filters=4, or"):
+    with pytest.raises(
+        UserError, match=r"cannot be resumed with generator.num_filters=8: set generator.num_filters=4, or"
+    ):
         train(make_config("max_epochs=2", "ckpt_path=last", "generator.num_filters=8"))
 
 

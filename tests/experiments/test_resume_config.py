@@ -173,13 +173,25 @@ def test_a_typed_value_counts_where_it_is_the_default_that_has_moved(old) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["generator.num_filters=8"], "cannot go on with generator.num_filters=8: set generator.num_filters=4, or"),
-        (["gan_mode=wgan-gp"], "cannot go on with discriminator.norm=none: set discriminator.norm=batch, or start a"),
-        (["stabilizer=[ema]"], "cannot go on with game.ema_decay=0.999: set game.ema_decay=null, or start a new run"),
-        (["data.num_train=12"], "cannot go on with data.num_train=12: set data.num_train=null, or start a new run"),
-        (["data.split_seed=1"], "cannot go on with data.split_seed=1: set data.split_seed=0, or start a new run"),
-        (["image_size=128"], "cannot go on with image_size=128: set image_size=64, or start a new run, without"),
-        (["data=scenes"], "cannot go on with data.name=scenes .*: set data.name=folder "),
+        (
+            ["generator.num_filters=8"],
+            "cannot be resumed with generator.num_filters=8: set generator.num_filters=4, or",
+        ),
+        (
+            ["gan_mode=wgan-gp"],
+            "cannot be resumed with discriminator.norm=none: set discriminator.norm=batch, or start a",
+        ),
+        (
+            ["stabilizer=[ema]"],
+            "cannot be resumed with game.ema_decay=0.999: set game.ema_decay=null, or start a new run",
+        ),
+        (
+            ["data.num_train=12"],
+            "cannot be resumed with data.num_train=12: set data.num_train=null, or start a new run",
+        ),
+        (["data.split_seed=1"], "cannot be resumed with data.split_seed=1: set data.split_seed=0, or start a new run"),
+        (["image_size=128"], "cannot be resumed with image_size=128: set image_size=64, or start a new run, without"),
+        (["data=scenes"], "cannot be resumed with data.name=scenes .*: set data.name=folder "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -195,7 +207,7 @@ def test_a_mean_generator_does_not_disappear(place, trained) -> None:
     about["config"]["game"]["ema_decay"] = 0.999
     about["overrides"].append("stabilizer=[ema]")
     torch.save(checkpoint, "mean.ckpt")
-    with pytest.raises(UserError, match=r"cannot go on with game.ema_decay=null: set game.ema_decay=0.999, or"):
+    with pytest.raises(UserError, match=r"cannot be resumed with game.ema_decay=null: set game.ema_decay=0.999, or"):
         type_in(config_of, "ckpt_path=mean.ckpt", "stabilizer=[]")
 
 
@@ -203,7 +215,7 @@ def test_a_mean_generator_does_not_disappear(place, trained) -> None:
 def test_what_orders_an_epoch_changes_between_epochs_only(place, trained, last, option) -> None:
     key, value = option.split("=")
     assert type_in(config_of, last, option)[key] == int(value)
-    with pytest.raises(UserError, match=f"with {option}: set {key}=[04], for the checkpoint lies within an epoch"):
+    with pytest.raises(UserError, match=f"with {option}: set {key}=[04], since the checkpoint is from within an epoch"):
         type_in(config_of, f"ckpt_path={trained.parent / 'within.ckpt'}", option)
 
 
@@ -211,7 +223,7 @@ def test_other_images_are_one_line_and_the_same_ones_elsewhere_will_do(place, ph
     shutil.copytree(photos, "moved")
     assert type_in(train, last, "data.root=moved", "data.store_dir=stores")["val/l1"] > 0
     colorful_image(99).save("moved/07.png")
-    with pytest.raises(UserError, match="data=folder: images or their split are not those that the checkpoint was"):
+    with pytest.raises(UserError, match="data=folder: the images or their split differ from those that the checkpoint"):
         type_in(train, last, "data.root=moved", "data.store_dir=stores")
 
 

@@ -48,7 +48,7 @@ def test_the_mean_of_the_sources_generator_and_its_discriminator_are_taken(make_
     assert_same(module.generator_ema, part(source, "generator_ema."))
     assert_same(module.discriminator, part(source, "discriminator."))
     count = len(module.generator.state_dict())
-    told = f"init_from={source}: {count} of the generator's {count} tensors are taken; the discriminator is taken"
+    told = f"init_from={source}: loaded {count} of the generator's {count} tensors; loaded the discriminator"
     assert told in caplog.messages
 
 
@@ -83,9 +83,9 @@ def test_what_is_missing_or_of_another_shape_starts_fresh_and_is_told(make_confi
         assert torch.equal(value, fresh[key] if kept else weights[f"generator_ema.{key}"])
     assert_same(module.discriminator, random.discriminator.state_dict())
     told = (
-        f"{len(found) - 2} of the generator's {len(found)} tensors are taken; its model.0, model.3 start fresh; head, "
-        "model.3 of the source are not used; "
-        "the discriminator starts fresh (that of the source does not fit)"
+        f"loaded {len(found) - 2} of the generator's {len(found)} tensors; newly initialized: model.0, model.3; "
+        "not used from the source: head, model.3; "
+        "the discriminator is newly initialized (the source's does not fit)"
     )
     assert f"init_from={tmp_path / 'other.ckpt'}: {told}" in caplog.messages
 
@@ -95,7 +95,7 @@ def test_an_exported_folder_has_no_discriminator(make_config, tmp_path, source, 
     export(source, tmp_path / "model")
     module = started(make_config(), tmp_path / "model")
     assert_same(module.generator, part(source, "generator_ema."))
-    assert caplog.messages[-1].endswith("the discriminator starts fresh (the source has none)")
+    assert caplog.messages[-1].endswith("the discriminator is newly initialized (the source has none)")
     weights = (tmp_path / "model/model.safetensors").read_bytes()
     assert module.hparams["provenance"]["start"]["init_from"]["sha256"] == hashlib.sha256(weights).hexdigest()
 
@@ -124,7 +124,9 @@ def test_a_resumed_run_does_not_start_again(make_config, tmp_path, source) -> No
 
 def test_a_run_that_goes_on_cannot_start_from_something_else(make_config, source) -> None:
     train(make_config("trainer.max_steps=1"))
-    with pytest.raises(UserError, match=r"cannot go on with init_from=.*last.ckpt: set init_from=null, or start a new"):
+    with pytest.raises(
+        UserError, match=r"cannot be resumed with init_from=.*last.ckpt: set init_from=null, or start a new"
+    ):
         train(make_config("trainer.max_steps=2", f"init_from={source}", "ckpt_path=last"))
 
 

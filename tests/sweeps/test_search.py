@@ -66,7 +66,7 @@ def test_ranges_in_hydras_words(text, expected) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x=interval(3, 1)", "x=interval(3, 1) is no range"),
+        ("x=interval(3, 1)", "x=interval(3, 1) is not a valid range"),
         ("x=tag(log, interval(0, 1))", "low > 0"),
         ("x=tag(normal, interval(0, 1))", "the only tag is log"),
         ("x=tag(log, range(1, 9))", "the only tag is log"),
@@ -219,7 +219,7 @@ def test_only_what_follows_from_the_values_is_learned_from(record, state) -> Non
     [
         (["+x=1"], "a search needs a range, such as 'lr=tag(log, interval(1e-4, 1e-3))'"),
         (["x=interval(1, 2)"], "unknown option 'x'"),
-        (["+x=interval(2, 1)"], "+x=interval(2, 1) is no range"),
+        (["+x=interval(2, 1)"], "+x=interval(2, 1) is not a valid range"),
         (["+x=interval(1, 2)", "hydra.sweeper.n_jobs=0"], "hydra.sweeper.n_jobs must be a whole number"),
         (["+x=interval(1, 2)", "hydra.sweeper.pruner=hyperband"], "hyperband needs max_epochs of at least"),
     ],

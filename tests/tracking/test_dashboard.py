@@ -105,7 +105,7 @@ def test_what_wandb_refuses_is_one_line(monkeypatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setattr("wandb_workspaces.workspaces.Workspace.save", refuse)
-    with pytest.raises(UserError, match="W&B does not take the dashboard of somebody/colorize: no route"):
+    with pytest.raises(UserError, match="W&B rejected the dashboard of somebody/colorize: no route"):
         dashboard.save("somebody/colorize")
 
 
@@ -119,7 +119,7 @@ def test_without_a_key_a_line_says_so(monkeypatch, tmp_path) -> None:
 
 @pytest.mark.parametrize("target", ["colorize", "a/b/c", "/colorize", "a b/c"])
 def test_a_target_that_is_no_project_is_named(target) -> None:
-    with pytest.raises(UserError, match=f"'{target}' is no project of W&B: use ENTITY/PROJECT"):
+    with pytest.raises(UserError, match=f"'{target}' is not a W&B project: use ENTITY/PROJECT"):
         dashboard.lay_out(target)
 
 

@@ -140,7 +140,7 @@ def test_a_gpu_gets_graphs_if_they_are_asked_for() -> None:
 
 
 def test_several_gpus_get_no_graphs() -> None:
-    with pytest.raises(UserError, match=r"engine.cuda_graphs=true needs one CUDA GPU, and one only"):
+    with pytest.raises(UserError, match=r"engine.cuda_graphs=true needs exactly one CUDA GPU"):
         choose_engine(AUTO | {"cuda_graphs": True}, "32", torch.device("cuda"), one_device=False)
 
 
@@ -152,7 +152,7 @@ def test_what_the_user_sets_wins() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("cuda_graphs", True, "engine.cuda_graphs=true needs one CUDA GPU"),
+        ("cuda_graphs", True, "engine.cuda_graphs=true needs exactly one CUDA GPU"),
         ("compile", "yes", "engine.compile must be auto or true or false; got 'yes'"),
         ("threads", 0, "engine.threads must be auto or null or a whole number of at least 1; got 0"),
     ],

@@ -1,6 +1,6 @@
 """Read folders of `colorize score` as one table, with the per-image scores behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -130,7 +130,7 @@ def _compare_across(scores: Scores) -> None:
     scores.result.paired += differences(missing, rows, draws)
 
 
-def _distinct(items: Any) -> list[Any]:
+def _distinct(items: Iterable[Any]) -> list[Any]:
     found: list[Any] = []
     for item in items:
         if item not in found:

@@ -1,6 +1,6 @@
 """What the page shows of scores: a summary in sentences, the table, paired differences, curves over gains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from typing import Any, NamedTuple
@@ -11,14 +11,12 @@ from colorize.report import plots
 from colorize.report.judged.results import Scores, matched
 from colorize.report.words import number, with_interval
 from colorize.scoring.methods import GREY, TRUTH
+from colorize.scoring.result import Result
 from colorize.scoring.scores import GAINS
-from colorize.scoring.tables import AT_CF, HEADINGS, best, latex, markdown, notes
+from colorize.scoring.tables import AT_CF, HEADINGS, PLAIN, best, latex, markdown, notes
 
-PICTURE = (
-    "l1", "psnr", "ssim", "delta_e", "lpips_alex", "lpips_vgg", "colorfulness_abs", "delta_colorfulness",
-    "delta_colorfulness_image", "hue_distance", "chroma_spread_ratio", "out_of_gamut", "lightness_error",
-)  # fmt: skip
 OTHERS = ("fid", "kid", "fid_lite2", "kid_lite2", "recognizability", *AT_CF)
+PICTURE = tuple(name for name in PLAIN if name not in OTHERS)
 OVER_GAINS = ("delta_e", "l1", "psnr", "ssim", "out_of_gamut")
 TOLD = ("delta_e", "delta_e_at_cf", "lpips_vgg", "fid", "kid_lite2")  # in the summary, where they are known
 SMALLEST = 1e-4  # below, a figure is shown as less than this
@@ -37,6 +35,9 @@ class Pair(NamedTuple):
     def told(self) -> bool:
         """Whether the interval is on one side of 0."""
         return self.low > 0 or self.high < 0
+
+
+Pairs = dict[tuple[str, str, str], Pair]  # by score, first and second
 
 
 def heading(score: str) -> str:
@@ -66,9 +67,9 @@ def score_sections(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _indexed(paired: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], Pair]:
+def _indexed(paired: Sequence[Mapping[str, Any]]) -> Pairs:
     """Return differences by score, first and second, in both directions."""
-    found = {}
+    found: Pairs = {}
     for pair in paired:
         (low, high), difference, detectable = pair["ci95"], pair["difference"], pair["detectable"]
         found[pair["score"], pair["first"], pair["second"]] = Pair(difference, low, high, detectable)
@@ -104,7 +105,7 @@ def _tiles(scores: Scores) -> list[tuple[str, str]]:
     ]
 
 
-def _sentences(scores: Scores, plain: Any, pairs: Mapping[tuple[str, str, str], Pair]) -> Any:
+def _sentences(scores: Scores, plain: Result, pairs: Pairs) -> Iterator[str]:
     for score in TOLD:
         if line := _leader(scores.methods, plain, pairs, score):
             yield line
@@ -121,9 +122,7 @@ def _sentences(scores: Scores, plain: Any, pairs: Mapping[tuple[str, str, str], 
         yield f"Of the rows that test the scores, not as expected: {'; '.join(failed)}."
 
 
-def _leader(
-    methods: Mapping[str, Mapping[str, Any]], plain: Any, pairs: Mapping[tuple[str, str, str], Pair], score: str
-) -> str | None:
+def _leader(methods: Mapping[str, Mapping[str, Any]], plain: Result, pairs: Pairs, score: str) -> str | None:
     """Say who leads by a score, and whether that can be told from chance."""
     lower = HEADINGS[score][1] == "↓"
     known = sorted(
@@ -155,7 +154,7 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _table(scores: Scores, plain: Any, columns: Sequence[str]) -> dict[str, Any] | None:
+def _table(scores: Scores, plain: Result, columns: Sequence[str]) -> dict[str, Any] | None:
     """Return a table: methods, the same at the truth's colorfulness, and rows that test the scores."""
     own = [*scores.methods.values(), *scores.matched.values()]
     kept = [name for name in columns if any(name in row["scores"] for row in own)]
@@ -181,7 +180,7 @@ def _table(scores: Scores, plain: Any, columns: Sequence[str]) -> dict[str, Any]
     return {"heads": heads, "at_cf": len(at_cf), "groups": found}
 
 
-def _differences(scores: Scores, pairs: Mapping[tuple[str, str, str], Pair]) -> Any:
+def _differences(scores: Scores, pairs: Pairs) -> Iterator[dict[str, Any]]:
     """Yield a plot and a table for each score with a direction; of rows at the truth's colorfulness by themselves."""
     for rows, ending in ((scores.methods, ""), (scores.matched, ", rows at the truth's CF")):
         for score in (*PICTURE, *OTHERS):
@@ -193,7 +192,7 @@ def _differences(scores: Scores, pairs: Mapping[tuple[str, str, str], Pair]) -> 
                 yield {"label": label, "figure": figure, **table}
 
 
-def _matrix(known: Sequence[str], score: str, pairs: Mapping[tuple[str, str, str], Pair]) -> dict[str, Any] | None:
+def _matrix(known: Sequence[str], score: str, pairs: Pairs) -> dict[str, Any] | None:
     direction = HEADINGS[score][1]
     columns = [name for name in (*known, GREY) if any((score, row, name) in pairs for row in known)]
     if not direction or not columns:

@@ -1,1 +1,1 @@
-"""What accompanies training: checkpoints, the watch, samples, the clock, cost."""
+"""Training callbacks: checkpoints, monitoring of the training state, samples, time limit, cost."""

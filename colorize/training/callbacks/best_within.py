@@ -1,4 +1,4 @@
-"""The best checkpoint by one metric among those that have not lost by another: when to stop a short GAN stage."""
+"""Keep the best checkpoint by one metric while another stays within a bound: when to stop a short GAN stage."""
 
 import logging
 from math import inf
@@ -11,29 +11,32 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from colorize.base.checks import at_least
 from colorize.base.errors import UserError
+from colorize.vocabulary import better_when
 
 log = logging.getLogger(__name__)
 
 
 class BestWithin(Checkpoint):
-    """Keeps the checkpoint with the lowest ``monitor`` among validations whose ``bound`` has not grown by much.
+    """Keeps the checkpoint with the lowest ``monitor`` among validations whose ``bound`` has not increased by much.
 
-    ``bound`` is compared with the last validation before G's first step: that after an epoch of D alone
-    (``game.warmup_D=1``), or one that is made before training. It is a candidate itself: a stage that makes nothing
-    better leaves its start. Validations within epochs count too.
+    ``bound`` is compared with the last validation before G's first step: the one after an epoch of D alone
+    (``game.warmup_D=1``), or one that is run before training. That validation is a candidate itself: if the stage
+    improves nothing, its initial weights are kept. Validations within epochs count too.
 
     Args:
         dirpath: folder of the checkpoint.
-        filename: its name, without ``.ckpt``.
-        monitor: logged name of the metric; the lower, the better.
-        bound: logged name of the metric that must not grow.
-        slack: share that it may grow by.
+        filename: name of the checkpoint, without ``.ckpt``.
+        monitor: logged name of the metric to minimize.
+        bound: logged name of the metric that must not increase.
+        slack: relative increase of ``bound`` that is allowed.
     Raises:
-        UserError: if ``slack`` is negative.
+        UserError: if ``slack`` is negative, or higher values of ``monitor`` are better.
     """
 
     def __init__(self, dirpath: str, filename: str, monitor: str, bound: str = "val/l1", slack: float = 0.03) -> None:
         at_least(f"callbacks.{filename}.slack", slack, 0)
+        if better_when(monitor) == "max":
+            raise UserError(f"callbacks.{filename}.monitor={monitor} is better when higher; use one to minimize")
         self.path = Path(dirpath) / f"{filename}.ckpt"
         self.monitor = monitor
         self.bound = bound
@@ -43,23 +46,23 @@ class BestWithin(Checkpoint):
 
     @property
     def state_key(self) -> str:
-        """Return what the state is kept under; a run may have several such callbacks."""
+        """Return the key of the state in a checkpoint; a run may have several of these callbacks."""
         return f"{type(self).__qualname__} {self.path.stem}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run goes on from."""
+        """Return the state that a resumed run continues from."""
         return {"start": self.start, "best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there; a run that was resumed into another folder keeps a best of its own."""
+        """Restore the state; a run that is resumed into another folder starts with no best checkpoint."""
         self.start = state_dict["start"]
         self.best = state_dict["best"] if self.path.exists() else inf
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validate before training, if G steps before the first validation that is due."""
+        """Validate before training, if G steps before the first regular validation."""
         alone = pl_module.game.batches_without_G(trainer.num_training_batches)
         every = trainer.val_check_batch or inf
-        due = every * (pl_module.batches // every + 1)  # batches before it
+        due = every * (pl_module.batches // every + 1)  # batches before the next validation
         if self.start is not None or due <= alone:
             return
         if pl_module.batches > alone:
@@ -71,7 +74,7 @@ class BestWithin(Checkpoint):
         trainer.training = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep this state if it is the best."""
+        """Save a checkpoint if it is the best so far."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
         measured = trainer.callback_metrics
@@ -79,7 +82,7 @@ class BestWithin(Checkpoint):
             if name not in measured:
                 known = sorted(name for name in measured if name.startswith("val/"))
                 raise UserError(
-                    f"callbacks.{self.path.stem}: {name} was not measured; measured were {', '.join(known)}"
+                    f"callbacks.{self.path.stem}: {name} was not measured; available are {', '.join(known)}"
                 )
         value, bound = measured[self.monitor].item(), measured[self.bound].item()
         if pl_module.batches <= pl_module.game.batches_without_G(trainer.num_training_batches):

@@ -1,4 +1,4 @@
-"""When and how checkpoints are written: atomically, at each epoch's end, every n batches, and on a signal."""
+"""Write checkpoints: atomically, at each epoch's end, every n batches, and on a signal."""
 
 import signal
 import threading
@@ -20,13 +20,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames, so that a reader or a killed run never meets half a file."""
+    """Writes to a temporary file and renames it, so that a partial checkpoint is never visible."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write ``checkpoint`` to ``path``, with the digest of its weights, see `colorize.checkpoint.digest_of`.
 
         Raises:
-            OSError: if there is no space, or the folder cannot be written.
+            OSError: if the disk is full or the folder is not writable.
         """
         if "state_dict" in checkpoint:
             checkpoint = {**checkpoint, DIGEST: digest_of(checkpoint["state_dict"])}
@@ -40,14 +40,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 raise OSError(kept.error.errno, kept.error.strerror, str(path)) from error
 
     def flush(self) -> None:
-        """Return when everything is on disk, as it already is."""
+        """Do nothing: writes are synchronous."""
 
 
 class AsyncCheckpointIO(AtomicCheckpointIO):
-    """Writes in a thread, from a copy of the tensors, so that training goes on meanwhile.
+    """Writes in a thread, from a copy of the tensors, so that training continues.
 
-    A checkpoint that still waits for the disk when a newer one of the same name comes is left out: a slow disk
-    delays checkpoints, it neither holds up training nor fills the memory with copies.
+    A pending checkpoint is skipped when a newer one of the same name arrives: a slow disk delays checkpoints, but
+    neither blocks training nor fills the memory with copies.
     """
 
     def __init__(self) -> None:
@@ -56,10 +56,10 @@ class AsyncCheckpointIO(AtomicCheckpointIO):
         self._stream: torch.cuda.Stream | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Copy ``checkpoint`` and have it written.
+        """Copy ``checkpoint`` and write it in the thread.
 
         Raises:
-            OSError: if an earlier one could not be written.
+            OSError: if an earlier checkpoint could not be written.
         """
         before = self._writing.get(str(path))
         if before is not None and not before.cancel() and before.done():
@@ -78,10 +78,10 @@ class AsyncCheckpointIO(AtomicCheckpointIO):
             super().save_checkpoint(checkpoint, path)
 
     def flush(self) -> None:
-        """Return when everything is on disk.
+        """Wait until all checkpoints are on disk.
 
         Raises:
-            OSError: if something could not be written.
+            OSError: if one could not be written.
         """
         while self._writing:
             _, written = self._writing.popitem()
@@ -89,17 +89,17 @@ class AsyncCheckpointIO(AtomicCheckpointIO):
                 written.result()
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Delete, after what is on its way has been written."""
+        """Delete a checkpoint, after pending ones have been written."""
         self.flush()
         super().remove_checkpoint(path)
 
     def teardown(self) -> None:
-        """Write what is left; called at the end of a run, however it ends."""
+        """Write pending checkpoints; called at the end of a run, even after an error."""
         self.flush()
 
 
 class _KeepsError:
-    """A file that remembers why a write failed."""
+    """A file that keeps the error of a failed write."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -117,16 +117,16 @@ class _KeepsError:
 
 
 class SavingTrainer(Trainer):
-    """Looks for numbers that are none before a checkpoint is gathered, whoever asks for it.
+    """Checks for non-finite losses and weights before a checkpoint is collected.
 
-    A way back changes weights, moments and counters: while they are gathered, the file would hold some of each state.
+    A rollback changes weights, moments and counters: during the collection, it would mix two states in one file.
     """
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Save, after a way back if there must be one.
+        """Save a checkpoint, after a rollback if a loss or weight is non-finite.
 
         Raises:
-            TrainingDivergedError: if there is none.
+            TrainingDivergedError: if a loss or weight is non-finite, unless rollback recovers.
         """
         self.lightning_module.check_finite(weights=True)
         super().save_checkpoint(*args, **kwargs)
@@ -146,14 +146,14 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps ``last.ckpt``, from which a run goes on exactly where it stood.
+    """Writes ``last.ckpt``, from which a run can be resumed exactly.
 
-    SIGTERM and the first Ctrl-C let the batch end, save, and leave with status 128 + signal, so that a scheduler
-    does not take it for success. A second signal ends the run at once.
+    After SIGTERM or the first Ctrl-C, the batch is finished, a checkpoint is saved, and the process exits with status
+    128 + signal, so that a scheduler does not take it for success. A second signal ends the run at once.
 
     Args:
         dirpath: folder of ``last.ckpt``.
-        every_n_batches: also save in the middle of epochs; 0 saves at their ends only.
+        every_n_batches: also save every so many batches within epochs; 0 saves only at their ends.
     """
 
     def __init__(self, dirpath: str, every_n_batches: int = 0) -> None:
@@ -163,13 +163,13 @@ class LastCheckpoint(Checkpoint):
         self._handlers: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Remove what a killed run left half-written."""
+        """Remove partial checkpoints of a killed run."""
         if trainer.is_global_zero:
             for partial in self.path.parent.glob(".*.ckpt"):
                 partial.unlink()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the signals, after Lightning has set its own handlers."""
+        """Install signal handlers, after Lightning has installed its own."""
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
@@ -183,40 +183,40 @@ class LastCheckpoint(Checkpoint):
         self._handlers = {}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Wait for the disk, before loggers look for files, and give the signals back.
+        """Wait for pending checkpoints, before loggers look for files, and restore the signal handlers.
 
-        Not in `teardown`: by then Lightning has taken its own handlers away, and they would come back, with the run.
+        Not in `teardown`: Lightning has removed its handlers by then, and this would restore them.
         """
         trainer.strategy.checkpoint_io.flush()
         self._restore_handlers()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the signals back; the middle of a batch is no state to save."""
+        """Restore the signal handlers, without saving: the state within a batch is inconsistent."""
         self._restore_handlers()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save if it is time, and leave if a signal came."""
+        """Exit if a signal was received; save if it is time."""
         self._leave_if_asked(trainer)
         # The last batch of an epoch is followed by the epoch's own save
         if self.every_n_batches and pl_module.batches % self.every_n_batches == 0 and not trainer.is_last_batch:
             trainer.save_checkpoint(self.path)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Leave if a signal came; the resumed run leaves the rest of this validation out.
+        """Exit if a signal was received; the resumed run skips the rest of this validation.
 
-        Several processes may have different numbers of batches: they agree at the epoch's end, which comes next.
+        Several processes may have different numbers of validation batches, so they exit at the epoch's end instead.
         """
         if trainer.world_size == 1:
             self._leave_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save; runs after the callbacks that are no checkpoints, and after ``best``."""
+        """Save; Lightning runs this after all callbacks that are not checkpoints, and after ``best``."""
         trainer.save_checkpoint(self.path)
         if self._agreed(trainer):
             raise SystemExit(128 + self._received)
 
     def _agreed(self, trainer: Trainer) -> bool:
-        """Tell whether any process got a signal: they must leave together, saving waits for all."""
+        """Return whether any process received a signal: all must exit together, since saving waits for all."""
         received = self._received is not None
         if trainer.world_size > 1:
             received = trainer.strategy.reduce_boolean_decision(received, all=False)

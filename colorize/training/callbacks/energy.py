@@ -1,4 +1,4 @@
-"""Energy that the machine says it used: RAPL of the processor, NVML of the GPU."""
+"""Energy counters of the machine: RAPL for the CPU, NVML for the GPU."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,22 +7,22 @@ from typing import NamedTuple
 import torch
 
 POWERCAP = Path("/sys/class/powercap")
-JOULES = 3600  # in a watt-hour
+JOULES = 3600  # per watt-hour
 
 
 class Counter(NamedTuple):
-    """A meter that only rises."""
+    """A monotonic energy counter."""
 
     read: Callable[[], int]
-    joules: float  # of one count
-    range: int | None = None  # counts after which it starts from 0 again
+    joules: float  # per count
+    range: int | None = None  # counts after which it wraps around to 0
 
 
 class EnergyMeter:
-    """Watt-hours since this was made.
+    """Measures watt-hours since its creation.
 
-    A counter that starts again is told by a lower reading, so it must be read at least once a range: RAPL's is about
-    20 minutes at 200 W.
+    A lower reading means that a counter wrapped around, so read it at least once per range: RAPL's is about 20 minutes
+    at 200 W.
 
     Args:
         counters: as `package_counters` and `gpu_counters` return them.
@@ -34,7 +34,7 @@ class EnergyMeter:
         self._joules = 0.0
 
     def watt_hours(self) -> float | None:
-        """Read the counters; return ``None`` if there are none, or one could not be read at one time."""
+        """Return the watt-hours so far; ``None`` if there are no counters or any reading has failed."""
         now = self._read()
         if now is None or self._last is None:
             self._last = None
@@ -53,12 +53,12 @@ class EnergyMeter:
 
 
 def package_counters(powercap: Path = POWERCAP) -> list[Counter]:
-    """Find the counters of the processor packages; none where there is no RAPL, or only root may read it.
+    """Return the counters of the CPU packages; empty without RAPL, or if only root may read it.
 
-    Each counts its whole package: whatever else the machine computes meanwhile is in it.
+    Each counts its whole package, including other programs on the machine.
     """
     found = []
-    for zone in sorted(powercap.glob("intel-rapl:*")):  # on AMD, too; a package's parts are zones of their own
+    for zone in sorted(powercap.glob("intel-rapl:*")):  # also on AMD; parts of a package have separate zones
         try:
             if (zone / "name").read_text().startswith("package"):
                 found.append(Counter(_reader(zone / "energy_uj"), 1e-6, _reader(zone / "max_energy_range_uj")()))
@@ -68,7 +68,7 @@ def package_counters(powercap: Path = POWERCAP) -> list[Counter]:
 
 
 def gpu_counters(device: torch.device) -> list[Counter]:
-    """Find the counter of a CUDA GPU, which counts the board; none elsewhere, or without the package ``pynvml``."""
+    """Return the counter of a CUDA GPU, for the whole board; empty on other devices or without ``pynvml``."""
     if device.type != "cuda":
         return []
     try:
@@ -84,7 +84,7 @@ def gpu_counters(device: torch.device) -> list[Counter]:
     def read() -> int:
         try:
             return pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-        except pynvml.NVMLError as error:  # a GPU from before 2017 has no counter
+        except pynvml.NVMLError as error:  # GPUs from before 2017 have no counter
             raise OSError(str(error)) from error
 
     return [Counter(read, 1e-3)]

@@ -1,4 +1,4 @@
-"""Floating-point operations, counted by running a copy that has shapes and no numbers.
+"""Floating-point operations, counted by running a copy on the meta device.
 
 One multiply-add counts as 2 operations, as in `torch.utils.flop_counter`; only convolutions, matrix products and
 attention count. The report's U-Net has 12.0 GFLOP at 256x256 by this convention.
@@ -21,9 +21,9 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class _NoOptimizer:
-    """Stands where a step expects an optimizer; weights without numbers are not stepped."""
+    """Replaces the optimizers of a step on the meta device, whose weights are not updated."""
 
-    defaults = {"fused": True}  # noqa: RUF012  # else the step reads whether a loss was a number
+    defaults = {"fused": True}  # noqa: RUF012  # otherwise the step reads the non-finite flag
 
     def zero_grad(self) -> None: ...
 
@@ -34,33 +34,33 @@ def flops_of_forward(network: nn.Module, *shape: int) -> int:
     """Count the operations of a network's forward pass in evaluation mode.
 
     Args:
-        network: left as it is.
-        shape: of its input.
+        network: not changed.
+        shape: shape of its input.
     """
-    network = _without_numbers(network).eval()
+    network = _on_meta(network).eval()
     with torch.no_grad():
         return _count(lambda: network(torch.empty(shape, device="meta")))
 
 
 def flops_of_step(step: GanStep, L: Tensor, ab: Tensor, turn: Turn) -> int:
-    """Count the operations of a training step, forward and backward; what optimizers do is not counted.
+    """Count the operations of a training step, forward and backward, without those of the optimizers.
 
     Args:
-        step: its networks, losses and random draws are left as they are.
+        step: its networks, losses and random state are not changed.
         L: ``(B, 1, H, W)``, for its shape.
         ab: ``(B, 2, H, W)``, for its shape.
         turn: which of the two networks step, and how.
     """
-    ledger = _without_numbers(step.ledger)
-    ledger.shared = False  # there is nothing to exchange with other processes
+    ledger = _on_meta(step.ledger)
+    ledger.shared = False  # no exchange with other processes
     copied = replace(
         step,
-        generator=_without_numbers(step.generator),
-        discriminator=_without_numbers(step.discriminator),
+        generator=_on_meta(step.generator),
+        discriminator=_on_meta(step.discriminator),
         mean_generator=None,
         optimizers=(_NoOptimizer(), _NoOptimizer()),
         clip_norms=(None, None),
-        objective=_without_numbers(step.objective),
+        objective=_on_meta(step.objective),
         ledger=ledger,
         noise=step.noise.to("meta"),
         backward=Tensor.backward,
@@ -70,9 +70,9 @@ def flops_of_step(step: GanStep, L: Tensor, ab: Tensor, turn: Turn) -> int:
 
 
 class _Count(TorchDispatchMode):
-    """Sums the operations by torch's own formulas.
+    """Sums the operations by torch's formulas.
 
-    `torch.utils.flop_counter.FlopCounterMode` also tells modules apart, by hooks that some modules' inputs do not bear.
+    `torch.utils.flop_counter.FlopCounterMode` also counts per module, with hooks that fail on some modules' inputs.
     """
 
     total = 0
@@ -90,8 +90,8 @@ def _count(run: Callable[[], Any]) -> int:
     return counter.total
 
 
-def _without_numbers(module: Module) -> Module:
-    """Return a copy whose weights and buffers are on the meta device; no number is copied, nothing is compiled."""
+def _on_meta(module: Module) -> Module:
+    """Return a copy whose weights and buffers are on the meta device; no data is copied, nothing is compiled."""
     memo: dict[int, Any] = {id(buffer): buffer.detach().to("meta") for buffer in module.buffers()}
     for parameter in module.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""Validation by a judge that took no part in training, so that checkpoints can be chosen by it."""
+"""Validation scores by an independent judge network, so that checkpoints can be selected by them."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from colorize.training.module import SCORED
 
 
 class Judged(Callback):
-    """Logs ``val/kid_lite2`` and ``val/recognizability`` at each validation, of the generator that is handed on.
+    """Logs ``val/kid_lite2`` and ``val/recognizability`` of the inference generator at each validation.
 
-    Verdicts on true images are kept, so that they cost once a run.
+    The judge's results on true images are cached, so that they are computed once per run.
 
     Args:
-        enabled: judge; else do nothing.
+        enabled: whether to do anything.
     """
 
     def __init__(self, enabled: bool = False) -> None:
@@ -28,7 +28,7 @@ class Judged(Callback):
         """Build the judge.
 
         Raises:
-            UserError: if it is not installed, is the generator's own encoder, or there are several processes.
+            UserError: if the judge is not installed or is the generator's encoder, or there are several processes.
         """
         if not self.enabled or self._scores:
             return
@@ -43,7 +43,7 @@ class Judged(Callback):
         self._scores = JudgeScores(Judge())
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start anew."""
+        """Reset the scores."""
         if self._scores:
             self._scores.judge.to(pl_module.device)
             self._scores.restart()
@@ -51,12 +51,12 @@ class Judged(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: dict[str, Tensor], batch: Batch, *_: Any
     ) -> None:
-        """Judge a batch."""
+        """Add a batch to the scores."""
         if self._scores:
             self._scores.update(batch.L, outputs[SCORED], batch.ab, batch.ids)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log; checkpoints are chosen after this."""
+        """Log the scores, before checkpoints are selected."""
         if self._scores:
             found = self._scores.compute(fid=False)
             pl_module.log_dict({f"{SCORED}{name}": value for name, value in found.items() if not name.endswith("_std")})

@@ -1,4 +1,4 @@
-"""What a look at one batch tells about the state of training, measured on small samples."""
+"""Measurements of one batch for diagnosing the state of training, on small samples."""
 
 import torch
 from torch import Tensor, nn
@@ -9,27 +9,27 @@ from colorize.metrics import colorfulness
 from colorize.metrics.regions import blob_energy
 from colorize.training.step import Outcome
 
-PIXELS = 32  # a side, that colours are judged on, taken at equal distances: colorfulness knows no neighbours
-SATURATED = 0.95  # of tanh's reach, beyond which it hardly learns
-SAMPLE = 65_536  # weights of each tensor that the ratio of update to weight is taken from
+PIXELS = 32  # side that colors are subsampled to with a stride: colorfulness does not depend on neighbors
+SATURATED = 0.95  # absolute output of tanh beyond which its gradient nearly vanishes
+SAMPLE = 65_536  # weights of each tensor that the update ratio is computed from
 
 MEASURES = (
-    "D_acc_real",  # share of real patches that D judges real
-    "D_acc_fake",  # share of generated patches that D judges generated
+    "D_acc_real",  # fraction of real patches that D classifies as real
+    "D_acc_fake",  # fraction of generated patches that D classifies as generated
     "margin",  # mean logit of real patches minus that of generated ones
     "grad_norm_D",  # before clipping
     "grad_norm_G",
     "update_ratio_D",  # norm of the step over the norm of the weights
     "update_ratio_G",
-    "saturated",  # share of outputs beyond SATURATED
+    "saturated",  # fraction of outputs beyond SATURATED
     "colorfulness",  # Hasler & Süsstrunk 2003, mean over the batch
     "colorfulness_real",
     "chroma_spread",  # standard deviation of ab over the images of the batch, mean over pixels
     "chroma_spread_real",
-    "blob_energy",  # squared error of ab at 8x8 cells over that of grey: 1 is as wrong as no colour
-    "out_of_gamut",  # share of pixels that sRGB cannot show
+    "blob_energy",  # squared error of ab at 8x8 cells over that of grey: 1 is as wrong as grey
+    "out_of_gamut",  # fraction of pixels outside the sRGB gamut
     "l1",  # mean absolute error of ab
-    "l1_grey",  # the same of no colour
+    "l1_grey",  # mean absolute error of grey
 )
 
 
@@ -38,12 +38,12 @@ def observe(outcome: Outcome, batch: Batch, boundary: float | None, update_ratio
     """Measure a batch after its step.
 
     Args:
-        outcome: of a step that took gradient norms.
-        batch: what it stepped on.
+        outcome: of a step that computed gradient norms.
+        batch: the batch of the step.
         boundary: logit between fake and real; ``None`` compares each fake patch with its real one.
-        update_ratios: by network, "D" and "G", as `Weights.update_ratio` gives them.
+        update_ratios: by network, "D" and "G", see `Weights.update_ratio`.
     Returns:
-        ``(len(MEASURES),)`` on the device; NaN where something was not there to be measured.
+        ``(len(MEASURES),)`` on the device; NaN for measurements that do not apply to the step.
     """
     fake, real = outcome.fake_logits, outcome.real_logits
     measures: dict[str, Tensor | None] = {
@@ -64,14 +64,14 @@ def observe(outcome: Outcome, batch: Batch, boundary: float | None, update_ratio
 
 
 def observe_colors(L: Tensor, fake_ab: Tensor, ab: Tensor) -> dict[str, Tensor]:
-    """Measure generated colours beside true ones.
+    """Measure generated and true colors.
 
     Args:
         L: ``(B, 1, H, W)`` in [-1, 1].
         fake_ab: ``(B, 2, H, W)`` in [-1, 1].
-        ab: the same of true chroma.
+        ab: ``(B, 2, H, W)`` true chroma.
     Returns:
-        scalars by name, those of ``MEASURES`` that follow from colours.
+        scalars by name: those of ``MEASURES`` that depend on colors.
     """
     measures = {"saturated": (fake_ab.abs() > SATURATED).float().mean()}
     measures["l1"], measures["l1_grey"] = (fake_ab - ab).abs().mean(), ab.abs().mean()
@@ -88,7 +88,7 @@ def observe_colors(L: Tensor, fake_ab: Tensor, ab: Tensor) -> dict[str, Tensor]:
 
 
 class Weights:
-    """A sample of a network's weights, to see how far a step moves them."""
+    """A sample of a network's weights, to measure how much a step changes them."""
 
     @torch.no_grad()
     def __init__(self, network: nn.Module) -> None:
@@ -97,7 +97,7 @@ class Weights:
 
     @torch.no_grad()
     def update_ratio(self) -> Tensor:
-        """Return the norm of what changed since over the norm of the weights."""
+        """Return the norm of the change since construction over the norm of the weights."""
         changes = [now - before for now, before in zip(self.now, self.before, strict=True)]
         whole = torch.nn.utils.get_total_norm(self.before)
         return torch.nn.utils.get_total_norm(changes) / whole.clamp(min=1e-12)

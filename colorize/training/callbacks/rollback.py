@@ -1,4 +1,4 @@
-"""Going back: sound weights and moments are kept on disk, and taken again when training has gone wrong."""
+"""Rollback: healthy weights and optimizer states are kept on disk and restored when training fails."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,10 +10,10 @@ from colorize.checkpoint import read_checkpoint
 
 
 class HealthyCheckpoint:
-    """Keeps the last state that proved sound: ``healthy.ckpt``.
+    """Keeps the last state that proved healthy: ``healthy.ckpt``.
 
-    A state counts only after training has stayed healthy for a while from there on: what is kept at the moment a
-    disease starts, before it shows, would be of no use.
+    A state counts only after training has stayed healthy for a while after it: a state saved at the moment training
+    starts to fail, before it shows, would be useless.
 
     Args:
         dirpath: folder of the checkpoints.
@@ -25,7 +25,7 @@ class HealthyCheckpoint:
         self.candidate_batch: int | None = None
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Take the state at the start of training for sound, unless the interrupted run left one of before it."""
+        """Save the state at the start of training as healthy, unless the interrupted run left an earlier one."""
         if trainer.is_global_zero:
             self.candidate.unlink(missing_ok=True)
         usable = module.batches and self.path.exists() and read_checkpoint(self.path)["batches"] <= module.batches
@@ -34,7 +34,7 @@ class HealthyCheckpoint:
         self.candidate_batch = None
 
     def keep(self, trainer: Trainer, module: LightningModule, proven_after: int) -> None:
-        """Write a candidate; it takes the place of the older state once it is ``proven_after`` batches old."""
+        """Write a candidate, or promote it to ``healthy.ckpt`` once it is ``proven_after`` batches old."""
         if self.candidate_batch is None:
             trainer.save_checkpoint(self.candidate)
             self.candidate_batch = module.batches
@@ -47,17 +47,17 @@ class HealthyCheckpoint:
     def restore(
         self, trainer: Trainer, module: LightningModule, slower: Iterable[str], factor: float
     ) -> dict[str, Any]:
-        """Put weights, moments, means and the epoch's sums back in place; training goes on with the next batch.
+        """Restore weights, optimizer states, averages and the epoch's sums; training continues with the next batch.
 
-        What is not put back: the number of batches, and the factors of earlier roll-backs.
+        The number of batches and the factors of earlier rollbacks are not restored.
 
         Args:
-            trainer: of the run.
-            module: what is restored.
-            slower: "G", "D" or both, whose learning rates are multiplied by ``factor``.
+            trainer: the trainer of the run.
+            module: the module to restore.
+            slower: "G", "D" or both: networks whose learning rates are multiplied by ``factor``.
             factor: in (0, 1).
         Returns:
-            the checkpoint that was restored.
+            The restored checkpoint.
         """
         trainer.strategy.checkpoint_io.flush()
         trainer.strategy.barrier()
@@ -75,7 +75,7 @@ class HealthyCheckpoint:
         return checkpoint
 
     def drop_candidate(self, trainer: Trainer) -> None:
-        """Forget the candidate: it is not proven."""
+        """Delete the candidate: training did not stay healthy after it."""
         if self.candidate_batch is not None:
             trainer.strategy.checkpoint_io.flush()
             if trainer.is_global_zero:

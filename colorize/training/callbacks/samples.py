@@ -14,13 +14,13 @@ from colorize.grids import colorization_columns, picture_grid
 
 
 class SampleGrid(Callback):
-    """Writes ``epoch-NNN.png`` and hands the picture to every logger that shows pictures.
+    """Writes ``epoch-NNN.png`` and passes it to every logger that shows images.
 
-    A thread lays it out and writes it while training goes on; loggers get it after the next epoch, or at the end.
+    A thread draws and writes it while training continues; loggers get it after the next epoch, or at the end.
 
     Args:
         dirpath: folder of the pictures.
-        num_images: rows; the first images of the validation set, so that epochs and runs compare.
+        num_images: number of rows; the first images of the validation set, so that epochs and runs are comparable.
     """
 
     def __init__(self, dirpath: str, num_images: int = 8) -> None:
@@ -31,7 +31,7 @@ class SampleGrid(Callback):
 
     @torch.no_grad()
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Colorize and show."""
+        """Colorize the images and write the picture."""
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
@@ -42,25 +42,25 @@ class SampleGrid(Callback):
         with trainer.precision_plugin.forward_context():
             fake_ab = generator(batch.L)
         generator.train()
-        self._hand_out(trainer)
+        self._log_last(trainer)
         columns = colorization_columns(batch.L, fake_ab, batch.ab)
         path = self.dirpath / f"epoch-{trainer.current_epoch:03d}.png"
         written = self._thread.submit(_draw, columns, path)
         self._drawn = (trainer.current_epoch, trainer.global_step - 1, path, written)  # the step of the last batch
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand out the last picture."""
-        self._hand_out(trainer)
+        """Log the last picture."""
+        self._log_last(trainer)
 
-    def _hand_out(self, trainer: Trainer) -> None:
-        """Give the last picture to the loggers."""
+    def _log_last(self, trainer: Trainer) -> None:
+        """Pass the last picture to the loggers."""
         if self._drawn is None:
             return
         epoch, step, path, written = self._drawn
         self._drawn = None
-        written.result()  # raises what went wrong
+        written.result()  # raises the thread's error
         for logger in trainer.loggers:
-            if hasattr(logger, "log_image"):  # W&B: copies the file, which is faster than to compress it again
+            if hasattr(logger, "log_image"):  # W&B: copies the file, which is faster than compressing it again
                 logger.log_image("samples", [str(path)], step=step, caption=[f"epoch {epoch}"])
             elif hasattr(getattr(logger, "experiment", None), "add_image"):  # TensorBoard
                 logger.experiment.add_image("samples", np.asarray(Image.open(path)), step, dataformats="HWC")
@@ -68,4 +68,4 @@ class SampleGrid(Callback):
 
 def _draw(columns: dict[str, Tensor], path: Path) -> None:
     with replacing(path) as temporary:
-        picture_grid(columns).save(temporary, compress_level=1)  # a tenth of the time, a fifth larger
+        picture_grid(columns).save(temporary, compress_level=1)  # a tenth of the time, 20% larger

@@ -1,4 +1,4 @@
-"""Watches training: measures some batches, names the state that it is in, and does what was asked for in that state."""
+"""Monitors training: measures some batches, diagnoses the state of training, and applies the policy of that state."""
 
 import csv
 import logging
@@ -28,28 +28,28 @@ COLUMNS = ("epoch", "batch", "state", "evidence", "action")
 
 
 def key_of(state: str) -> str:
-    """Return the config's key of a state: ``D wins`` is ``D_wins``."""
+    """Return the config key of a state: ``D_wins`` for ``D wins``."""
     return state.replace(" ", "_").replace("-", "_")
 
 
 class Watch(Callback):
-    """Logs ``diag/*``, names states, and warns, stops or rolls back.
+    """Logs ``diag/*``, diagnoses the state of training, and warns, stops or rolls back.
 
-    A look costs a few operations on small tensors. On a GPU what was seen is judged one batch later, so that training
-    does not wait for it. Every change of state is a line of the log and a row of ``states.csv``.
+    A measurement costs a few operations on small tensors. On a GPU it is read one batch later, so that it does not
+    synchronize the device. Every change of state is logged and written to ``states.csv``.
 
     Args:
         dirpath: the run's directory.
         bounds: the fields of `Bounds`.
-        every_n_batches: from one look to the next.
-        window: looks that a state is judged by.
-        grace: batches before colours are judged; weights that were gone back to are as old as they were.
-        policy: what to do in each state but ``healthy``, by its key: ``warn``, ``stop`` (training ends, and is scored)
-            or ``rollback`` (to the last healthy weights, with lower learning rates); or one word for all.
-        lr_factor: that the learning rates of those to blame are multiplied by, in (0, 1).
-        max_tries: roll-backs; at the next one training stops.
+        every_n_batches: batches per measurement.
+        window: number of last measurements that a diagnosis is based on.
+        grace: batches before colors are judged; batches undone by a rollback do not count.
+        policy: action in each state except ``healthy``, by the state's key: ``warn``, ``stop`` (training ends and is
+            scored) or ``rollback`` (to the last healthy weights, with lower learning rates); or one action for all.
+        lr_factor: factor in (0, 1) of the learning rates of the networks that caused a rollback.
+        max_tries: maximum number of rollbacks; the next one would stop training.
     Raises:
-        UserError: if a state, a policy, a bound or a number will not do.
+        UserError: if a state, a policy, a bound or a number is invalid.
     """
 
     def __init__(
@@ -90,25 +90,26 @@ class Watch(Callback):
         self.state = HEALTHY
         self.counts = dict.fromkeys(STATES, 0)
         self.tries = 0
-        self._lost = 0  # batches whose steps were undone by roll-backs
-        self._looks: deque[dict[str, float]] = deque(maxlen=window)
+        self._lost = 0  # batches undone by rollbacks
+        self._measured: deque[dict[str, float]] = deque(maxlen=window)
         self._rows: list[dict[str, Any]] = []
         self._weights: dict[str, Weights] = {}
         self._pending: tuple[Tensor, torch.cuda.Event | None] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run goes on from."""
+        """Return the state that a resumed run continues from."""
         kept = {"state": self.state, "counts": dict(self.counts), "tries": self.tries, "lost": self._lost}
-        return kept | {"looks": list(self._looks)}
+        return kept | {"looks": list(self._measured)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
-        self.state, self.counts, self.tries = (state_dict[key] for key in ("state", "counts", "tries"))
+        """Restore the state."""
+        self.state, self.tries = state_dict["state"], state_dict["tries"]
+        self.counts |= state_dict["counts"]  # states unknown to an older version stay 0
         self._lost = state_dict["lost"]
-        self._looks.extend(state_dict["looks"])
+        self._measured.extend(state_dict["looks"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take up the table of an interrupted run, and keep the weights to go back to."""
+        """Read ``states.csv`` of an interrupted run, and save the weights for rollbacks."""
         if pl_module.batches == 0:
             self.path.unlink(missing_ok=True)
         elif self.path.exists():
@@ -121,7 +122,7 @@ class Watch(Callback):
                 pl_module.recover = lambda complaint: self._recover(trainer, pl_module, complaint)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Say whether this batch is looked at; if so, note where the weights are."""
+        """Decide whether to measure this batch; if so, copy a sample of the weights."""
         pl_module.observed = pl_module.batches % self.every_n_batches == 0
         if pl_module.observed:
             self._weights = {"G": Weights(pl_module.generator), "D": Weights(pl_module.discriminator)}
@@ -129,7 +130,7 @@ class Watch(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure, and judge what has been measured."""
+        """Measure the batch, and diagnose the state from the measurements so far."""
         self._diagnose_pending(trainer, pl_module)
         if not pl_module.observed:
             return
@@ -143,7 +144,7 @@ class Watch(Callback):
             self._diagnose_pending(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Judge the last look, and tell what was seen."""
+        """Diagnose the last measurement, and log the states of the run."""
         self._diagnose_pending(trainer, pl_module, act=False)
         if self.healthy:
             self.healthy.drop_candidate(trainer)
@@ -152,13 +153,13 @@ class Watch(Callback):
             log.info("states seen: %s", ", ".join(f"{state} {count}" for state, count in seen.items()))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Note a loss that was no number, which has ended the run."""
+        """Record a non-finite loss, which has ended the run."""
         if isinstance(exception, TrainingDivergedError):
             self.state = DIVERGING
             self._note(trainer, pl_module, Diagnosis(DIVERGING, str(exception).split(":")[0]), "stopped")
 
     def summary(self) -> dict[str, Any]:
-        """Return what ``summary.json`` says of the states."""
+        """Return the entries of ``summary.json``: the states and the number of rollbacks."""
         return {"states": self.counts, "state": self.state, "rollbacks": self.tries}
 
     def _diagnose_pending(self, trainer: Trainer, pl_module: LightningModule, act: bool = True) -> None:
@@ -168,29 +169,29 @@ class Watch(Callback):
         self._pending = None
         if sent is not None:
             sent.synchronize()
-        look = dict(zip(MEASURES, values.tolist(), strict=True))
-        self._looks.append(look)
+        measures = dict(zip(MEASURES, values.tolist(), strict=True))
+        self._measured.append(measures)
         before, action = self.state, ""
-        if len(self._looks) == self.window:  # fewer do not make a state
+        if len(self._measured) == self.window:  # fewer are too few for a diagnosis
             sure = pl_module.objective.sure
-            found = diagnose(self._looks, self.bounds, sure, pl_module.batches - self._lost > self.grace)
+            found = diagnose(self._measured, self.bounds, sure, pl_module.batches - self._lost > self.grace)
             self.state = found.state
         self.counts[self.state] += 1
-        self._log(trainer, pl_module, look)
-        if len(self._looks) == self.window:
+        self._log(trainer, pl_module, measures)
+        if len(self._measured) == self.window:
             changed = self.state != before
             action = self._act(trainer, pl_module, found, changed) if act else ""
             if changed or action:
                 self._note(trainer, pl_module, found, action)
 
-    def _log(self, trainer: Trainer, pl_module: LightningModule, look: dict[str, float]) -> None:
-        values = {f"diag/{name}": value for name, value in look.items() if not isnan(value)}
+    def _log(self, trainer: Trainer, pl_module: LightningModule, measures: dict[str, float]) -> None:
+        values = {f"diag/{name}": value for name, value in measures.items() if not isnan(value)}
         values["diag/state"] = STATES.index(self.state)
         for logger in trainer.loggers:
             logger.log_metrics(values, step=pl_module.batches - 1)  # the step of this batch, from 0
 
     def _act(self, trainer: Trainer, pl_module: LightningModule, found: Diagnosis, changed: bool) -> str:
-        """Do what the policy says; return it in words."""
+        """Apply the policy; return a description of the action."""
         if found.state == HEALTHY:
             if self.healthy:
                 self.healthy.keep(trainer, pl_module, proven_after=2 * self.window * self.every_n_batches)
@@ -210,14 +211,14 @@ class Watch(Callback):
         restored = self.healthy.restore(trainer, pl_module, culprits, self.lr_factor)
         batch = restored["batches"]
         self._lost = restored["callbacks"][self.state_key]["lost"] + pl_module.batches - batch
-        self._looks.clear()
-        self._pending, pl_module.observed = None, False  # looks at steps that are undone
+        self._measured.clear()
+        self._pending, pl_module.observed = None, False  # drop measurements of undone steps
         self.state = HEALTHY
         rates = " and ".join(f"lr_{name}" for name in culprits)
         return f"rolled back to batch {batch}, {rates} x {self.lr_factor} (try {self.tries} of {self.max_tries})"
 
     def _recover(self, trainer: Trainer, pl_module: LightningModule, complaint: str) -> bool:
-        """Go back after a loss that was no number, if a try is left."""
+        """Roll back after a non-finite loss, if a try is left; return whether it did."""
         if self.tries >= self.max_tries:
             return False
         found = Diagnosis(DIVERGING, complaint)
@@ -226,7 +227,7 @@ class Watch(Callback):
         return True
 
     def _note(self, trainer: Trainer, pl_module: LightningModule, found: Diagnosis, action: str) -> None:
-        """Tell a change of state, in the log and in the table."""
+        """Write a change of state to the log and to ``states.csv``."""
         if not trainer.is_global_zero:
             return
         epoch, batch = trainer.current_epoch, pl_module.batches
@@ -237,7 +238,7 @@ class Watch(Callback):
 
 
 def _to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
-    """Start a copy to main memory; return it, and what tells when it is there, if it is not there yet."""
+    """Start a copy to host memory; return it with the event that marks its completion, ``None`` if it is complete."""
     if not values.is_cuda:
         return values, None
     copy = torch.empty_like(values, device="cpu", pin_memory=True)

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 from colorize.base.errors import UserError
 from colorize.checkpoint import read_checkpoint
 from colorize.experiments.experiment import train
+from colorize.training.callbacks.best_within import BestWithin
 from tests.experiments.test_resume import LAST
 
 
@@ -77,8 +78,13 @@ def test_validations_within_an_epoch_count_and_a_resumed_run_goes_on_with_the_ch
 
 
 def test_a_metric_that_is_not_measured_is_told(make_config) -> None:
-    with pytest.raises(UserError, match=r"best_kid: val/kid_lite2 was not measured; measured were val/.*val/l1"):
+    with pytest.raises(UserError, match=r"best_kid: val/kid_lite2 was not measured; available are val/.*val/l1"):
         train(make_config("experiment=nogan", "init_from=null", "max_epochs=1"))
+
+
+def test_a_metric_that_is_better_when_higher_is_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"callbacks.x.monitor=val/psnr is better when higher"):
+        BestWithin(str(tmp_path), "x", "val/psnr")
 
 
 def test_nogan_names_the_run_that_it_needs(make_config) -> None:

@@ -113,7 +113,7 @@ def test_a_run_says_what_it_cost_and_is_the_run_without_counting(make_config, tm
     assert found["images"] == 20 and found["gpu_seconds"] is None
     assert found["cpu_seconds"] > 0 and 0 < found["seconds"] < 600
     assert found["gflop_step"] > 3 * found["gflop_forward"] > 0
-    monkeypatch.setattr(cost, "_counted", lambda *_: None)
+    monkeypatch.setattr(cost, "_flops_or_none", lambda *_: None)
     train(make_config("max_epochs=1", run="other"))
     without = read_checkpoint(tmp_path / "other/checkpoints/last.ckpt")
     for key in ("state_dict", "optimizer_states"):
@@ -194,7 +194,7 @@ class Unknown(nn.Module):
 
 
 def test_what_cannot_be_counted_is_none_and_one_line_says_why(caplog) -> None:
-    assert cost._counted(flops_of_forward, Unknown(), 1, 1, 8, 8) is None
+    assert cost._flops_or_none(flops_of_forward, Unknown(), 1, 1, 8, 8) is None
     (line,) = caplog.messages
     assert line.startswith("floating-point operations of Unknown are not counted (") and "meta" in line
 

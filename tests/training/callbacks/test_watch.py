@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback
+from omegaconf import OmegaConf
 from PIL import Image
 
 from colorize.base.errors import UserError
 from colorize.checkpoint import read_checkpoint
 from colorize.experiments.experiment import train
 from colorize.training.callbacks.observation import MEASURES
+from colorize.training.callbacks.watch import Watch
 from colorize.vocabulary import STATES
-from tests.conftest import small_config
+from tests.conftest import ROOT, small_config
 
 QUICK = ["callbacks.watch.every_n_batches=1", "callbacks.watch.window=3", "callbacks.watch.grace=0", "max_epochs=12"]
 
@@ -336,3 +338,12 @@ def test_the_state_to_go_back_to_is_not_one_of_later(make_config, tmp_path) -> N
     assert read_checkpoint(tmp_path / "run/checkpoints/healthy.ckpt")["batches"] > 3
     train(make_config(*going_back(window=9), f"ckpt_path={tmp_path / 'mine.ckpt'}", blinded(5)))
     assert roll_backs(tmp_path / "run") == ["rolled back to batch 3"]
+
+
+def test_a_state_that_an_older_version_did_not_know_is_counted_from_0(tmp_path) -> None:
+    bounds = OmegaConf.load(ROOT / "conf/callbacks/default.yaml").watch.bounds
+    old = Watch(str(tmp_path), bounds).state_dict()
+    old["counts"] = {"healthy": 7}
+    watch = Watch(str(tmp_path), bounds)
+    watch.load_state_dict(old)
+    assert watch.counts == dict.fromkeys(STATES, 0) | {"healthy": 7}
