@@ -1,4 +1,4 @@
-"""Any method's pictures under one protocol: matched by name, scored image by image, compared on the same images."""
+"""Score the pictures of any method under one protocol: match by name, score each image, compare on the same images."""
 
 from colorize.scoring.protocols import PROTOCOLS, Protocol, protocol
 from colorize.scoring.result import Result, read_result, side_by_side

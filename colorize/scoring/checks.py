@@ -1,4 +1,4 @@
-"""What the judge's own rows must show: known answers, and an order that any sound score has."""
+"""Check the reference rows: scores with known values, and orders that every valid score must have."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -7,8 +7,8 @@ from typing import Any
 from colorize.scoring.methods import ANOTHER, GREY, HALF, JPEG, MORE, TRUTH
 from colorize.scoring.protocols import Protocol
 
-NEAR = 0.5  # of a known colorfulness: resampling alone moves it by 0.1 or so
-# Each score from best to worst, among rows whose order follows from what they are
+NEAR = 0.5  # tolerance of the published colorfulness; resampling alone changes it by about 0.1
+# rows from best to worst by each score, where the order is known by construction
 ORDERS = {
     "l1": (TRUTH, JPEG, HALF, GREY),
     "delta_e": (TRUTH, JPEG, HALF, GREY),
@@ -25,15 +25,15 @@ def checks(
     protocol: Protocol,
     complete: bool,
 ) -> list[dict[str, Any]]:
-    """Check the rows that test the judge.
+    """Check the reference rows.
 
     Args:
-        rows: scores by row, on the same images.
-        colorfulness: mean ``colorfulness_abs`` of all true images.
-        protocol: that they are of.
-        complete: whether the images are those of published figures.
+        rows: Scores by row, on the same images.
+        colorfulness: Mean ``colorfulness_abs`` of all true images.
+        protocol: Protocol of the scores.
+        complete: Whether the images are those of published figures.
     Returns:
-        for each check, what it is in words, and whether it ``passed``.
+        For each check its description ``check`` and whether it ``passed``.
     """
     found = []
     for score, order in (ORDERS | RISING).items():
@@ -45,7 +45,7 @@ def checks(
             found.append({"check": f"{score}: {told}", "passed": rising})
     if TRUTH in rows:
         perfect = rows[TRUTH]["l1"] < 1e-6 and rows[TRUTH]["ssim"] > 0.999999
-        found.append({"check": "the truth's colors are perfect: L1 0, SSIM 1", "passed": perfect})
+        found.append({"check": "the truth has perfect scores: L1 0, SSIM 1", "passed": perfect})
     if complete and protocol.known:
         text = f"colorfulness_abs of the truth is {colorfulness:.2f}; published for {protocol.name}: {protocol.known}"
         found.append({"check": text, "passed": abs(colorfulness - protocol.known) < NEAR})

@@ -1,4 +1,4 @@
-"""Sum up per-image tables: rows on the same images, paired differences, and what a reader must know."""
+"""Summarize per-image tables: rows on the same images, paired differences, checks and notes."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -33,16 +33,18 @@ Tables = Mapping[str, tuple[Method, ImageTable]]  # by row
 
 
 def summed_up(tables: Tables, files: Mapping[str, Path], rules: Protocol, resamples: int, seed: int) -> Result:
-    """Sum up tables.
+    """Summarize per-image tables.
 
     Args:
-        tables: of all rows, those of `REFERENCES` among them.
-        files: the true pictures, by name.
-        rules: that all are scored by.
-        resamples: of the bootstrap.
-        seed: the same.
+        tables: Tables of all rows, including `REFERENCES`.
+        files: True pictures, by name.
+        rules: Protocol of the scores.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+    Returns:
+        The scores of all rows on the images that every method has.
     Raises:
-        UserError: if no image is left that all methods have.
+        UserError: If the methods have no image in common.
     """
     names = list(files)
     truth_path = tables[TRUTH][1].path
@@ -82,14 +84,16 @@ def summed_up(tables: Tables, files: Mapping[str, Path], rules: Protocol, resamp
 
 
 def _common(tables: Tables, values: Mapping[str, Values], names: Sequence[str]) -> list[str]:
-    """Return the images that every method has, and no model was trained on."""
+    """Return the images that every method has and that no model was trained on."""
     kept = set(values[TRUTH].images)
     for row, (method, _) in tables.items():
         if method.kind != "reference":
             kept &= set(values[row].images)
             kept -= set(values[row].notes.get("trained on", []))
     if not kept:
-        raise UserError("no image is left that every method has a picture of: score them apart, or name other folders")
+        raise UserError(
+            "no image is left that every method has a picture of: score the methods separately, or use other folders"
+        )
     return [name for name in names if name in kept]
 
 
@@ -122,7 +126,7 @@ def _paired(
 
 
 def _digest(truth: Path, images: Sequence[str]) -> str:
-    """Return the digest of a list of images, by their names and contents."""
+    """Return the digest of the names and contents of images."""
     contents = {line["image"]: line["truth"] for line in read_lines(truth)}
     return hashlib.sha256("".join(f"{image} {contents[image]}\n" for image in images).encode()).hexdigest()
 
@@ -130,18 +134,20 @@ def _digest(truth: Path, images: Sequence[str]) -> str:
 def _notes(tables: Tables, rules: Protocol, result: Result) -> list[str]:
     images, of = result.truth["images"], result.truth["of"]
     notes = (
-        [f"{images} of {of} images are scored: those that every method has, and no model was trained on"]
+        [f"{images} of {of} images are scored: those that every method has and that no model was trained on"]
         if images < of
         else []
     )
     if result.truth["complete"] is False:
-        notes.append(f"not the {rules.images} images of published figures: do not put these beside them")
+        notes.append(
+            f"the images are not the {rules.images} of published figures: the scores are not comparable with those"
+        )
     for row, (method, table) in tables.items():
         if table.renewed:
             notes.append(f"{row}: {table.renewed}")
         lossy = LOSSY & method.about().get("formats", {}).keys()
         if lossy:
-            notes.append(f"{row}: pictures are {', '.join(sorted(lossy))}, which costs color: FID and L1 move by it")
+            notes.append(f"{row}: pictures are {', '.join(sorted(lossy))}, which loses color and changes FID and L1")
         if isinstance(method, Model) and method.trained_on is None:
-            notes.append(f"which images {row} was trained on is not known: some of these may be among them")
+            notes.append(f"the training images of {row} are unknown: some of them may be among these")
     return notes

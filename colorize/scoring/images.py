@@ -1,7 +1,7 @@
-"""The per-image table of a method: a file of its own, a line of JSON for each image, appended as images are scored.
+"""Store the per-image scores of a method as JSON Lines, appended as images are scored.
 
-The first line says by what the others were made. A killed run leaves at most its last line cut off; the next one goes
-on behind the whole lines. Of an image that is scored anew, because a file has changed, the later line counts.
+The first line records the settings. A killed run truncates at most the last line; the next run continues after the last
+complete line. If an image is scored again because a file has changed, its last line is valid.
 """
 
 import json
@@ -14,21 +14,21 @@ from typing import Any
 from colorize.base.errors import UserError
 from colorize.scoring.scores import CURVES, GAINS, SCORES
 
-FORMAT = 1  # of lines; a change of what a score means is another one
+FORMAT = 1  # version of the lines; increase it if the definition of a score changes
 
 
 class ImageTable:
-    """A method's table, open for more lines.
+    """Table of a method that lines can be appended to.
 
     Args:
-        path: of it; made with the first line.
-        method: the method's name.
-        protocol: see `colorize.scoring.protocols.Protocol.told`.
-        networks: names of networks that judge each picture.
+        path: File; created with the first line if missing.
+        method: Name of the method.
+        protocol: Settings, see `colorize.scoring.protocols.Protocol.told`.
+        networks: Names of the networks that score each picture.
     Attributes:
-        renewed: why lines of an earlier run do not count; None if they do.
+        renewed: Why lines of an earlier run are discarded; None if they are kept.
     Raises:
-        UserError: if it holds scores by another protocol, or is something else.
+        UserError: If the file has scores of another protocol or is not a table.
     """
 
     def __init__(self, path: Path, method: str, protocol: Mapping[str, Any], networks: Iterable[str] = ()) -> None:
@@ -51,14 +51,14 @@ class ImageTable:
         if header.get("protocol") != self.header["protocol"]:
             name = header.get("protocol", {}).get("name")
             raise UserError(
-                f"{self.path} holds scores by protocol {name}, which do not stand beside those by "
-                f"{self.header['protocol']['name']}: name another --out"
+                f"{self.path} has scores of protocol {name}, which cannot be combined with protocol "
+                f"{self.header['protocol']['name']}: use another --out"
             )
         if {*self.header["networks"]} <= {*header.get("networks", ())}:
-            self.header["networks"] = header["networks"]  # lines know more than is asked for
+            self.header["networks"] = header["networks"]  # existing lines have more scores than requested
         if header != self.header:
             changed = [key for key in self.header if header.get(key) != self.header[key]]
-            self.renewed = f"scored anew: {', '.join(changed)} changed"
+            self.renewed = f"all images were scored again, because {', '.join(changed)} changed"
             self.path.unlink()
             return
         whole = 0
@@ -70,14 +70,14 @@ class ImageTable:
                 elif entry is None:
                     break
                 whole += len(line)
-        os.truncate(self.path, whole)  # what a kill cut off, and whatever is behind it
+        os.truncate(self.path, whole)  # remove an incomplete line and everything after it
 
     def holds(self, image: str, truth: str, output: str) -> bool:
-        """Whether an image has a line, of files with these digests."""
+        """Return whether an image has a line with these file digests."""
         return self._known.get(image) == (truth, output)
 
     def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Add lines, each with ``image``, ``truth`` and ``output``."""
+        """Append lines, each with ``image``, ``truth`` and ``output``."""
         if self._file is None:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         text = ""
@@ -97,17 +97,17 @@ def read_header(path: Path) -> dict[str, Any]:
     """Return the first line of a table.
 
     Raises:
-        UserError: if it is none.
+        UserError: If the file is not a table.
     """
     with path.open("rb") as file, suppress(ValueError):
         header = json.loads(file.readline())
         if isinstance(header, dict) and "protocol" in header:
             return header
-    raise UserError(f"{path} is no table of scores; remove it, or name another --out")
+    raise UserError(f"{path} is not a table of scores; remove it, or use another --out")
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a table, without the first; of an image that has several the last counts."""
+    """Yield the lines of a table except the first; if an image has several lines, the last one is valid."""
     with path.open("rb") as file:
         next(file, None)
         yield from filter(None, map(_entry, file))
@@ -118,7 +118,7 @@ def _line(content: Mapping[str, Any]) -> str:
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """Return a line's content; ``None`` if it is not whole."""
+    """Return the content of a line; None if it is incomplete."""
     with suppress(ValueError):
         content = json.loads(line)
         if line.endswith(b"\n") and isinstance(content, dict):

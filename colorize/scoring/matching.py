@@ -1,9 +1,9 @@
-"""Which picture belongs to which: the truth's folder and a method's, matched by name.
+"""Match the pictures of a method with the true pictures by name.
 
-The rule: a picture's name is its path below its folder, without the endings of picture formats (``a/x.JPG``,
-``a/x.png`` and ``a/x.gif.png`` are all ``a/x``), in Unicode's composed form (NFC), upper case as lower case. Where not
-one path is in both folders, the names alone are compared, without their sub-folders, if no name is there twice. Hidden
-files and what is no picture are left out, as by ``colorize image``.
+The name of a picture is its path relative to its folder, without extensions of picture formats (``a/x.JPG``,
+``a/x.png`` and ``a/x.gif.png`` all have the name ``a/x``), in Unicode's composed form (NFC), ignoring case. If the two
+folders have no path in common, names are compared without subfolders, provided that they are unique. Hidden files and
+files that are not pictures are skipped, as in ``colorize image``.
 """
 
 import unicodedata
@@ -22,10 +22,10 @@ class Listing:
     """The pictures of a folder.
 
     Attributes:
-        folder: of them.
-        files: by name, in the order of names.
-        doubled: paths that share a name, by that name; none of them counts.
-        notes: a line for each kind of file that is left out.
+        folder: The folder.
+        files: Path by name, sorted by name.
+        doubled: Paths that have the same name, by name; none of them is used.
+        notes: One line for each kind of skipped file.
     """
 
     folder: Path
@@ -36,15 +36,15 @@ class Listing:
 
 @dataclass(frozen=True)
 class Matched:
-    """What belongs together.
+    """The pictures of a method, matched with the truth.
 
     Attributes:
-        files: a method's picture, by the truth's name.
-        missing: names of the truth of which the method has none.
-        extra: names of the method of which there is no truth.
-        doubled: see `Listing`.
-        by: ``path`` or ``name``.
-        notes: see `Listing`.
+        files: Picture of the method, by the name of the true picture.
+        missing: Names of true pictures without a picture of the method.
+        extra: Names of pictures of the method without a true picture.
+        doubled: See `Listing`.
+        by: How pictures were matched, ``path`` or ``name``.
+        notes: See `Listing`.
     """
 
     files: dict[str, Path]
@@ -56,7 +56,7 @@ class Matched:
 
 
 def name_of(path: PurePosixPath) -> str:
-    """Return the name that a path below its folder is matched by."""
+    """Return the name that a relative path is matched by."""
     while path.suffix.lower() in readable() and path.stem:
         path = path.with_suffix("")
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
@@ -66,13 +66,13 @@ def listed(folder: Path, out: Path) -> Listing:
     """List the pictures of a folder.
 
     Args:
-        folder: with all below it.
-        out: folder of the scores, which is not searched.
+        folder: Folder, searched with its subfolders.
+        out: Folder of the scores, which is not searched.
     Raises:
-        UserError: if it is no folder, or there is no picture in it.
+        UserError: If the folder does not exist or contains no pictures.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder of pictures")
+        raise UserError(f"{folder} is not a folder of pictures")
     found = collect([folder], out)
     paths: dict[str, list[Path]] = defaultdict(list)
     for job in found.jobs:
@@ -80,16 +80,16 @@ def listed(folder: Path, out: Path) -> Listing:
     files = {name: each[0] for name, each in sorted(paths.items()) if len(each) == 1}
     doubled = {name: each for name, each in sorted(paths.items()) if len(each) > 1}
     if not files:
-        twice = f": {len(doubled)} names are there twice" if doubled else ""
-        raise UserError(f"{folder}: no picture in it{twice}")
+        twice = f": {len(doubled)} names occur more than once" if doubled else ""
+        raise UserError(f"{folder} contains no usable pictures{twice}")
     return Listing(folder, files, doubled, [*found.complaints, *found.skipped])
 
 
 def matched(truth: Iterable[str], output: Listing) -> Matched:
-    """Match a method's pictures with the names of the truth.
+    """Match the pictures of a method with the names of the true pictures.
 
     Raises:
-        UserError: if none fits.
+        UserError: If no name matches.
     """
     names, files, by = list(truth), output.files, "path"
     if not files.keys() & set(names) and (alone := _alone(names, output.files)):
@@ -98,15 +98,15 @@ def matched(truth: Iterable[str], output: Listing) -> Matched:
     together = {name: files[name] for name in names if name in files}
     if not together:
         raise UserError(
-            f"{output.folder}: no picture has the name of a true one; the first are {next(iter(files))} "
-            f"and {names[0]} (endings and upper case do not count)"
+            f"{output.folder}: no picture has the same name as a true picture; the first names are {next(iter(files))} "
+            f"and {names[0]} (extensions and case are ignored)"
         )
     missing = [name for name in names if name not in files]
     return Matched(together, missing, sorted(files.keys() - wanted), output.doubled, by, output.notes)
 
 
 def _alone(names: list[str], files: Mapping[str, Path]) -> dict[str, Path] | None:
-    """Return a method's pictures by the truth's names that end as theirs; ``None`` where a name is there twice."""
+    """Match names without subfolders; return None if a name occurs more than once."""
     bare = {PurePosixPath(name).name: name for name in names}
     own = {PurePosixPath(name).name for name in files}
     if len(bare) < len(names) or len(own) < len(files):

@@ -1,4 +1,4 @@
-"""What is scored: folders of pictures, models, and rows whose scores are known beforehand, to test the judge."""
+"""Methods to score: folders of pictures, models, and reference rows with known scores."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,12 @@ JPEG_QUALITY = 90
 
 
 class Method(Protocol):
-    """What gives each true picture colors.
+    """Interface of methods that colorize true pictures.
 
     Attributes:
-        name: of its row.
+        name: Name of the row.
         kind: ``folder``, ``model`` or ``reference``.
-        gain: that its chroma is multiplied by.
+        gain: Factor that chroma is multiplied by.
     """
 
     name: str
@@ -41,31 +41,35 @@ class Method(Protocol):
     gain: float
 
     def has(self, image: str) -> bool:
-        """Whether there is something to score."""
+        """Return whether the method has a picture of an image."""
 
     def digest(self, image: str) -> str:
-        """Return what changes when its colors of an image do."""
+        """Return a digest that changes when the output for an image changes."""
 
     def color(self, image: str, truth: Truth, predicted: Chroma | None) -> Colored:
-        """Return its colors; on a thread.
+        """Return the colors of an image; called in a worker thread.
 
+        Args:
+            image: Name of the image.
+            truth: The true picture.
+            predicted: Chroma predicted by a model; None for other methods.
         Raises:
-            ImageError: if its picture is damaged.
-            ValueError: if it cannot be compared.
+            ImageError: If the picture is damaged.
+            ValueError: If the picture cannot be compared.
         """
 
     def about(self) -> dict[str, Any]:
-        """Return what a result says of it."""
+        """Return the metadata that a result records."""
 
 
 class Folder:
     """A folder of pictures.
 
     Args:
-        name: of the row.
-        path: of the folder.
-        matched: its pictures.
-        protocol: that they are compared by.
+        name: Name of the row.
+        path: Path of the folder.
+        matched: Pictures of the folder, matched with the truth.
+        protocol: Protocol of the comparison.
     """
 
     kind, gain = "folder", 1.0
@@ -96,18 +100,17 @@ class Folder:
 
 
 class Model:
-    """A checkpoint, an exported folder or an ONNX file; it sees the truth's L, and colors as ``colorize image`` does.
+    """A checkpoint, an exported folder or an ONNX file that colorizes the truth's L as ``colorize image`` does.
 
     Args:
-        name: of the row.
-        path: see `colorize.inference.predictor.load_predictor`.
-        protocol: that it is run under.
-        device: the same.
-        stores: folder of image stores, in which those of its training are looked for.
+        name: Name of the row.
+        path: Model, see `colorize.inference.predictor.load_predictor`.
+        protocol: Protocol of the comparison.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        stores: Folder of image stores that is searched for training pictures.
     Attributes:
-        generator: arguments of its generator.
-        trained_on: digests of the pictures of its training, see `colorize.data.decode.digest_of_picture`; None if these
-            are not known.
+        generator: Arguments of the generator.
+        trained_on: Digests of the training pictures, see `colorize.data.decode.digest_of_picture`; None if unknown.
     """
 
     kind, gain = "model", 1.0
@@ -139,7 +142,7 @@ class Model:
         return self._digest
 
     def predict(self, truths: Sequence[Truth]) -> list[Chroma]:
-        """Predict the colors of true pictures by their lightness."""
+        """Predict chroma from the lightness of true pictures."""
         pictures = [ArrayPicture(np.ascontiguousarray(truth.rgb.transpose(1, 2, 0))) for truth in truths]
         return self.colorizer.predict(pictures, Options(tint="keep"))
 
@@ -164,12 +167,12 @@ class Model:
 
 
 class Reference:
-    """A row that tests the judge.
+    """A reference row with known scores.
 
     Args:
-        name: one of `REFERENCES`.
-        files: the true pictures; another's colors are those of the next.
-        protocol: that they are compared by.
+        name: One of `REFERENCES`.
+        files: True pictures, by name; the colors of another image are those of the next one.
+        protocol: Protocol of the comparison.
     """
 
     kind, gain = "reference", 1.0
@@ -216,20 +219,20 @@ GREY, TRUTH, ANOTHER, HALF, MORE, JPEG = (
     "grey", "truth", "another image's colors", "truth, chroma x0.5", "truth, chroma x1.5",
     f"truth, JPEG {JPEG_QUALITY}",
 )  # fmt: skip
-CHROMA = {GREY: 0.0, TRUTH: 1.0, HALF: 0.5, MORE: 1.5}  # times
-MATCHED = ", at the truth's CF"  # ends the name of a row
+CHROMA = {GREY: 0.0, TRUTH: 1.0, HALF: 0.5, MORE: 1.5}  # factor of chroma
+MATCHED = ", at the truth's CF"  # suffix of a row name
 REFERENCES = GREY, TRUTH, HALF, MORE, JPEG, ANOTHER
 
 
 def at_colorfulness(method: Method, gain: float) -> Method:
-    """Return a method with its chroma times a gain, as a row of its own."""
+    """Return a copy of a method with its chroma multiplied by a gain, as a separate row."""
     other = copy(method)
     other.name, other.gain = f"{method.name}{MATCHED}", gain
     return other
 
 
 def is_model(path: str) -> bool:
-    """Tell what names a model from a folder of pictures."""
+    """Return whether a path names a model rather than a folder of pictures."""
     folder = Path(path)
     return (
         folder.suffix in (".ckpt", ".onnx") or (folder / CONFIG).is_file() or (path in SHIPPED and not folder.is_dir())
@@ -237,7 +240,7 @@ def is_model(path: str) -> bool:
 
 
 def formats(files: Mapping[str, Path]) -> dict[str, int]:
-    """Count endings."""
+    """Count the file extensions."""
     counts: dict[str, int] = {}
     for path in files.values():
         ending = path.suffix.lower().lstrip(".")

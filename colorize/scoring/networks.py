@@ -1,4 +1,4 @@
-"""Networks that judge pictures, as far as their weights are here: what of each picture goes into its line."""
+"""Score pictures with networks whose weights are available, and encode features for the per-image tables."""
 
 import base64
 from collections.abc import Iterable
@@ -13,19 +13,19 @@ from colorize.metrics.judge import Judge, judge_missing
 from colorize.metrics.perceptual import INCEPTION, PerceptualNetworks
 
 LITE2, INCEPTION_FEATURES, CLASS = "lite2", "inception", "class"  # keys of a line
-SETS = {INCEPTION_FEATURES: "", LITE2: "_lite2"}  # what ends the names of the distances on such features
+SETS = {INCEPTION_FEATURES: "", LITE2: "_lite2"}  # suffix of the distances on these features
 
 
 class Networks:
-    """EfficientNet-Lite2 and those of FID, KID and LPIPS.
+    """EfficientNet-Lite2 and the networks of FID, KID and LPIPS.
 
     Args:
-        weights_dir: see `PerceptualNetworks`.
-        device: where they run.
-        judge: whether EfficientNet-Lite2 may judge.
+        weights_dir: Folder of weights, see `PerceptualNetworks`.
+        device: Device that the networks run on.
+        judge: Whether to use EfficientNet-Lite2.
     Attributes:
-        names: of those that are here.
-        missing: a line for each that is not.
+        names: Names of the available networks.
+        missing: One line for each unavailable network.
     """
 
     def __init__(self, weights_dir: Path | None, device: torch.device | str, judge: bool = True) -> None:
@@ -41,13 +41,13 @@ class Networks:
         self.names = [*(name for name in self._perceptual.present), *([LITE2] if self._judge else [])]
 
     def look_at(self, outputs: Tensor, targets: Tensor) -> list[dict[str, Any]]:
-        """Judge pictures of one size.
+        """Compute network scores of pictures of the same size.
 
         Args:
-            outputs: ``(B, 3, H, W)`` uint8.
-            targets: the same, the truth.
+            outputs: Pictures of a method, ``(B, 3, H, W)`` uint8.
+            targets: True pictures, ``(B, 3, H, W)`` uint8.
         Returns:
-            of each what its line holds beside its scores: features, packed by `packed`; the class; LPIPS.
+            For each picture the entries of its line: features, encoded by `packed`; the class; LPIPS.
         """
         found: list[dict[str, Any]] = [{} for _ in outputs]
         for name in self._perceptual.present:
@@ -64,12 +64,12 @@ class Networks:
 
 
 def packed(features: Tensor) -> str:
-    """Return features as text: float32, little-endian, in base64."""
+    """Encode features as little-endian float32 in base64."""
     return base64.b64encode(features.numpy().astype("<f4").tobytes()).decode()
 
 
 def unpacked(text: str) -> np.ndarray:
-    """Undo `packed`: ``(F,)`` float32."""
+    """Decode features encoded by `packed`, ``(F,)`` float32."""
     return np.frombuffer(base64.b64decode(text), "<f4")
 
 

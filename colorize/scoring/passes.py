@@ -1,4 +1,4 @@
-"""One pass over the images: each is read once for all rows that lack it, scored on a thread, and written as a line."""
+"""Score images in one pass: read each image once for all rows that need it, score it in a thread, append its line."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,36 +23,36 @@ from colorize.scoring.pictures import Colored, Truth, gained, read_truth, short_
 from colorize.scoring.protocols import Protocol
 from colorize.scoring.scores import curves_of, scores_of
 
-TOGETHER = 8  # pictures that a network sees at once
-AHEAD = 4  # images in work for each thread; more would only take memory
-DIGITS = 7  # significant, of a line's numbers: float32 has no more
+TOGETHER = 8  # pictures per forward pass
+AHEAD = 4  # queued images per thread; more only use memory
+DIGITS = 7  # significant digits of numbers in a line, the precision of float32
 
 
 @dataclass
 class _Job:
-    """An image on its way."""
+    """An image being processed."""
 
     name: str
     path: Path
     wanted: list[Method] = field(default_factory=list)
-    digests: dict[str, str] = field(default_factory=dict)  # of the methods' colors, by row
+    digests: dict[str, str] = field(default_factory=dict)  # digest of the output, by row
     truth: Truth | None = None
     error: str | None = None  # why the truth cannot be read
-    digest: str = ""  # of the truth
+    digest: str = ""  # digest of the truth
     predicted: dict[str, Chroma] = field(default_factory=dict)
     scored: list[tuple[str, dict[str, Any], Colored | None]] = field(default_factory=list)  # row, line
 
 
 class Pass:
-    """A pass.
+    """A pass over the images.
 
     Args:
-        files: true pictures, by name.
-        methods: rows, each with its table.
-        protocol: that all are compared by.
-        networks: that judge pictures, too.
-        advance: is told how many images are done, of how many.
-        pictures: folder for what models color; None keeps no pictures.
+        files: True pictures, by name.
+        methods: Method and table of each row.
+        protocol: Protocol of the comparison.
+        networks: Networks that also score the pictures.
+        advance: Called with the number of processed images and their total.
+        pictures: Folder for the pictures of models; None does not save them.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Pass:
         self.files, self.methods, self.protocol, self.networks = files, methods, protocol, networks
         self.advance, self.pictures = advance, pictures
         self.models = [method for method, _ in methods.values() if isinstance(method, Model)]
-        self.digested = any(model.trained_on is not None for model in self.models)  # of pictures
+        self.digested = any(model.trained_on is not None for model in self.models)  # whether pixel digests are needed
 
     def run(self) -> int:
-        """Score what has no line yet; return how many images that was."""
+        """Score images that have no line yet; return their number."""
         threads = cores()
         done = fresh = 0
         with ThreadPoolExecutor(threads, initializer=network_threads, initargs=(1,)) as pool:
@@ -86,7 +86,7 @@ class Pass:
         return fresh
 
     def _scored(self, pool: ThreadPoolExecutor, ahead: int) -> Iterator[_Job]:
-        """Yield the images in their order; some are worked on meanwhile."""
+        """Yield scored images in order while others are processed in the background."""
         names = iter(self.files)
         reading: deque[Future[_Job]] = deque()
         scoring: deque[Future[_Job]] = deque()
@@ -103,7 +103,7 @@ class Pass:
                 yield scoring.popleft().result()
 
     def _read(self, name: str) -> _Job:
-        """Find out which rows lack an image, and read it if any does."""
+        """Determine the rows that need an image, and read the image if there are any."""
         image = _Job(name, self.files[name])
         try:
             image.digest = short_digest(image.path)
@@ -132,7 +132,7 @@ class Pass:
                 image.predicted[model.name] = chroma
 
     def _score(self, image: _Job) -> _Job:
-        """Score an image for all rows that lack it."""
+        """Score an image for all rows that need it."""
         for method in image.wanted:
             line = {"image": image.name, "truth": image.digest, "output": image.digests[method.name]}
             if image.truth is None:
@@ -146,7 +146,9 @@ class Pass:
             except (ImageError, ValueError, OSError) as error:
                 line["error"] = _reason(error)
                 colored = None
-            if colored and (picture := self._picture(method, image.name)):  # a full disk is no damaged picture
+            if colored and (
+                picture := self._picture(method, image.name)
+            ):  # outside the try block, so that a full disk is not reported as a damaged picture
                 with replacing(picture) as temporary:
                     Image.fromarray(colored.rgb.transpose(1, 2, 0)).save(temporary)
             if colored and self._trained_on(method, image.truth):
@@ -155,7 +157,7 @@ class Pass:
         return image
 
     def _picture(self, method: Method, name: str) -> Path | None:
-        """Return where a model's picture is kept."""
+        """Return the path for the picture of a model; None if it is not saved."""
         kept = self.pictures and isinstance(method, Model)
         return self.pictures / method.name / f"{name}.png" if kept else None
 
@@ -197,7 +199,7 @@ def _rounded(value: float) -> float:
 
 
 def _reason(error: Exception) -> str:
-    """Return what is wrong with a file, without its path, which says where things lay."""
+    """Return the reason of an error without the path of the file, because tables should not depend on paths."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return text.rpartition(": ")[2] if isinstance(error, ImageError) else getattr(error, "strerror", None) or text
 

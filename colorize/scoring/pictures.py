@@ -1,4 +1,4 @@
-"""A true picture and a method's colors of it, as they are compared: pixels, Lab, and what both are made of."""
+"""Read true pictures and the outputs of methods, as RGB and Lab under a protocol."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,10 +19,10 @@ class Truth:
     """A true picture.
 
     Attributes:
-        rgb: ``(3, H, W)`` uint8.
-        own: height and width of its file.
-        digest: of the file, see `short_digest`.
-        pixels: ``(h, w, 3)`` uint8, as decoded; None where they are not needed.
+        rgb: Pixels at the size of the comparison, ``(3, H, W)`` uint8.
+        own: Height and width of the file.
+        digest: Digest of the file, see `short_digest`.
+        pixels: Decoded pixels, ``(h, w, 3)`` uint8; None if not needed.
     """
 
     rgb: np.ndarray
@@ -32,37 +32,37 @@ class Truth:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width, as it is compared."""
+        """Height and width of the comparison."""
         return self.rgb.shape[1:]
 
     @cached_property
     def lab(self) -> np.ndarray:
-        """``(3, H, W)`` float32."""
+        """Lab of the picture, ``(3, H, W)`` float32."""
         return lab(self.rgb.transpose(1, 2, 0))
 
     @cached_property
     def colorfulness(self) -> tuple[float, float]:
-        """Of 2003, and of published tables."""
+        """Colorfulness by Hasler and Süsstrunk 2003, and ``colorfulness_abs`` of published tables."""
         rgb = torch.from_numpy(self.rgb)[None]
         return colorfulness(rgb).item(), colorfulness_abs(rgb).item()
 
     @cached_property
     def grey(self) -> bool:
-        """Whether it has almost no color."""
+        """Whether the picture has almost no color."""
         return is_near_grey(self.rgb.transpose(1, 2, 0))
 
 
 @dataclass
 class Colored:
-    """A method's colors of a true picture.
+    """Output of a method for a true picture.
 
     Attributes:
-        L: ``(H, W)`` float32, L* that the colors are joined with.
-        ab: ``(2, H, W)`` float32 in Lab units.
-        rgb: ``(3, H, W)`` uint8.
-        outside: share of pixels that sRGB cannot show, before clipping.
-        lightness_error: mean absolute difference of the method's own L* from the truth's; None where it gives no L.
-        notes: what is to be counted, such as ``grey``.
+        L: L* that the chroma is combined with, ``(H, W)`` float32.
+        ab: Chroma in Lab units, ``(2, H, W)`` float32.
+        rgb: Pixels, ``(3, H, W)`` uint8.
+        outside: Share of pixels outside the sRGB gamut, before clipping.
+        lightness_error: Mean absolute difference of the method's own L* from the truth's; None if it predicts no L.
+        notes: Properties that are counted, such as ``grey``.
     """
 
     L: np.ndarray
@@ -77,22 +77,22 @@ def read_truth(path: Path, protocol: Protocol, keep: bool = False) -> Truth:
     """Read a true picture.
 
     Args:
-        path: of it.
-        protocol: that it is compared by.
-        keep: the decoded pixels, too.
+        path: Path of the picture.
+        protocol: Protocol of the comparison.
+        keep: Whether to keep the decoded pixels.
     Raises:
-        ImageError: if it is damaged.
+        ImageError: If the picture is damaged.
     """
     pixels = np.array(read_rgb(path))
     return Truth(protocol.fitted(pixels), pixels.shape[:2], short_digest(path), pixels if keep else None)
 
 
 def read_output(path: Path, truth: Truth, protocol: Protocol) -> Colored:
-    """Read a method's picture.
+    """Read the picture of a method.
 
     Raises:
-        ImageError: if it is damaged.
-        ValueError: if it cannot be compared, see `Protocol.fitted_to`.
+        ImageError: If the picture is damaged.
+        ValueError: If the picture cannot be compared, see `Protocol.fitted_to`.
     """
     rgb, resized = protocol.fitted_to(np.array(read_rgb(path)), truth.own, truth.size)
     own = lab(rgb.transpose(1, 2, 0))
@@ -106,13 +106,13 @@ def read_output(path: Path, truth: Truth, protocol: Protocol) -> Colored:
 
 
 def joined(truth: Truth, ab: np.ndarray, lightness_error: float | None = None, notes: tuple[str, ...] = ()) -> Colored:
-    """Join colors with the truth's lightness, clipped and rounded.
+    """Combine chroma with the truth's lightness, clip to sRGB and round.
 
     Args:
-        truth: whose lightness it is.
-        ab: ``(2, H, W)`` float32 in Lab units.
-        lightness_error: see `Colored`.
-        notes: the same.
+        truth: True picture.
+        ab: Chroma in Lab units, ``(2, H, W)`` float32.
+        lightness_error: See `Colored`.
+        notes: See `Colored`.
     """
     L = truth.lab[0]
     rgb, outside = clipped(L, *ab)
@@ -120,12 +120,12 @@ def joined(truth: Truth, ab: np.ndarray, lightness_error: float | None = None, n
 
 
 def gained(colored: Colored, gain: float) -> Colored:
-    """Multiply chroma by a gain, and join it with the same lightness anew."""
+    """Multiply chroma by a gain and combine it with the same lightness again."""
     ab = colored.ab * np.float32(gain)
     rgb, outside = clipped(colored.L, *ab)
     return replace(colored, ab=ab, rgb=rgb, outside=float(outside.mean()))
 
 
 def short_digest(path: Path) -> str:
-    """Return 16 hexadecimal digits of a file's sha256."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a file."""
     return sha256(path)[:16]

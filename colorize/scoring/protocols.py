@@ -1,4 +1,4 @@
-"""Protocols: what of a picture is compared, at which size, and whether with the truth's lightness."""
+"""Define protocols: which part of a picture is compared, at which size, and with whose lightness."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -16,17 +16,19 @@ RESAMPLING = "bicubic with antialiasing (PyTorch, uint8)"
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol.
+    """Rules of a comparison.
+
+    `told` is part of the file format: tables with different settings cannot be combined.
 
     Attributes:
-        name: of it.
-        about: what it is, in a line.
-        size: pixels a side that pictures are stretched to; None leaves the truth at its own.
-        crop: first take the square in the middle.
-        truth_L: join the truth's lightness with a method's chroma; else a picture is taken as it is.
-        images: how many a published figure is of; None where there are none.
-        names: pattern of the names (see `colorize.scoring.matching`) that belong to it; None takes all.
-        known: mean ``colorfulness_abs`` of the truth, where it is known.
+        name: Name of the protocol.
+        about: Description in one line.
+        size: Side in pixels that pictures are resized to; None keeps the size of the truth.
+        crop: Whether to take the center square first.
+        truth_L: Whether to combine the method's chroma with the truth's lightness; otherwise pictures are unchanged.
+        images: Number of images of published figures; None if there are none.
+        names: Pattern of the names (see `colorize.scoring.matching`) that are included; None includes all.
+        known: Published mean ``colorfulness_abs`` of the truth; None if unknown.
     """
 
     name: str
@@ -39,30 +41,32 @@ class Protocol:
     known: float | None = None
 
     def selected(self, names: list[str]) -> list[str]:
-        """Return the names that belong to the protocol.
+        """Return the names that the protocol includes.
 
         Raises:
-            UserError: if none does.
+            UserError: If it includes none.
         """
         if self.names is None:
             return names
         kept = [name for name in names if re.search(self.names, name)]
         if not kept:
-            raise UserError(f"protocol {self.name}: no picture is of it; the first is {names[0]}; use another protocol")
+            raise UserError(
+                f"protocol {self.name}: it includes none of the pictures; the first is {names[0]}; use another protocol"
+            )
         return kept
 
     def complete(self, names: list[str]) -> bool:
-        """Tell whether images are those of published figures, by their names and number."""
+        """Return whether images are those of published figures, by their names and number."""
         pattern = self.names or COCO_NAME
         return len(names) == self.images and all(re.search(pattern, name) for name in names)
 
     def fitted(self, pixels: np.ndarray) -> np.ndarray:
-        """Bring a picture to the size that is compared.
+        """Crop and resize a picture to the size of the comparison.
 
         Args:
-            pixels: ``(H, W, 3)`` uint8.
+            pixels: Picture, ``(H, W, 3)`` uint8.
         Returns:
-            ``(3, h, w)`` uint8.
+            Picture of shape ``(3, h, w)``, uint8.
         """
         if self.crop:
             side = min(pixels.shape[:2])
@@ -72,28 +76,28 @@ class Protocol:
         return resized(pixels, height, width)
 
     def fitted_to(self, pixels: np.ndarray, own: tuple[int, int], truth: tuple[int, int]) -> tuple[np.ndarray, bool]:
-        """Bring a method's picture to the size of the truth.
+        """Resize the picture of a method to the size of the truth.
 
         Args:
-            pixels: ``(H, W, 3)`` uint8.
-            own: height and width of the truth's file.
-            truth: of the truth as it is compared.
+            pixels: Picture, ``(H, W, 3)`` uint8.
+            own: Height and width of the truth's file.
+            truth: Height and width of the truth in the comparison.
         Returns:
-            ``(3, h, w)`` uint8, and whether it was of a size that the protocol does not expect: neither of these two.
+            Picture of shape ``(3, h, w)``, uint8, and whether its original size is neither ``own`` nor ``truth``.
         Raises:
-            ValueError: if it cannot be compared: its size is another, and the protocol has no resampling.
+            ValueError: If its size differs from the truth's and the protocol does not resample.
         """
         shape = pixels.shape[:2]
         if shape == truth:
             return resized(pixels, *truth), False
-        told = f"is {shape[1]}x{shape[0]}, the truth {truth[1]}x{truth[0]}"
+        told = f"is {shape[1]}x{shape[0]}, but the truth is {truth[1]}x{truth[0]}"
         if not self.truth_L:
-            raise ValueError(f"{told}, and protocol {self.name} resizes nothing")
+            raise ValueError(f"{told}, and protocol {self.name} does not resize")
         fits = self.fitted(pixels) if self.size else resized(pixels, *truth)
         return fits, shape != own
 
     def told(self) -> dict[str, Any]:
-        """Return all that a result must say of it, as plain values."""
+        """Return the settings that a result records, as plain values."""
         return asdict(self) | {
             "resampling": RESAMPLING if self.size or self.truth_L else "none",
             "rounding": ROUNDING if self.truth_L else "none: pictures are taken as they are",
@@ -124,9 +128,9 @@ PROTOCOLS = {
 
 
 def protocol(name: str) -> Protocol:
-    """Return the protocol of that name.
+    """Return a protocol by name.
 
     Raises:
-        UserError: if there is none.
+        UserError: If the name is unknown.
     """
     return PROTOCOLS[one_of("protocol", name, PROTOCOLS)]

@@ -1,4 +1,4 @@
-"""A result of scoring: what a folder of scores holds, read and written, and stood beside others."""
+"""Read, write and combine the results of scoring."""
 
 import json
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ FILE = "scores.json"
 
 @dataclass
 class Result:
-    """Scores of methods on the same images by one protocol.
+    """Scores of methods on the same images under one protocol.
 
     Attributes:
-        protocol: see `colorize.scoring.protocols.Protocol.told`.
-        truth: of the true pictures: ``images`` that all rows are of, ``list``, a digest of these by name and content,
-            ``formats``, and those that were left out, by reason.
-        rows: by name: ``kind``, ``images``, ``scores``, ``ci95``, ``curve``, and what was found of its pictures.
-        paired: differences between two rows on the same images.
-        checks: what the rows that test the judge showed.
-        notes: lines that a reader must know.
-        about: commit and versions.
+        protocol: Settings, see `colorize.scoring.protocols.Protocol.told`.
+        truth: Metadata of the true pictures: number of ``images`` of all rows, ``list`` (a digest of their names and
+            contents), ``formats``, and excluded pictures by reason.
+        rows: Rows by name: ``kind``, ``images``, ``scores``, ``ci95``, ``curve``, and metadata of the pictures.
+        paired: Differences between two rows on the same images.
+        checks: Results of the checks of the reference rows.
+        notes: One line for each caveat.
+        about: Commit and versions.
     """
 
     protocol: dict[str, Any]
@@ -36,42 +36,42 @@ class Result:
     about: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
-        """Write it into a folder of scores; return the file."""
+        """Write the result to a folder of scores; return the path of the file."""
         write_json(folder / FILE, asdict(self), indent=1)
         return folder / FILE
 
 
 def read_result(folder: Path) -> Result:
-    """Read what `Result.write` wrote.
+    """Read a result written by `Result.write`.
 
     Args:
-        folder: of scores, or the file.
+        folder: Folder of scores, or the file.
     Raises:
-        UserError: if there is none.
+        UserError: If the file is missing or not a result.
     """
     path = folder / FILE if folder.is_dir() else folder
     try:
         return Result(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
-        raise UserError(f"{path} is no result of colorize score") from None
+        raise UserError(f"{path} is not a result of colorize score") from None
 
 
 def side_by_side(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
-    """Return the rows of several results as one table's.
+    """Combine the rows of several results in one table.
 
     Raises:
-        UserError: if their protocols or images are not the same, or two rows have one name.
+        UserError: If protocols or images differ, or two rows have the same name.
     """
     first = results[0]
     rows: dict[str, dict[str, Any]] = {}
     for result in results:
         if result.protocol != first.protocol:
             names = f"{first.protocol['name']} and {result.protocol['name']}"
-            raise UserError(f"scores by the protocols {names} do not stand side by side: score both by one")
+            raise UserError(f"scores of the protocols {names} cannot be compared: score both under one protocol")
         if result.truth["list"] != first.truth["list"]:
             counts = f"{first.truth['images']} and {result.truth['images']}"
-            raise UserError(f"scores of different images ({counts}) do not stand side by side: score both on the same")
+            raise UserError(f"scores of different images ({counts}) cannot be compared: score both on the same images")
         for name, row in result.rows.items():
             if rows.setdefault(name, row) is not row and row["kind"] != "reference":
-                raise UserError(f"two rows are called {name}: name one of them, as NAME=FOLDER")
+                raise UserError(f"two rows have the name {name}: rename one with NAME=FOLDER")
     return rows

@@ -1,4 +1,4 @@
-"""Score methods against the truth: match, pass over the images, sum up, write."""
+"""Score methods against the truth: match pictures, score each image, summarize, write results."""
 
 import hashlib
 import warnings
@@ -35,25 +35,24 @@ from colorize.scoring.result import Result
 from colorize.scoring.summary import matching_gain
 from colorize.scoring.tables import latex, markdown
 
-TABLES, PICTURES = "images", "pictures"  # folders of the per-image tables, and of what models colored
-REFERENCE_IMAGES = 1000  # at most, of the rows that only test the judge; grey and truth are of all
+TABLES, PICTURES = "images", "pictures"  # folders of the per-image tables and of the pictures of models
+REFERENCE_IMAGES = 1000  # maximum for reference rows; grey and truth use all images
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How methods are scored.
+    """Settings of scoring.
 
     Attributes:
-        protocol: name of it.
-        learned: also by networks, as far as their weights are here.
-        weights_dir: of FID, KID and LPIPS; None is where torch.hub keeps weights.
-        device: of models and networks.
-        stores: folder of image stores, from which the images that models were trained on are known.
-        pictures: write what models color, as ``pictures/NAME/IMAGE.png``.
-        matched: score each method also with its chroma times the gain that makes it as colorful as the truth, with all
-            scores, by one more pass.
-        resamples: of the bootstrap.
-        seed: the same.
+        protocol: Name of the protocol.
+        learned: Whether to use networks whose weights are available.
+        weights_dir: Folder of the weights of FID, KID and LPIPS; None is the folder of torch.hub.
+        device: Device of models and networks.
+        stores: Folder of image stores that is searched for training pictures of models.
+        pictures: Whether to save the pictures of models as ``pictures/NAME/IMAGE.png``.
+        matched: Whether to also score each method at the truth's colorfulness with all scores, in one more pass.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
     """
 
     protocol: str = "coco"
@@ -76,17 +75,19 @@ def score(
 ) -> Result:
     """Score methods against the truth, and write ``scores.json``, ``scores.md``, ``scores.tex`` and per-image tables.
 
-    A second call goes on where the first stopped: images that have a line are not scored again unless a file changed.
+    A second call continues where the first stopped: images that have a line are scored again only if a file changed.
 
     Args:
-        truth: folder of true pictures.
-        outputs: folders of a method's pictures, or models; ``NAME=PATH`` gives a row another name than the path's last
-            part.
-        out: folder of the scores.
-        setup: how.
-        advance: is told how many images are done, of how many.
+        truth: Folder of true pictures.
+        outputs: Folders of pictures, or models. ``NAME=PATH`` sets the name of a row; the default is the last part of
+            the path.
+        out: Folder of the scores.
+        setup: Settings.
+        advance: Called with the number of processed images and their total.
+    Returns:
+        The scores of all rows.
     Raises:
-        UserError: if something that was typed will not do, or the folder holds scores by another protocol.
+        UserError: If an argument is invalid, or the folder has scores of another protocol.
     """
     setup, out = setup or Setup(), Path(out)
     rules = protocol(setup.protocol)
@@ -102,7 +103,7 @@ def score(
             tables: dict[str, tuple[Method, ImageTable]] = {}
 
             def add(methods: Sequence[Method]) -> None:
-                """Score what these rows lack."""
+                """Score the missing images of these rows."""
                 judges = networks.names if networks else ()
                 new = {}
                 for method in methods:
@@ -123,13 +124,13 @@ def score(
             result.notes += networks.missing if networks else []
             _write(result, out)
     except Timeout:
-        raise UserError(f"{out}: another process is scoring into it; wait for it, or name another --out") from None
+        raise UserError(f"another process is writing scores to {out}; wait for it, or use another --out") from None
     return result
 
 
 def _references(files: Mapping[str, Path], rules: Protocol) -> list[Method]:
     step = -(-len(files) // REFERENCE_IMAGES)
-    few = dict(list(files.items())[::step])  # spread over the list
+    few = dict(list(files.items())[::step])  # evenly spaced in the list
     return [Reference(name, files if name in (GREY, TRUTH) else few, rules) for name in REFERENCES]
 
 
@@ -140,7 +141,7 @@ def _methods(outputs: Sequence[str], names: Sequence[str], rules: Protocol, setu
         if not equals or Path(given).exists():
             path, name = given, Path(given).stem if Path(given).is_file() else Path(given).resolve().name
         if name in found or name in REFERENCES:
-            raise UserError(f"{given}: another row is called {name}; give it a name, as OTHER={path}")
+            raise UserError(f"{given}: another row has the name {name}; rename this one with OTHER={path}")
         if is_model(path):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -162,12 +163,14 @@ def _networks(methods: Sequence[Method], setup: Setup) -> Networks:
     own = [method.name for method in methods if isinstance(method, Model) and own_encoder(method.generator)]
     networks = Networks(setup.weights_dir, choose_device(setup.device), judge=not own)
     if own:
-        networks.missing.append(f"EfficientNet-Lite2 does not judge: it is the encoder of {', '.join(own)}")
+        networks.missing.append(
+            f"scores of EfficientNet-Lite2 are left out, because it is the encoder of {', '.join(own)}"
+        )
     return networks
 
 
 def _file_name(row: str) -> str:
-    """Return a name that any file system takes, another for every row."""
+    """Return a unique file name that is valid on all file systems."""
     plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in row)
     return plain if plain == row else f"{plain}-{hashlib.sha256(row.encode()).hexdigest()[:6]}"
 

@@ -1,4 +1,4 @@
-"""All scores of one picture that need no network, and the same over gains of its chroma."""
+"""Compute the scores of one picture that need no network, and score curves over gains of its chroma."""
 
 import numpy as np
 import torch
@@ -16,21 +16,21 @@ SCORES = (
 )  # fmt: skip
 GAINS = tuple(2 ** (step / 3) for step in range(-3, 10))  # 1/2 to 8
 CURVES = ("l1", "psnr", "ssim", "delta_e", "colorfulness", "colorfulness_abs", "out_of_gamut")
-WINDOW_EVERY = 40  # pixels: of each 40x40, the 7x7 of one of SSIM's windows
-MOST_WINDOWS = 16  # a side
+WINDOW_EVERY = 40  # pixels: one SSIM window of 7x7 in each 40x40
+MOST_WINDOWS = 16  # maximum per side
 
 
 def scores_of(truth: Truth, colored: Colored) -> dict[str, float]:
     """Score a picture.
 
-    ``out_of_gamut`` is of the colors as they are joined with L, ``lightness_error`` of the method's own L*, in L*
-    units, and ``hue_distance`` and ``chroma_spread`` of `colorize.metrics.distribution`, in Lab units; all others are
-    those of `colorize.metrics.score_images`, and equal to these where L is the truth's.
+    ``out_of_gamut`` is computed on the chroma combined with L, and ``lightness_error`` on the method's own L*, in L*
+    units. ``hue_distance`` and ``chroma_spread`` are defined in `colorize.metrics.distribution`, the latter in Lab
+    units. All other scores are defined as in `colorize.metrics.score_images`, and equal if L is the truth's.
 
     Returns:
-        for every name of ``SCORES``; ``lightness_error`` is NaN where the method has no lightness of its own.
+        Value of every name in ``SCORES``; ``lightness_error`` is NaN if the method predicts no lightness.
     Raises:
-        UserError: if the picture is smaller than SSIM's window.
+        UserError: If the picture is smaller than the SSIM window.
     """
     out, target = torch.from_numpy(colored.rgb)[None], torch.from_numpy(truth.rgb)[None]
     ab, true_ab = torch.from_numpy(colored.ab)[None], torch.from_numpy(truth.lab[1:])[None]
@@ -54,11 +54,11 @@ def scores_of(truth: Truth, colored: Colored) -> dict[str, float]:
 
 
 def curves_of(truth: Truth, colored: Colored) -> tuple[dict[str, list[float]], list[float]]:
-    """Score a picture with its chroma times each of ``GAINS``, on windows of 7x7 pixels spread over it.
+    """Score a picture with its chroma multiplied by each of ``GAINS``, on evenly spaced windows of 7x7 pixels.
 
     Returns:
-        for every name of ``CURVES`` a score by gain; and both colorfulnesses of the truth on these pixels, of 2003 and
-        of published tables.
+        For every name in ``CURVES`` a score per gain; and the truth's ``colorfulness`` and ``colorfulness_abs`` on
+        these pixels.
     """
     rows, columns = (_starts(side) for side in truth.size)
     take = np.ix_(rows.ravel(), columns.ravel())
@@ -91,14 +91,14 @@ def curves_of(truth: Truth, colored: Colored) -> tuple[dict[str, list[float]], l
 
 
 def _starts(side: int) -> np.ndarray:
-    """Return the rows of windows spread over a side: ``(n, 7)``."""
+    """Return the coordinates of evenly spaced windows along a side, ``(n, 7)``."""
     count = min(MOST_WINDOWS, max(1, side // WINDOW_EVERY))
     space = (side - SSIM_WINDOW) / count
     return (space * (np.arange(count) + 0.5)).astype(int)[:, None] + np.arange(SSIM_WINDOW)
 
 
 def _window_ssim(out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the mean over windows ``(B, 3, K, 49)`` of the index that `colorize.metrics.ssim` has at each pixel."""
+    """Return the mean SSIM over windows ``(B, 3, K, 49)``, as `colorize.metrics.ssim` computes it per pixel."""
     x, y = out.float(), target.float()
     mean_x, mean_y = x.mean(-1), y.mean(-1)
     x, y = x - mean_x[..., None], y - mean_y[..., None]

@@ -1,6 +1,7 @@
-"""From per-image tables to scores of sets of images: means, bootstrap intervals, and paired differences.
+"""Compute scores of sets of images from per-image tables: means, bootstrap intervals, and paired differences.
 
-Every score here is a function of means over images, so a bootstrap draw is a row of weights, the same for all methods.
+Every score is a function of means over images. A bootstrap resample is therefore a row of weights, the same for all
+methods.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from colorize.scoring.networks import CLASS, SETS, unpacked
 from colorize.scoring.scores import CURVES, GAINS, SCORES
 
 LEVEL = 0.95
-DETECTABLE = 1.959964 + 0.841621  # standard errors: seen in 80 of 100 samples by a two-sided test at 5%
+DETECTABLE = 1.959964 + 0.841621  # standard errors: power of 80% in a two-sided test at the 5% level
 LPIPS = tuple(name for name in SOURCES if name.startswith("lpips"))
 COLUMNS = (
     *SCORES,
@@ -33,14 +34,14 @@ AT = {name: position for position, name in enumerate(COLUMNS)}
 
 @dataclass
 class Values:
-    """A method's per-image scores.
+    """Per-image scores of a method.
 
     Attributes:
-        images: their names.
-        table: ``(images, COLUMNS)`` float64; NaN where there is none.
-        errors: reasons by image, of those that have no scores.
-        notes: images by what is to be counted of them.
-        classes: that the judge puts the pictures into, by image.
+        images: Names of the images.
+        table: Scores, ``(images, COLUMNS)`` float64; NaN if there is none.
+        errors: Reasons why images have no scores, by image.
+        notes: Images by note, such as ``grey``.
+        classes: Classes predicted by EfficientNet-Lite2, by image.
     """
 
     images: list[str]
@@ -59,9 +60,9 @@ def read_values(path: Path, images: Sequence[str], classes: Mapping[str, int] | 
     """Read a per-image table.
 
     Args:
-        path: of it.
-        images: whose lines count.
-        classes: of the true pictures, for ``recognizability``.
+        path: Path of the table.
+        images: Names of the images to read.
+        classes: Classes of the true pictures, for ``recognizability``.
     """
     wanted, lines = set(images), {}
     for line in read_lines(path):
@@ -107,13 +108,13 @@ def _taken(line: Mapping[str, Any], classes: Mapping[str, int]) -> tuple[np.ndar
 
 
 def scores_of_means(means: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the scores of sets of images.
+    """Compute the scores of R sets of images.
 
     Args:
-        means: ``(R, COLUMNS)``, of each set.
+        means: Means of each set, ``(R, COLUMNS)``.
     Returns:
-        ``(R,)`` by name; NaN where there is none. ``NAME_at_cf`` is a score at the gain of chroma that brings the
-        mean ``colorfulness_abs`` to the truth's, ``gain_at_cf``, on the pixels of the curves.
+        Scores ``(R,)`` by name; NaN if there is none. ``NAME_at_cf`` is a score at ``gain_at_cf``, the gain of chroma
+        that makes the mean ``colorfulness_abs`` equal to the truth's, on the pixels of the curves.
     """
     column = lambda name: means[:, AT[name]]  # noqa: E731
     scores = {name: column(name) for name in (*SCORES, *LPIPS, "recognizability") if not name.startswith("target_")}
@@ -140,7 +141,7 @@ def _crossing(colors: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.nd
     """Find where curves ``(R, G)`` first reach a target.
 
     Returns:
-        the gain, the place before it, and the share of the way to the next place, NaN where it is not reached.
+        The gain, the index before it, and the fraction of the way to the next index; NaN if it is not reached.
     """
     below = np.cumprod(colors < target[:, None], axis=1).sum(1)
     reached = (below > 0) & (below < len(GAINS))
@@ -158,16 +159,16 @@ def _both_sides(curve: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def matching_gain(path: Path, images: Sequence[str]) -> float | None:
-    """Return the gain that makes a method as colorful as the truth, rounded; None where there is none."""
+    """Return the rounded gain that makes a method as colorful as the truth; None if there is none."""
     table = read_values(path, images).table
     gain = scores_of_means(table.mean(0, keepdims=True))["gain_at_cf"].item() if len(table) else np.nan
     return round(gain, 3) if np.isfinite(gain) else None
 
 
 def drawn_means(tables: Sequence[np.ndarray], resamples: int, seed: int) -> Iterator[list[np.ndarray]]:
-    """Yield the means of tables ``(N, COLUMNS)`` over images drawn again with replacement, the same for all tables.
+    """Yield means of tables ``(N, COLUMNS)`` over bootstrap resamples of the images, the same for all tables.
 
-    Each time ``(R, COLUMNS)`` for every table; R adds up to ``resamples``.
+    Each item has means ``(R, COLUMNS)`` for every table. The values of R add up to ``resamples``.
     """
     count = len(tables[0])
     for counts in drawn_counts(count, resamples, seed):
@@ -175,7 +176,7 @@ def drawn_means(tables: Sequence[np.ndarray], resamples: int, seed: int) -> Iter
 
 
 def bootstrapped(tables: Mapping[str, np.ndarray], resamples: int, seed: int) -> dict[str, dict[str, np.ndarray]]:
-    """Return every score of every method in each draw: ``(resamples,)`` by method and name."""
+    """Return the scores of every resample, ``(resamples,)`` by method and name."""
     parts: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in tables}
     for means in drawn_means(list(tables.values()), resamples, seed):
         for name, mean in zip(tables, means, strict=True):
@@ -187,7 +188,7 @@ def bootstrapped(tables: Mapping[str, np.ndarray], resamples: int, seed: int) ->
 
 
 def interval(draws: np.ndarray) -> list[float] | None:
-    """Return both ends of the percentile interval; None where some draws have no value."""
+    """Return the bounds of the percentile interval; None if a resample has no value."""
     if not np.isfinite(draws).all():
         return None
     return np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
@@ -197,12 +198,12 @@ def paired(one: np.ndarray, two: np.ndarray, difference: float) -> dict[str, Any
     """Compare two methods by a score.
 
     Args:
-        one: of the first, in each draw; the same draws for both.
-        two: of the second.
-        difference: of the scores of all images, first less second.
+        one: Scores of the first method in each resample; the resamples are the same for both methods.
+        two: Scores of the second method.
+        difference: Score of the first minus the second on all images.
     Returns:
-        ``difference``, its interval ``ci95``, and ``detectable``, the smallest true difference that so many images
-        tell from none in 80 of 100 samples; None where some draws have no value.
+        ``difference``, its interval ``ci95``, and ``detectable``, the smallest true difference that is detected in 80
+        of 100 samples of this size; None if a resample has no value.
     """
     draws = one - two
     ends = interval(draws)
@@ -219,11 +220,11 @@ def differences(
     """Compare pairs of rows by every score that both have.
 
     Args:
-        pairs: names of the first and the second.
-        rows: by name, with ``scores``.
-        draws: see `bootstrapped`; of the same images for all rows.
+        pairs: Names of the first and second row.
+        rows: Rows by name, with ``scores``.
+        draws: Scores of resamples of the same images for all rows, see `bootstrapped`.
     Returns:
-        for each pair and score ``first``, ``second``, ``score`` and what `paired` says.
+        For each pair and score ``first``, ``second``, ``score`` and the result of `paired`.
     """
     found = []
     for one, two in pairs:
@@ -235,7 +236,7 @@ def differences(
 
 
 def distances(path: Path, truth: Path, images: Sequence[str]) -> dict[str, float]:
-    """Return KID and FID of a method's pictures against the true ones, on each network's features that lines hold."""
+    """Return KID and FID between a method's pictures and the true ones, for each network with stored features."""
     found = {}
     for key, ending in SETS.items():
         outputs, targets = _features(path, key, images), _features(truth, key, images)

@@ -1,4 +1,4 @@
-"""The table of a result, in Markdown and in LaTeX."""
+"""Format a result as Markdown and LaTeX tables."""
 
 import re
 from collections.abc import Mapping
@@ -17,36 +17,36 @@ SPECIAL = {
     "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "Δ": r"$\Delta$", "↓": r"$\downarrow$",
     "↑": r"$\uparrow$", "*": r"$^*$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "[": "{[}",  # behind the end of a row it would begin an argument
+    "[": "{[}",  # after the end of a row it would begin an optional argument
 }  # fmt: skip
-SPECIAL_IN_MARKDOWN = re.compile(r"[\\|*`\[\]<>]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word is none
+SPECIAL_IN_MARKDOWN = re.compile(r"[\\|*`\[\]<>]|(?<![^\W_])_|_(?![^\W_])")  # underscores inside words are not special
 LEFT_OUT = ("missing", "damaged", "extra", "doubled", "resized", "grey", "trained on")
-NAMED = 3  # images that a line names
+NAMED = 3  # maximum images listed in a line
 
 
 def markdown(result: Result) -> str:
-    """Return the scores, the scores at the truth's colorfulness, paired differences, checks and notes."""
+    """Format the scores, the scores at the truth's CF, paired differences, checks and notes as Markdown."""
     truth, protocol = result.truth, result.protocol
     lines = [
         f"Protocol {protocol['name']}: {protocol['about']}.",
         f"{truth['images']} images, list {truth['list'][:16]}; resampling {protocol['resampling']}; "
-        f"lightness {protocol['lightness']}; rounding {protocol['rounding']}. In brackets the 95% bootstrap interval.",
+        f"lightness {protocol['lightness']}; rounding {protocol['rounding']}. In brackets: 95% bootstrap intervals.",
         "",
         *_table(result.rows, PLAIN),
         "",
-        "With one gain of chroma for all images of a row, which brings its CF to the truth's:",
+        "At the truth's CF, with one gain of chroma for all images of a row:",
         "",
         *_table({name: row for name, row in result.rows.items() if name not in (GREY, TRUTH)}, AT_CF),
     ]
     if result.paired:
-        lines += ["", "Paired differences, first less second, on the same images:", "", *_paired(result)]
+        lines += ["", "Paired differences (first minus second) on the same images:", "", *_paired(result)]
     lines += ["", *(f"- {'as expected' if check['passed'] else '**NOT AS EXPECTED**'}: {check['check']}"
                     for check in result.checks)]  # fmt: skip
     return "\n".join([*lines, *(f"- {note}" for note in notes(result)), ""])
 
 
 def notes(result: Result) -> list[str]:
-    """Return a line for all that a reader must know beside the numbers."""
+    """Return one line for each caveat of the scores."""
     lines = list(result.notes)
     for where, found in (("the truth", result.truth), *result.rows.items()):
         for what in LEFT_OUT:
@@ -59,7 +59,7 @@ def notes(result: Result) -> list[str]:
 
 
 def latex(result: Result) -> str:
-    """Return the scores as a ``tabular`` for booktabs, the better of two methods in bold where the interval says so."""
+    """Format the scores as a LaTeX ``tabular`` for booktabs; the `best` method is bold."""
     names = [name for name in PLAIN if any(name in row["scores"] for row in result.rows.values())]
     heads = " & ".join(latex_text(" ".join(filter(None, HEADINGS[name]))) for name in names)
     lines = [
@@ -77,7 +77,7 @@ def latex(result: Result) -> str:
 
 
 def best(result: Result, score: str) -> str | None:
-    """Return the one row that is better than every other method by more than chance, as paired differences tell."""
+    """Return the method that is significantly better than every other in paired differences; None if there is none."""
     direction = HEADINGS[score][1]
     methods = [name for name, row in result.rows.items() if row["kind"] != "reference"]
     if not direction or len(methods) < 2:
@@ -111,7 +111,7 @@ def _cell(row: Mapping[str, Any], score: str) -> str:
 
 def _paired(result: Result) -> list[str]:
     kept = [pair for pair in result.paired if pair["score"] in PAIRED]
-    lines = ["| first | second | score | difference | smallest that can be told |", "|---|---|---|---|---|"]
+    lines = ["| first | second | score | difference | smallest detectable difference |", "|---|---|---|---|---|"]
     for pair in kept:
         low, high = pair["ci95"]
         told = f"{pair['difference']:+.4g} [{low:+.4g}, {high:+.4g}]"
@@ -121,12 +121,12 @@ def _paired(result: Result) -> list[str]:
 
 
 def latex_text(text: str) -> str:
-    """Return a text, such as a folder's name, as LaTeX prints it as it is."""
+    """Escape a text, such as a folder name, for LaTeX."""
     return "".join(SPECIAL.get(character, character) for character in _one_line(text))
 
 
 def markdown_text(text: str) -> str:
-    """Return a text as Markdown shows it as it is, in a cell of a table too."""
+    """Escape a text for Markdown, including table cells."""
     return SPECIAL_IN_MARKDOWN.sub(r"\\\g<0>", _one_line(text))
 
 

@@ -240,7 +240,9 @@ def test_results_of_different_protocols_are_refused_in_one_line(judged, tmp_path
     replace(result, protocol=result.protocol | {"name": "as-is"}).write(tmp_path)
     done = CliRunner().invoke(app, ["report", str(judged.scores), str(tmp_path), "-o", str(tmp_path / "page.html")])
     assert done.exit_code == 2 and not (tmp_path / "page.html").exists()
-    assert done.stderr == "scores by the protocols full-size and as-is do not stand side by side: score both by one\n"
+    assert (
+        done.stderr == "scores of the protocols full-size and as-is cannot be compared: score both under one protocol\n"
+    )
 
 
 def test_runs_have_a_page_of_their_own(judged, tmp_path) -> None:
@@ -252,7 +254,7 @@ def test_runs_have_a_page_of_their_own(judged, tmp_path) -> None:
 @pytest.mark.parametrize("file", ["scores.json", "bias.json"])
 def test_a_damaged_result_is_named(tmp_path, file) -> None:
     (tmp_path / file).write_text('{"index"')
-    with pytest.raises(UserError, match=rf"{file} is no result of colorize"):
+    with pytest.raises(UserError, match=rf"{file} is not a result of colorize"):
         write_report(tmp_path)
 
 

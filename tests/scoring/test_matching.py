@@ -59,7 +59,9 @@ def test_without_one_path_in_both_names_are_compared_alone(tmp_path) -> None:
 
 
 def test_names_that_are_there_twice_are_not_compared_alone(tmp_path) -> None:
-    with pytest.raises(UserError, match="no picture has the name of a true one; the first are a and x/a"):
+    with pytest.raises(
+        UserError, match="no picture has the same name as a true picture; the first names are a and x/a"
+    ):
         match(tmp_path, ["x/a.jpg", "y/a.jpg"], ["a.png"])
 
 
@@ -79,7 +81,7 @@ def test_hidden_files_and_what_is_no_picture_are_told(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "message"), [((), "is no folder of pictures"), (("a.png", "a.jpg"), "1 names are there twice")]
+    ("names", "message"), [((), "is not a folder of pictures"), (("a.png", "a.jpg"), "1 names occur more than once")]
 )
 def test_a_folder_without_pictures_is_one_line(tmp_path, names, message) -> None:
     pictures(tmp_path / "x", *names)

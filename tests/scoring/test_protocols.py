@@ -33,7 +33,7 @@ def test_imagenet_takes_the_square_in_the_middle() -> None:
 def test_imagenet_is_the_first_5000_by_name() -> None:
     names = [f"ilsvrc2012_val_{number:08d}" for number in (1, 4999, 5000, 5001, 50000)]
     assert protocol("imagenet-val5k").selected(names) == names[:3]
-    with pytest.raises(UserError, match="protocol imagenet-val5k: no picture is of it; the first is a;"):
+    with pytest.raises(UserError, match="protocol imagenet-val5k: it includes none of the pictures; the first is a;"):
         protocol("imagenet-val5k").selected(["a"])
 
 
@@ -59,7 +59,7 @@ def test_as_is_resizes_nothing() -> None:
     rules = protocol("as-is")
     given = pixels(400, 300)
     assert (rules.fitted_to(given, (300, 400), (300, 400))[0] == given.transpose(2, 0, 1)).all()
-    with pytest.raises(ValueError, match="is 400x301, the truth 400x300, and protocol as-is resizes nothing"):
+    with pytest.raises(ValueError, match="is 400x301, but the truth is 400x300, and protocol as-is does not resize"):
         rules.fitted_to(pixels(400, 301), (300, 400), (300, 400))
 
 

@@ -134,7 +134,7 @@ def test_a_damaged_truth_is_left_out_of_all_rows_and_named(truth, faded, tmp_pat
 def test_as_is_a_picture_of_another_size_has_no_score(truth, faded, tmp_path) -> None:
     colorful_image(1, 47, 40).save(faded / "1.png")
     result = score(truth, [str(faded)], tmp_path / "out", Setup("as-is", learned=False, resamples=100))
-    reason = "is 47x40, the truth 48x40, and protocol as-is resizes nothing"
+    reason = "is 47x40, but the truth is 48x40, and protocol as-is does not resize"
     assert result.rows["faded"]["damaged"] == {"1": reason}
 
 
@@ -209,12 +209,14 @@ def test_lines_that_know_more_networks_are_kept(truth, faded, tmp_path, monkeypa
         table.write_text(table.read_text().replace('"networks":[]', '"networks":["lite2"]', 1))
     seen = scored(monkeypatch)
     result = score(truth, [str(faded)], tmp_path / "out", FAST)
-    assert not seen and not any("scored anew" in note for note in result.notes)
+    assert not seen and not any("scored again" in note for note in result.notes)
 
 
 def test_another_protocol_is_refused_in_the_same_folder(truth, faded, tmp_path) -> None:
     score(truth, [str(faded)], tmp_path / "out", FAST)
-    with pytest.raises(UserError, match="holds scores by protocol full-size, which do not stand beside those by as-is"):
+    with pytest.raises(
+        UserError, match="has scores of protocol full-size, which cannot be combined with protocol as-is"
+    ):
         score(truth, [str(faded)], tmp_path / "out", Setup("as-is", learned=False))
 
 
@@ -222,10 +224,10 @@ def test_results_stand_side_by_side_only_by_one_protocol_and_of_the_same_images(
     one = score(truth, [str(faded)], tmp_path / "a", FAST)
     two = score(truth, [f"other={faded}"], tmp_path / "b", FAST)
     assert list(side_by_side([one, two])) == [*methods_module.REFERENCES, "faded", "other"]
-    with pytest.raises(UserError, match="two rows are called faded"):
+    with pytest.raises(UserError, match="two rows have the name faded"):
         side_by_side([one, score(truth, [str(faded)], tmp_path / "c", FAST)])
     other = score(truth, [f"x={faded}"], tmp_path / "d", Setup("as-is", learned=False, resamples=100))
-    with pytest.raises(UserError, match="the protocols full-size and as-is do not stand side by side"):
+    with pytest.raises(UserError, match="the protocols full-size and as-is cannot be compared"):
         side_by_side([one, other])
     saved(truth, 5, "5.png", 0.8)
     with pytest.raises(UserError, match=r"scores of different images \(6 and 6\)"):
@@ -260,7 +262,7 @@ def test_a_checkpoint_colors_the_truth_first(truth, checkpoint, tmp_path) -> Non
     with Image.open(tmp_path / "out/pictures/x/3.png") as kept, Image.open(tmp_path / "x/3.png") as own:
         assert np.abs(np.asarray(kept).astype(int) - np.asarray(own)).mean() < 1
     row = result.rows["x"]
-    assert row["kind"] == "model" and any("trained on is not known" in note for note in result.notes)
+    assert row["kind"] == "model" and any("are unknown" in note for note in result.notes)
     for name in ("psnr", "delta_e", "colorfulness_abs"):  # but for gamut and rounding
         assert row["scores"][name] == pytest.approx(as_pictures.rows["x"]["scores"][name], rel=0.02)
 
@@ -293,9 +295,9 @@ def test_images_that_a_model_was_trained_on_are_left_out_of_all_rows(truth, chec
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        (["gone"], "gone is no folder of pictures"),
-        (["faded", "x/faded"], "x/faded: another row is called faded; give it a name, as OTHER=x/faded"),
-        (["grey=faded"], "another row is called grey"),
+        (["gone"], "gone is not a folder of pictures"),
+        (["faded", "x/faded"], "x/faded: another row has the name faded; rename this one with OTHER=x/faded"),
+        (["grey=faded"], "another row has the name grey"),
         (["gone.ckpt"], "checkpoint gone.ckpt is not a file"),
     ],
 )
@@ -323,7 +325,7 @@ def test_only_some_images_test_the_judge_where_there_are_many(truth, faded, tmp_
 
 def test_two_processes_do_not_score_into_one_folder(truth, faded, tmp_path) -> None:
     (tmp_path / "out").mkdir()
-    with FileLock(tmp_path / "out/.lock"), pytest.raises(UserError, match="another process is scoring into it"):
+    with FileLock(tmp_path / "out/.lock"), pytest.raises(UserError, match="another process is writing scores to"):
         score(truth, [str(faded)], tmp_path / "out", FAST)
 
 
