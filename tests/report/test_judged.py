@@ -1,4 +1,4 @@
-"""The page of scores and bias: its numbers are those of the results, names are text, thumbnails have a limit."""
+"""The page of scores and bias: numbers match the results, names are escaped, thumbnails have a limit."""
 
 import base64
 import html as html_module

@@ -1,4 +1,4 @@
-"""The report's page: what it says of a sweep whose every number is known, and of damaged runs."""
+"""The report of a sweep with known numbers, and of damaged runs."""
 
 import base64
 import json
