@@ -4,7 +4,8 @@ A small model is saved as a training checkpoint, as an exported folder and as ON
 each, to their bytes or to their contents. A separate process loads each copy, describes it like ``colorize info``, and
 colorizes with it.
 
-Aborted: any error other than `UserError`, an empty message, the end of the process, or 30 seconds without an answer.
+Aborted: any error other than `UserError`, a message that is too long or has several lines, the end of the process, or
+30 seconds without an answer.
 Silent: changed or non-finite colors without an error. If the correct weights are unknown (ONNX without SHA256SUMS whose
 graph was changed), changed colors are counted separately.
 

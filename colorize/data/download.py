@@ -1,4 +1,4 @@
-"""Download files whole or not at all: images in parallel, one large file in resumable parts, each failure named."""
+"""Download files: images in parallel, one large file resumably; a file appears only when it is complete."""
 
 import logging
 import os
@@ -26,11 +26,11 @@ from colorize.images import ImageError, read_rgb
 
 BACKOFF = 1.0  # half the seconds before the third attempt; doubles with each further one
 LONGEST_WAIT = 60  # seconds, whatever a server's Retry-After asks for
-PASSING = (408, 429, 500, 502, 503, 504)  # statuses that another attempt may mend
-PERMANENT = (403, 404, 410)  # statuses that no further run mends
-LOST_IN_A_ROW = 16  # files that end without a connection before the network is taken to be down
+TRANSIENT = (408, 429, 500, 502, 503, 504)  # statuses to retry
+PERMANENT = (403, 404, 410)  # statuses that no later run will change
+LOST_IN_A_ROW = 16  # consecutive connection failures after which the network counts as down
 UNREACHABLE = (http.ConnectTimeoutError, http.NewConnectionError, http.ProxyError, http.SSLError)
-AS_IT_IS = {"Accept-Encoding": "identity"}
+UNCOMPRESSED = {"Accept-Encoding": "identity"}
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +42,16 @@ def download_images(
     attempts: int = 4,
     timeout: float = 20.0,
 ) -> dict[Path, "DownloadError"]:
-    """Fetch images of one host in parallel; hold a lock if another process may want the same files.
+    """Fetch images from one host in parallel. The caller holds a lock if another process may fetch the same files.
 
     Args:
-        targets: URL and file of each image; a file that exists is left alone.
-        workers: transfers at once.
-        show_progress: draw a bar where stdout is a terminal.
-        attempts: tries for each image, with growing pauses or those that the server asks for.
-        timeout: seconds of silence after which a try is given up.
+        targets: URL and path of each image; existing files are kept.
+        workers: number of concurrent transfers.
+        show_progress: show a progress bar if stdout is a terminal.
+        attempts: per image, with exponential backoff or the server's Retry-After.
+        timeout: seconds without data after which an attempt fails.
     Returns:
-        The images that could not be had, each with the reason; it says whether another run may mend it.
+        The images that failed, with their errors, which say whether a later run may succeed.
     Raises:
         UserError: if the network is down or a file cannot be written.
     """
@@ -81,16 +81,16 @@ def download_images(
 def download_file(
     url: str, path: Path, verify: Callable[[Path], bool] = lambda path: True, attempts: int = 5, timeout: float = 20.0
 ) -> None:
-    """Fetch one large file; a transfer that was cut off continues where it stopped, in this run or the next.
+    """Fetch one large file; an interrupted transfer resumes where it stopped, in this run or the next.
 
     Args:
-        url: of http or https.
-        path: where it goes; a file that exists is left alone.
-        verify: tells whether a file of the right length is what was asked for, as ``zipfile.is_zipfile`` does.
-        attempts: tries, with growing pauses or those that the server asks for.
-        timeout: seconds of silence after which a try is given up.
+        url: http or https.
+        path: target; an existing file is kept.
+        verify: returns whether a complete file has the expected format, as ``zipfile.is_zipfile`` does.
+        attempts: with exponential backoff or the server's Retry-After.
+        timeout: seconds without data after which an attempt fails.
     Raises:
-        UserError: if it cannot be had; what has come stays for the next run.
+        UserError: if the download fails; the part that was received is kept for the next run.
     """
     if _is_here(path):
         return
@@ -117,15 +117,15 @@ def download_file(
 
 
 class DownloadError(Exception):
-    """A file that could not be had whole; the message is the reason in a few words."""
+    """A failed download; the message is a short reason."""
 
     def __init__(self, reason: str, permanent: bool = False, unreachable: bool = False) -> None:
         super().__init__(reason)
-        self.permanent = permanent  # no further attempt would help
-        self.unreachable = unreachable  # there was no connection to the server
+        self.permanent = permanent  # a retry would not help
+        self.unreachable = unreachable  # no connection to the server
 
     def for_user(self, url: str) -> UserError:
-        """Return the line that tells the user what would do."""
+        """Return the error for the user, with advice."""
         if not self.unreachable:
             return UserError(f"cannot download {url}: {self}")
         advice = "check the network, point data.root at a COCO folder, or use data=scenes"
@@ -133,12 +133,12 @@ class DownloadError(Exception):
 
 
 def _fetch_image(pool: PoolManager, attempts: int, target: tuple[Path, str]) -> tuple[Path, DownloadError | None]:
-    """Bring the image of a path and URL here whole; return the path with ``None`` or why not."""
+    """Fetch the image of a path and URL; return the path with ``None`` or the error."""
     path, url = target
     try:
         with _explained(path):
-            # The body is read within request(), so that the retries are for what breaks there as well
-            response = pool.request("GET", url, headers=AS_IT_IS, retries=_retries(attempts), decode_content=False)
+            # request() reads the body, so that retries cover a connection that breaks there
+            response = pool.request("GET", url, headers=UNCOMPRESSED, retries=_retries(attempts), decode_content=False)
             if response.status != 200:
                 raise _refusal(response)
             with replacing(path) as temporary:
@@ -152,16 +152,16 @@ def _fetch_image(pool: PoolManager, attempts: int, target: tuple[Path, str]) -> 
 
 
 def _receive(pool: PoolManager, url: str, part: Path, retries: Retry, report: Callable[..., None]) -> None:
-    """Ask for what ``part`` lacks; its time of change is the server's and tells which version it belongs to."""
+    """Request the rest of ``part``; its modification time is the server's and identifies the version."""
     held, date = (part.stat().st_size, part.stat().st_mtime) if part.exists() else (0, 0.0)
     rest = {"Range": f"bytes={held}-", "If-Range": formatdate(date, usegmt=True)} if held else {}
-    with pool.request("GET", url, headers=AS_IT_IS | rest, retries=retries, preload_content=False) as response:
+    with pool.request("GET", url, headers=UNCOMPRESSED | rest, retries=retries, preload_content=False) as response:
         changed = parsedate_tz(response.headers.get("Last-Modified"))
         new_date = mktime_tz(changed) if changed else 0.0
         fits = response.headers.get("Content-Range", "").startswith(f"bytes {held}-") and new_date == date
         resumed = held > 0 and response.status == 206 and fits
         if held and not resumed and response.status in (206, 416):
-            part.unlink()  # it is no beginning of this file
+            part.unlink()  # not the beginning of this file
             return _receive(pool, url, part, retries, report)
         if response.status != 200 and not resumed:
             raise _refusal(response)
@@ -179,7 +179,7 @@ def _receive(pool: PoolManager, url: str, part: Path, retries: Retry, report: Ca
 
 
 class _Retry(Retry):
-    """Refuses redirects that must not be followed."""
+    """Raises an error for redirects that must not be followed."""
 
     def increment(
         self, method: str | None = None, url: str | None = None, response: BaseHTTPResponse | None = None, **kw: Any
@@ -191,13 +191,13 @@ class _Retry(Retry):
 
 
 def _retries(attempts: int) -> Retry:
-    how = {"status_forcelist": PASSING, "raise_on_status": False, "retry_after_max": LONGEST_WAIT}
+    how = {"status_forcelist": TRANSIENT, "raise_on_status": False, "retry_after_max": LONGEST_WAIT}
     return _Retry(attempts - 1, backoff_factor=BACKOFF, **how)
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with the network into a ``DownloadError``, and with the disk into a ``UserError``."""
+    """Turn network errors into ``DownloadError`` and disk errors into ``UserError``."""
     try:
         yield
     except http.HTTPError as error:
@@ -219,7 +219,7 @@ def _refusal(response: BaseHTTPResponse) -> DownloadError:
 
 
 def is_web(url: object) -> bool:
-    """Tell whether something is a URL of http or https, with a host."""
+    """Return whether a value is an http or https URL with a host."""
     with suppress(ValueError):
         parts = urlsplit(url) if isinstance(url, str) else None
         return bool(parts and parts.scheme in ("http", "https") and parts.hostname)
@@ -227,9 +227,9 @@ def is_web(url: object) -> bool:
 
 
 def may_lead(before: str, after: str) -> bool:
-    """Tell whether a redirect from one URL to another is followed.
+    """Return whether a redirect from one URL to another is followed.
 
-    Not away from the web, not from https to http, and not from elsewhere to this machine or its network.
+    Redirects to other schemes, from https to http, and from public hosts to this machine or its network are not.
     """
     if not is_web(after) or (urlsplit(before).scheme, urlsplit(after).scheme) == ("https", "http"):
         return False
@@ -244,7 +244,7 @@ def _is_near(url: str) -> bool:
 
 
 def _is_here(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0  # enough: a file gets its name only when whole
+    return path.is_file() and path.stat().st_size > 0  # sufficient: a file is renamed to its path only when complete
 
 
 def _bar(show: bool, *columns: bars.ProgressColumn) -> bars.Progress:
@@ -253,7 +253,7 @@ def _bar(show: bool, *columns: bars.ProgressColumn) -> bars.Progress:
 
 
 def _pool(url: str, size: int, timeout: float) -> PoolManager:
-    """Make the connections to a URL's host, through the environment's proxy unless the host is local or excepted."""
+    """Return a connection pool for a URL, through the proxy of the environment unless the host is local or excluded."""
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it warns at each retry
     settings = {"maxsize": size, "timeout": Timeout(connect=timeout / 2, read=timeout)}
     host, proxy = urlsplit(url).hostname or "", getproxies().get(urlsplit(url).scheme)

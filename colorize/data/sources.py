@@ -1,4 +1,4 @@
-"""Where images come from: a COCO-layout folder, any folder, or generated scenes; one interface for all."""
+"""Sources of images: a COCO-layout folder, any folder, or generated scenes, with one interface."""
 
 import contextlib
 import hashlib
@@ -35,16 +35,16 @@ class Candidate(NamedTuple):
 
 
 class Source(Protocol):
-    """What the image store asks of a data set."""
+    """The interface of a data set that the image store uses."""
 
     def fingerprint(self) -> str:
-        """Return a text that changes when the candidates do; cheap, reads no image."""
+        """Return a text that changes when the candidates change; fast, reads no image."""
 
     def candidates(self) -> list[Candidate]:
         """Return every image that may be used, in any order."""
 
     def fetch(self, candidates: Iterable[Candidate]) -> dict[Path, str]:
-        """Bring the images' files here if need be; return the reason of each that cannot be had."""
+        """Fetch missing files; return the reason for each image that is not available."""
 
 
 @SOURCES.register("folder")
@@ -71,12 +71,12 @@ class FolderSource:
             raise UserError(f"data.root={root} holds no image ({', '.join(sorted(EXTENSIONS))})")
 
     def fingerprint(self) -> str:
-        """Hash every file's path, size and time of change."""
+        """Hash the path, size and modification time of every file."""
         digest = hashlib.sha256(str(self.root.resolve()).encode())
         for path in self.paths:
             try:
                 status = path.stat()
-            except OSError:  # such as a link to nothing: the store lists it as skipped
+            except OSError:  # such as a broken link: the store lists it as skipped
                 status = path.lstat()
             digest.update(f"{path}:{status.st_size}:{status.st_mtime_ns}".encode(errors="surrogateescape"))
         return digest.hexdigest()
@@ -86,7 +86,7 @@ class FolderSource:
         return [Candidate(path.relative_to(self.root).as_posix(), path) for path in self.paths]
 
     def fetch(self, candidates: Iterable[Candidate]) -> dict[Path, str]:
-        """Do nothing: the files are here."""
+        """Do nothing: the files are local."""
         return {}
 
 
@@ -96,7 +96,7 @@ class CocoSource:
 
     Args:
         root: an existing folder in COCO layout: ``annotations/*.json`` and images in ``images/``, the folder of
-            ``split``, or both; without it ``data/coco`` is made and filled from the network.
+            ``split``, or both; without it, ``data/coco`` is created and downloaded.
         split: the part of COCO: ``train2017`` or ``val2017``; it picks ``instances_<split>.json``.
         download: fetch what is missing; ``None`` does so only where no ``root`` was given.
         annotations_url: zip archive that holds ``annotations/instances_<split>.json``.
@@ -118,13 +118,13 @@ class CocoSource:
 
     def _find_index(self) -> Path | None:
         named = self.root / "annotations" / f"instances_{self.split}.json"
-        if named.is_file():  # to open a pipe would wait for ever
+        if named.is_file():  # opening a pipe would block
             return named
         found = [] if self.download else sorted(p for p in self.root.glob("annotations/*.json") if p.is_file())
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
             raise UserError(f"{named} does not exist; of {names} choose instances_X.json by data.split=X")
-        return found[0] if found else None  # a folder's only index will do, whatever its name
+        return found[0] if found else None  # a folder's only index is used, whatever its name
 
     def _download_index(self, url: str) -> Path:
         if not self.download:
@@ -142,33 +142,35 @@ class CocoSource:
             member = f"annotations/{index.name}"
             with zipfile.ZipFile(archive) as whole:
                 if member not in whole.namelist():
-                    raise UserError(f"{url} holds no {member}: data.split={self.split!r} is no part of COCO 2017")
+                    raise UserError(f"{url} holds no {member}: data.split={self.split!r} is not a part of COCO 2017")
                 with replacing(index) as temporary:
                     temporary.write_bytes(whole.read(member))
             archive.unlink()
         return index
 
     def fingerprint(self) -> str:
-        """Name the index file with its size and time of change."""
+        """Return the path, size and modification time of the index."""
         status = self.index.stat()
         return f"{self.index.resolve()}:{status.st_size}:{status.st_mtime_ns}"
 
     def candidates(self) -> list[Candidate]:
-        """List the index's images; a file already here is found in any of the layouts in use."""
+        """Return the images of the index; existing files are found in any of the common layouts."""
         from pycocotools.coco import COCO
 
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+            with contextlib.redirect_stdout(io.StringIO()):  # COCO prints its progress
                 coco = COCO(str(self.index))
             images = [(image["id"], image["file_name"], image.get("coco_url")) for image in coco.dataset["images"]]
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError) as error:
-            raise UserError(f"{self.index} is no COCO instances file ({first_line(error)})") from error
+            raise UserError(f"{self.index} is not a COCO instances file ({first_line(error)})") from error
         folders = [self.root / self.split, self.root / "images", self.root / "images" / self.split, self.root]
         here = {folder: {path.name for path in folder.iterdir()} if folder.is_dir() else set() for folder in folders}
         found = []
         for number, name, url in images:
             if not isinstance(name, str) or not isinstance(number, int | str):
-                raise UserError(f"{self.index} is no COCO instances file (an image has file_name {short_repr(name)})")
+                raise UserError(
+                    f"{self.index} is not a COCO instances file (an image has file_name {short_repr(name)})"
+                )
             folder = next((folder for folder in folders if name in here[folder]), folders[0])
             if name not in here[folder] and not _is_below(folder, name):
                 raise UserError(f"{self.index} names {short_repr(name)}, which is outside of {folder}: it is not used")
@@ -176,31 +178,31 @@ class CocoSource:
         return found
 
     def fetch(self, candidates: Iterable[Candidate]) -> dict[Path, str]:
-        """Download the files that are missing, in parallel, if this source may."""
+        """Download missing files in parallel, if ``download`` allows it."""
         missing = [candidate for candidate in candidates if not candidate.path.exists()]
         if not self.download:
             return {candidate.path: "no such file" for candidate in missing}
         without = {c.path: NO_URL for c in missing if not is_web(c.url)}
-        with FileLock(self.root / ".download.lock"):  # stores of several sizes may want the same files
+        with FileLock(self.root / ".download.lock"):  # stores of several sizes may need the same files
             failed = download_images([(c.url, c.path) for c in missing if is_web(c.url)])
-        passing = [path for path, failure in failed.items() if not failure.permanent]
-        if passing:  # replacing these would make the split depend on the network's mood
+        transient = [path for path, failure in failed.items() if not failure.permanent]
+        if transient:  # replacing these would make the split depend on the network
             raise UserError(
-                f"{len(passing)} of {len(missing)} images did not come (the first, {passing[0].name}: "
-                f"{failed[passing[0]]}); run again to go on, or data.download=false does without them"
+                f"{len(transient)} of {len(missing)} images could not be downloaded (the first, {transient[0].name}: "
+                f"{failed[transient[0]]}); run again to resume, or use data.download=false to leave them out"
             )
         return without | {path: str(failure) for path, failure in failed.items()}
 
 
 @SOURCES.register("scenes")
 class ScenesSource:
-    """Generated scenes, made on first use.
+    """Generated scenes, drawn on first use.
 
     Args:
-        root: the folder that keeps them.
-        num_images: how many to draw.
-        scene_seed: of the scenes, not of the training.
-        scene_size: pixels a side, before the store's resize.
+        root: folder to keep them in.
+        num_images: number of scenes.
+        scene_seed: seed of the scenes, independent of training.
+        scene_size: side in pixels, before the store resizes them.
     Raises:
         UserError: if ``num_images`` is below 1.
     """
@@ -215,11 +217,11 @@ class ScenesSource:
         self.root = base / "-".join(str(value) for value in self.settings.values())
 
     def fingerprint(self) -> str:
-        """Return the settings: they determine every pixel."""
+        """Return the settings, which determine every pixel."""
         return json.dumps(self.settings)
 
     def candidates(self) -> list[Candidate]:
-        """Draw the scenes unless they are here, and list them."""
+        """Draw the scenes unless they exist, and list them."""
         self.root.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.root}.lock"):
             if not self.root.exists():
@@ -229,14 +231,14 @@ class ScenesSource:
         return CocoSource(str(self.root)).candidates()
 
     def fetch(self, candidates: Iterable[Candidate]) -> dict[Path, str]:
-        """Do nothing: the files are here."""
+        """Do nothing: the files are local."""
         return {}
 
 
 def _existing(root: str) -> Path:
     path = Path(root).expanduser()
     if not path.is_dir():
-        raise UserError(f"data.root={root} is no folder")
+        raise UserError(f"data.root={root} is not a folder")
     return path
 
 
@@ -245,7 +247,7 @@ def _unreadable(error: OSError) -> NoReturn:
 
 
 def _is_below(folder: Path, name: str) -> bool:
-    """Tell whether a name of an index stays in its folder, through whatever links lie on the way to the file itself."""
+    """Return whether a file name of an index stays in its folder, with symbolic links resolved."""
     if "\0" in name or Path(name).is_absolute() or Path(name).name in ("", "..") or ".." in Path(name).parts:
         return False
     return (folder / name).parent.resolve().is_relative_to(folder.resolve())

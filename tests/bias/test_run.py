@@ -261,7 +261,7 @@ def test_scenes_are_drawn_where_they_are_asked_for(tmp_path, monkeypatch) -> Non
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nowhere"], "data.root=nowhere is no folder"),
+        (["nowhere"], "data.root=nowhere is not a folder"),
         (["{root}", "--checkpoint", "x.ckpt"], "checkpoint x.ckpt is not a file"),
         (["{root}", "--pictures", "nowhere"], "--pictures nowhere contains no pictures"),
     ],

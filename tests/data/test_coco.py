@@ -88,7 +88,7 @@ def test_a_second_run_asks_for_nothing(server) -> None:
 
 def test_images_that_may_come_later_are_not_replaced(server) -> None:
     url = publish(server, {n: "503" if n % 2 else "ok" for n in range(1, 41)})
-    with pytest.raises(UserError, match=r"images did not come .*503 Service Unavailable.* run again"):
+    with pytest.raises(UserError, match=r"images could not be downloaded .*503 Service Unavailable.* run again"):
         build(url)
     whole = list(Path("data/coco/train2017").glob("*.jpg"))
     assert whole and all(path.read_bytes() == image_bytes(path.name) for path in whole)

@@ -195,7 +195,7 @@ def test_names_in_subfolders_are_fetched_there(server, coco) -> None:
 )
 def test_an_index_of_something_else_is_one_line(coco, text) -> None:
     (coco / "annotations/instances_train2017.json").write_text(text, encoding="latin-1")
-    with pytest.raises(UserError, match=r"instances_train2017\.json is no COCO instances file"):
+    with pytest.raises(UserError, match=r"instances_train2017\.json is not a COCO instances file"):
         CocoSource(str(coco)).candidates()
 
 

@@ -215,7 +215,7 @@ def test_a_full_disk_is_an_error_before_anything_is_decoded(folder, tmp_path, mo
 
 @pytest.mark.parametrize("make", [lambda path: path / "nowhere", lambda path: path])
 def test_a_missing_or_empty_folder_is_named(tmp_path, make) -> None:
-    with pytest.raises(UserError, match=r"data.root=.* (is no folder|holds no image)"):
+    with pytest.raises(UserError, match=r"data.root=.* (is not a folder|holds no image)"):
         FolderSource(str(make(tmp_path)))
 
 
@@ -247,5 +247,5 @@ def test_of_several_indices_the_split_chooses(coco_root) -> None:
 
 def test_an_index_that_is_none_is_named(coco_root) -> None:
     (coco_root / "annotations" / "instances.json").write_text('["not COCO"]')
-    with pytest.raises(UserError, match=r"instances\.json is no COCO instances file"):
+    with pytest.raises(UserError, match=r"instances\.json is not a COCO instances file"):
         CocoSource(str(coco_root)).candidates()

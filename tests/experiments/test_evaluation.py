@@ -153,7 +153,7 @@ def test_the_last_lines_name_the_score_and_the_picture(make_config, checkpoints,
     [
         ("ckpt_path=gone.ckpt", "gone.ckpt is not a file"),
         ("device=abacus", "device=abacus is not available"),
-        ("data.root=gone", "data.root=gone is no folder"),
+        ("data.root=gone", "data.root=gone is not a folder"),
         ("data.num_val=0", "there is no image to evaluate"),
     ],
 )

@@ -335,7 +335,7 @@ def test_weights_that_are_no_numbers_are_not_saved(make_config, tmp_path) -> Non
             "optimized_metric=val/colorfulness",
             "optimized_metric=val/colorfulness: neither lower nor higher is known to be better; choose .*val/psnr",
         ),
-        ("data.root=/nowhere", "data.root=/nowhere is no folder"),
+        ("data.root=/nowhere", "data.root=/nowhere is not a folder"),
         ("trainer.precision=8", "unknown trainer.precision"),
         ("trainer=ddp", "no GPU is here that torch can use: choose trainer=cpu"),
         ("ckpt_path=/nowhere.ckpt", "checkpoint /nowhere.ckpt is not a file"),
