@@ -1,1 +1,1 @@
-"""Programs that measure; each prints tables and writes them as JSON."""
+"""Benchmarks; each prints tables and writes them as JSON."""

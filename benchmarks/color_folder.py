@@ -1,4 +1,4 @@
-"""Colour a folder as the command does, by a formula in place of a network, and print what came of it as JSON.
+"""Colorize a folder like the command, with a formula instead of a network, and print the result as JSON.
 
 python -m benchmarks.color_folder FOLDER OUT
 """

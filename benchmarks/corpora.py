@@ -1,4 +1,4 @@
-"""Pictures of every kind that the installed packages write or bring, and mutations of files and of what they hold."""
+"""Generate or collect pictures in every installed format, and mutate files and their contents."""
 
 import importlib.metadata
 import io

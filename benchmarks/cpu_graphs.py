@@ -1,4 +1,4 @@
-"""A stand-in for CUDA graphs on a CPU: what is recorded is not computed, and a replay computes it in place."""
+"""Emulate CUDA graphs on a CPU: capture records operations without running them, and replay runs them in place."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence

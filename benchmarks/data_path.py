@@ -1,7 +1,7 @@
-"""From image files to Lab batches on one core, beside the report's way: open, resize and convert each image each time.
+"""Compare loading Lab batches on one core with the report's method: open, resize and convert every image every time.
 
-python -m benchmarks.data_path                    # draws its photographs; about a minute
-python -m benchmarks.data_path --root FOLDER      # of JPEG files
+python -m benchmarks.data_path                    # generates its photographs; about a minute
+python -m benchmarks.data_path --root FOLDER      # uses a folder of JPEG files
 """
 
 import itertools

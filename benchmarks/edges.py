@@ -1,4 +1,4 @@
-"""How far colours bleed over edges: true chroma made 256x256 and brought up again, in several ways.
+"""Measure color bleeding across edges: true chroma reduced to 256x256 and upsampled by several methods.
 
 python -m benchmarks.edges --images FOLDER
 """

@@ -1,4 +1,4 @@
-"""Where the time of whole epochs goes: training batches, validation, pictures, checkpoints, and the rest.
+"""Measure the time of whole epochs by part: training batches, validation, pictures, checkpoints, and the rest.
 
 python -m benchmarks.epoch                 # the demo's networks and size; about a minute on 2 cores
 """

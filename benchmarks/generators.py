@@ -1,4 +1,4 @@
-"""Training speed of a generator with a pretrained encoder, lever by lever, beside the report's U-Net.
+"""Measure the training speed of a generator with a pretrained encoder, option by option, and of the report's U-Net.
 
 python -m benchmarks.generators            # about 4 minutes on 2 cores; needs the extra encoder
 """

@@ -1,12 +1,12 @@
-"""What one GPU makes of this project, in under 9 minutes and without a network; its last table sums up.
+"""Check correctness and measure speed on one GPU, in under 9 minutes and without internet; the last table is a summary.
 
     make bench-gpu                             # or: python -m benchmarks.gpu_proof
 
-The first table tells whether the results are right, row by row; the exit status is 1 if one is not. All else is speed.
+The first table checks the results row by row; the exit status is 1 if a check fails. All other tables measure speed.
 
-On a machine that has only torch, lightning and torchmetrics, carry wheels of kornia, kornia-rs, hydra-core, omegaconf,
-antlr4-python3-runtime (built from its source: there is no wheel of it) and pycocotools, in the lock's versions, and put
-them on PYTHONPATH. W&B and torchvision are not needed.
+On a machine that has only torch, lightning and torchmetrics, copy wheels of kornia, kornia-rs, hydra-core, omegaconf,
+antlr4-python3-runtime (built from source, because there is no wheel) and pycocotools, in the locked versions, and
+add them to PYTHONPATH. W&B and torchvision are not needed.
 """
 
 import itertools

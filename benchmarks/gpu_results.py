@@ -1,8 +1,8 @@
-"""Whether a GPU computes what it should: Lab against float64, and losses with CUDA graphs against those without.
+"""Check the results of a GPU: Lab against float64, and losses with CUDA graphs against losses without.
 
-A row fails where what was measured is above its bar; the others go on. Losses of two runs differ by the largest
-difference at any step, as a share of the largest value of that loss. The bar is ten times what two equal runs without
-graphs differ by, and at least 1e-4: convolutions are told to be deterministic, so that this is next to nothing.
+A row fails if its value is above its limit; the other rows still run. The difference of the losses of two runs is the
+maximum over steps, relative to the maximum of that loss. The limit is ten times the difference of two identical runs
+without graphs, and at least 1e-4. Convolutions are deterministic, so that this difference is close to zero.
 """
 
 import contextlib

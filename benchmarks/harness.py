@@ -1,4 +1,4 @@
-"""What every benchmark shares: runs in turns, a table with machine, versions and commit, and JSON beside it."""
+"""Shared tools of benchmarks: alternating runs, tables with machine, versions and commit, and JSON files."""
 
 import argparse
 import datetime

@@ -1,4 +1,4 @@
-"""Colouring a photograph, from 1 to 100 megapixels: seconds and peak memory, each size in a process of its own.
+"""Measure time and peak memory of colorizing photographs from 1 to 100 megapixels, each size in its own process.
 
 python -m benchmarks.inference
 """

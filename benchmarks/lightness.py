@@ -1,4 +1,4 @@
-"""Whether lightness stays: photographs made grey and coloured; how far the result's L* is from theirs.
+"""Measure the change of lightness: photographs are converted to gray and colorized, and L* is compared.
 
 python -m benchmarks.lightness --images FOLDER --checkpoint CHECKPOINT
 """

@@ -1,4 +1,4 @@
-"""A pytest plugin: notes which tests run which lines, or runs chosen tests in a given order.
+"""A pytest plugin that records which tests run which lines, or runs chosen tests in a given order.
 
 python -m pytest -p benchmarks.line_tests --lines-to FILE --lines-of 'FOLDER/*' ...
 python -m pytest -p benchmarks.line_tests --chosen FILE

@@ -1,4 +1,4 @@
-"""Files a second: very many tiny photographs, coloured by a small network in PyTorch and in onnxruntime.
+"""Measure the throughput on many tiny photographs, colorized by a small network in PyTorch and in onnxruntime.
 
 python -m benchmarks.many_files --count 20000
 """

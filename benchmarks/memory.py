@@ -1,4 +1,4 @@
-"""The most memory that `colorize image` takes, over megapixels, with and without --memory; each in its own process.
+"""Measure the peak memory of `colorize image` by megapixels, with and without --memory, each in its own process.
 
 python -m benchmarks.memory
 """

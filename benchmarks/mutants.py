@@ -1,11 +1,11 @@
-"""Whether the tests can fail: puts small faults into the code, one at a time, and counts those that a test notices.
+"""Mutation testing: insert small faults into the code, one at a time, and count those that a test detects.
 
 python -m benchmarks.mutants --count 100 --seed 0
 
-The first part runs the tests once, each file in a process, and notes which test runs which lines; the second runs, for
-each of the drawn faults, the tests of its line until one fails. Both are kept in benchmarks/results/mutants by what
-they depend on, so that a second call goes on where the first was stopped, and runs anew only what has changed.
-Tests that start whole programs are left out (``LEFT_OUT``): what only they notice counts as unnoticed.
+The first part runs the tests once, each file in its own process, and records which test runs which lines. The second
+part runs the tests of each drawn fault's line until one fails. Both parts are cached in benchmarks/results/mutants by
+their dependencies, so that a second call continues where the first stopped and repeats only what has changed. Tests
+that start whole programs are excluded (``LEFT_OUT``): faults that only they detect count as undetected.
 """
 
 import argparse

@@ -1,12 +1,13 @@
-"""What becomes of models that somebody, or a bad disk, has changed: each is refused in one line, or colors as before.
+"""Load randomly changed models: each must be refused in one line, or colorize as before.
 
-A small model is written as a checkpoint of training, as an exported folder and as ONNX; copies of them are changed at
-random, one change each, by their bytes and by what they say. A process of its own loads each copy, describes it as
-``colorize info`` does, and colors with it.
+A small model is saved as a training checkpoint, as an exported folder and as ONNX. Copies of them get one random change
+each, to their bytes or to their contents. A separate process loads each copy, describes it like ``colorize info``, and
+colorizes with it.
 
-Aborted: any error other than `UserError`, a line that is none, the end of the process, or 30 seconds without an answer.
-Silent: colors other than before, or that are not finite, without a word. Where nothing tells what the weights should be
-(ONNX without SHA256SUMS whose graph was changed) other colors are counted apart.
+Aborted: any error other than `UserError`, a message that is too long or has several lines, the end of the process, or
+30 seconds without an answer.
+Silent: changed or non-finite colors without an error. If the correct weights are unknown (ONNX without SHA256SUMS whose
+graph was changed), changed colors are counted separately.
 
 python -m benchmarks.mutated_models                        # 500, seed 0; half a minute
 python -m benchmarks.mutated_models --count 2000 --seed 1 --keep folder

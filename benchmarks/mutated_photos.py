@@ -1,4 +1,4 @@
-"""A campaign: pictures of all kinds, and their ICC profiles and EXIF, damaged at random and coloured as a batch.
+"""Fuzz testing: colorize a batch of pictures of all kinds with randomly damaged files, ICC profiles and EXIF.
 
 python -m benchmarks.mutated_photos --count 5000
 """

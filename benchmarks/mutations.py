@@ -1,4 +1,4 @@
-"""The small faults that a test should notice: every place of a Python module where one can be put, and the fault."""
+"""Find all places in a Python module for small faults that a test should detect, and insert them."""
 
 import ast
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""How much color a model loses on old photographs: held-out images made old, each damage alone and all together.
+"""Measure the loss of color on degraded photographs: held-out images with each damage alone and all together.
 
-The damage is written apart from that of training (`colorize.data.augment`), in NumPy and Pillow, and by other formulas:
-film adds up light, prints fade in density, grain has a size, hairs are bent.
+The damage is implemented independently of the augmentation in training (`colorize.data.augment`), in NumPy and Pillow
+with different formulas: film integrates light, prints fade in density, grain has a size, hairs are curved.
 
 python -m benchmarks.old_photos --checkpoint A.ckpt B.ckpt                    # on validation images of A's own data
 python -m benchmarks.old_photos --checkpoint A.ckpt --images FOLDER           # on a fifth of a folder

@@ -1,4 +1,4 @@
-"""A page served by a process of its own, and what speaks to it as its own page in a browser does, or as others do."""
+"""Serve the web page in a separate process, and send requests as its own page or as other clients."""
 
 import http.client
 import io

@@ -1,8 +1,8 @@
-"""The web page under load: many users, each photograph whole, foreign origins refused, and nothing left after SIGKILL.
+"""Load test of the web page: many users, complete photographs, refused foreign origins, no files left after SIGKILL.
 
-Users upload photographs one after another, have them colored and save them, as their browsers would. One user in ten
-leaves in the middle of an upload each time; meanwhile other origins ask, and one connection after another is opened
-and says nothing. Then the page is killed, and started again.
+Users upload photographs one after another, colorize them and download the results, like browsers. One user in ten
+aborts every upload. Meanwhile, other origins send requests, and idle connections are opened. Then the server is killed
+and restarted.
 
 python -m benchmarks.page_load --checkpoint model                       # 50 users, 500 photographs; about 2 minutes
 """

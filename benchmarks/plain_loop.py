@@ -1,4 +1,4 @@
-"""The report's training step, transcribed: what the project's own is measured against."""
+"""The report's training step, transcribed; the baseline of speed measurements."""
 
 import copy
 

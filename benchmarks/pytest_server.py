@@ -1,10 +1,10 @@
-"""Runs pytest time after time, each in a fork of a process that has imported the large libraries once.
+"""Run pytest repeatedly, each time in a fork of a process that has imported the large libraries once.
 
 python -m benchmarks.pytest_server torch lightning.pytorch ...
 
-A line of JSON on standard input is a run: ``args`` of pytest, the file that ``output`` goes to, and the seconds that
-are its ``limit``, or null; seconds in which this process was stopped as well do not count. A line on standard output
-answers with the exit status, or null where the limit struck.
+Each line of JSON on standard input is a run: ``args`` of pytest, the file for its ``output``, and its ``limit`` in
+seconds, or null. Seconds in which this process was stopped are not counted. A line on standard output has the exit
+status, or null if the limit was exceeded.
 """
 
 import gc

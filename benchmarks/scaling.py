@@ -1,4 +1,4 @@
-"""Time an image as the data set grows from 100 to 100,000 entries, and the batch from 1 to 256: flat or falling.
+"""Measure the time per image for data sets of 100 to 100,000 entries and batches of 1 to 256.
 
 python -m benchmarks.scaling
 """

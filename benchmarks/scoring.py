@@ -1,4 +1,4 @@
-"""Images per second and memory of `colorize score` without networks, and a run that is killed and goes on.
+"""Measure speed and memory of `colorize score` without networks, and of resuming a killed run.
 
 python -m benchmarks.scoring
 """

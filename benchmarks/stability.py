@@ -1,4 +1,4 @@
-"""What each objective comes to on generated scenes, and whether training that is made to fail is named and mended.
+"""Score each objective on generated scenes, and test whether provoked training failures are detected and repaired.
 
 python -m benchmarks.stability             # about 25 minutes on 2 cores: 5 runs of the demo's length, 12 short ones
 python -m benchmarks.stability --only failures

@@ -1,4 +1,4 @@
-"""How long a command takes to answer, and a run to reach its first optimiser step; each a process of its own.
+"""Measure the startup time of commands, and the time to the first optimizer step, each in its own process.
 
 python -m benchmarks.start
 """

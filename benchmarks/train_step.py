@@ -1,4 +1,4 @@
-"""Training speed of the project's own module under its own Trainer, beside a plain loop that transcribes the report.
+"""Compare the training speed of the project's module and Trainer with a plain loop that transcribes the report.
 
 python -m benchmarks.train_step            # CPU: about 6 minutes on 2 cores
 python -m benchmarks.train_step --against engine.keep_memory=false

@@ -1,4 +1,4 @@
-"""Short trainings by the project's own module and Trainer, with a clock around the batches that count."""
+"""Run short trainings with the project's module and Trainer, and time the measured batches."""
 
 import logging
 import time

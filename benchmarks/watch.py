@@ -1,6 +1,6 @@
-"""What it costs to watch training: every second batch is looked at, and compared with the one before.
+"""Measure the cost of monitoring training: every second batch is measured and compared with the one before.
 
-Whole runs with and without drift apart by more than what is to be measured; neighbours do not.
+Whole runs with and without monitoring differ by more than its cost, because speed drifts; neighboring batches do not.
 
 python -m benchmarks.watch                 # the demo's networks; about a minute on 2 cores
 python -m benchmarks.watch experiment=report --batch-size 4 --batches 60

@@ -1,4 +1,4 @@
-"""Directories as runs and sweeps leave them, made up in a moment: no training, and every number known."""
+"""Create directories like those of runs and sweeps, with known numbers and without training."""
 
 import csv
 import json

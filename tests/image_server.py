@@ -1,4 +1,4 @@
-"""A local HTTP server of images that misbehaves as the path asks: ``/<behaviour>/<name>``."""
+"""A local HTTP server of images that misbehaves as the path requests: ``/<behavior>/<name>``."""
 
 import hashlib
 import io

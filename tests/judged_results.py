@@ -1,4 +1,4 @@
-"""Results of `colorize score` and `colorize bias` on a few generated scenes, with names that need care on a page."""
+"""Results of `colorize score` and `colorize bias` on a few generated scenes, with names that need escaping."""
 
 import json
 import shutil

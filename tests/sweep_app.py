@@ -1,4 +1,4 @@
-"""A program with the jobs of `train.py` and without its weight: what a job does beside noting itself is in $DO."""
+"""A lightweight program with the jobs of `train.py`; $DO sets what a job does besides recording itself."""
 
 import json
 import os

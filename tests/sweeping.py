@@ -1,4 +1,4 @@
-"""Run sweeps of `tests/sweep_app.py`, and read what they leave."""
+"""Run sweeps of `tests/sweep_app.py`, and read their files."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""Every benchmark runs, small; its table stands in its JSON."""
+"""Every benchmark runs at a small size, and its table is in its JSON."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""A checkpoint is whole, plain data, and of this project; anything else is one line."""
+"""A checkpoint is complete, plain data of this project; any other file is reported in one line."""
 
 import contextlib
 import pickle

@@ -1,4 +1,4 @@
-"""The programs as a user runs them: answers at once, one line for a mistake, sweeps, signals."""
+"""The programs as users run them: fast startup, one-line errors, sweeps, signals."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""A model's file is data that anyone may have written: it loads, or one line says why not; never a traceback."""
+"""Untrusted model files either load or are refused in one line, never with a traceback."""
 
 import hashlib
 import json

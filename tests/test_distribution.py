@@ -1,4 +1,4 @@
-"""What is built from the source: its files, and that the wheel installs, trains, scores and colors by itself."""
+"""Built distributions: their files, and a wheel that installs, trains, scores and colorizes by itself."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""What others load: safetensors, the hub, ONNX; and what a checkpoint says of itself."""
+"""Exports: safetensors, the hub, ONNX; and the metadata of checkpoints."""
 
 import hashlib
 import json

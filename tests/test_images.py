@@ -1,4 +1,4 @@
-"""Every format and mode comes in as the right RGB; every bad file is one error that names it."""
+"""Every format and mode is read as the correct RGB; every bad file raises one error that names it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Colour maths against scikit-image."""
+"""Color conversion against scikit-image."""
 
 import contextlib
 import warnings

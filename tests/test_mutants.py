@@ -1,4 +1,4 @@
-"""Faults are put where they mean something, and the tests of their lines decide whether they are noticed."""
+"""Faults are inserted in meaningful places, and detected by the tests of their lines."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""The name of the distribution, and that everything which tells how to install it says the same."""
+"""The name of the distribution, and identical install commands in all texts."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Private parts of libraries are used only where CONTRIBUTING lists them, each with the test that notices its move."""
+"""Private names of libraries are used only where CONTRIBUTING lists them, each with a test that detects changes."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Every command of the README and of docs/ is one that the programs take."""
+"""Every command in the README and docs/ is accepted by the programs."""
 
 import importlib
 import json

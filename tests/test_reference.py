@@ -1,4 +1,4 @@
-"""The report's figures, transcribed once more, layer by layer: networks and one whole training step agree."""
+"""Networks and one whole training step agree with an independent transcription of the report."""
 
 import copy
 import functools

@@ -1,4 +1,4 @@
-"""Colour maths in NumPy, against scikit-image."""
+"""Color conversion in NumPy, against scikit-image."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Chroma brought up to the picture's size."""
+"""Chroma upsampled to the size of the picture."""
 
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""Every score has a name and a direction, once."""
+"""Every score has one name and one direction."""
 
 import pytest
 

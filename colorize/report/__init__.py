@@ -1,4 +1,4 @@
-"""One HTML page, whole in itself, that says what a sweep, a run, or the judges of pictures found."""
+"""Write a self-contained HTML report of a sweep, a run, scores or bias."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from colorize.base.errors import UserError, missing_extra
 
 METRIC = "val/l1"
-MEGABYTES = 10.0  # of thumbnails in a page
-SCORES, BIAS = "scores.json", "bias.json"  # what tells results of `colorize score` and `colorize bias`
+MEGABYTES = 10.0  # default limit of thumbnails per page
+SCORES, BIAS = "scores.json", "bias.json"  # files that identify results of `colorize score` and `colorize bias`
 
 
 def write_report(
@@ -16,16 +16,19 @@ def write_report(
     metric: str = METRIC,
     megabytes: float = MEGABYTES,
 ) -> Path:
-    """Write the page of what folders hold; return its path.
+    """Write the report of folders; return the path of the page.
 
     Args:
-        folders: one of a run, of a sweep, or of many; or any number of results of `colorize score` and `colorize bias`.
-        out: the page; ``report.html`` in the first folder if nothing is named.
-        metric: that runs are ranked by.
-        megabytes: of thumbnails in a page of scores, at most; pictures beyond that are linked.
+        folders: One folder of a run, a sweep or many runs; or any number of results of `colorize score` and
+            `colorize bias`.
+        out: Path of the page; the default is ``report.html`` in the first folder.
+        metric: Metric that runs are ranked by.
+        megabytes: Maximum size of the thumbnails in a page of scores; further pictures are linked.
+    Returns:
+        The path of the page.
     Raises:
-        UserError: if there are neither runs nor results, they do not belong on one page, the metric will not do, the
-            page cannot be written, or plotly and jinja2 are missing.
+        UserError: If there are neither runs nor results, the folders cannot be combined, the metric is invalid, the
+            page cannot be written, or plotly and jinja2 are not installed.
     """
     folders = [folders] if isinstance(folders, Path) else list(folders)
     scores, biases, others = (
@@ -35,8 +38,8 @@ def write_report(
     )
     if others and len(folders) > 1:
         raise UserError(
-            f"{others[0]} holds no result of colorize score or colorize bias, and runs have a page of their own: "
-            "report it by itself"
+            f"{others[0]} has no result of colorize score or colorize bias, and runs need a separate report: "
+            "run colorize report on it alone"
         )
     out = out or folders[0] / "report.html"
     if out.is_dir():
@@ -59,7 +62,9 @@ def write_report(
         raise UserError(missing_extra("the report needs plotly and jinja2", "report")) from None
     try:
         with replacing(out) as temporary:
-            temporary.write_text(html, encoding="utf-8", errors="backslashreplace")  # names may be no Unicode
+            temporary.write_text(
+                html, encoding="utf-8", errors="backslashreplace"
+            )  # file names may not be valid Unicode
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
     return out

@@ -1,4 +1,4 @@
-"""Rows of the ranking: runs that differ only in their seed are one configuration."""
+"""Group runs that differ only in their seed into configurations, and rank them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +18,22 @@ NO_FACTOR = {
     "data.store_dir",
     "logger",
     "logger.mode",
-}  # a draw, and places
-DEFAULT = "default"  # the level of a group, such as `experiment`, where none was chosen
+}  # random seeds and locations
+DEFAULT = "default"  # level of a config group, such as `experiment`, without a choice
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Runs that differ only in their seed, and what they came to.
+    """Runs that differ only in their seed, and their results.
 
     Attributes:
-        label: the overrides that tell it from the others; if it is the only one, words that say so.
-        levels: these overrides, by their keys.
-        runs: in the order of their directories.
-        values: of the metric, of the runs that completed with one.
-        mean: of the values, with the ends of its 95% interval, ``low`` and ``high``; NaN where there are too few.
+        label: Overrides that distinguish it from others; ``this run`` or ``all runs`` if it is the only one.
+        levels: These overrides, by key.
+        runs: Runs in the order of their directories.
+        values: Values of the metric of completed runs.
+        mean: Mean of the values; NaN without values.
+        low: Lower bound of the 95% interval of the mean; NaN with too few values.
+        high: Upper bound of the interval.
     """
 
     label: str
@@ -43,20 +45,20 @@ class Configuration:
     high: float
 
     def over_seeds(self, metric: str) -> tuple[float, float, float] | None:
-        """Return mean and interval of another metric, or nothing if no run has it."""
+        """Return mean and interval of another metric; None if no run has it."""
         values = [run.metrics[metric] for run in self.runs if metric in run.metrics]
         return interval(values) if values else None
 
 
 @dataclass(frozen=True)
 class Design:
-    """A sweep's plan: its factors, and the runs by which they are judged.
+    """Design of a sweep: its factors and scored runs.
 
     Attributes:
-        factors: what varies, the seed aside.
-        rows: each completed run's levels and seed.
-        values: of the metric, one a row.
-        shared: overrides that all runs have in common, as typed.
+        factors: Settings that vary, except the seed.
+        rows: Levels and seed of each completed run.
+        values: Value of the metric for each row.
+        shared: Overrides that all runs have, as typed.
     """
 
     factors: tuple[Factor, ...]
@@ -66,34 +68,34 @@ class Design:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Return the direction of a metric of validation.
+    """Return whether lower values of a validation metric are better.
 
     Raises:
-        UserError: if none is known.
+        UserError: If the direction is unknown.
     """
     if not has_direction(metric):
         raise UserError(
-            f"--metric {metric}: neither lower nor higher is known to be better; use one such as val/l1, "
+            f"--metric {metric}: its better direction is unknown; use a metric such as val/l1, "
             "val/delta_colorfulness, val/psnr or val/ssim"
         )
     return better_when(metric) == "min"
 
 
 def has_direction(metric: str) -> bool:
-    """Tell whether lower or higher values of a metric are known to be better."""
+    """Return whether the better direction of a metric is known."""
     return better_when(metric) is not None
 
 
 def arrange(runs: Sequence[Run], metric: str) -> tuple[list[Configuration], Design]:
-    """Group runs into configurations, the best first and those without a value last, and find the factors.
+    """Group runs into configurations, best first and those without a value last, and find the factors.
 
     Raises:
-        UserError: if the metric's direction is unknown, or runs completed and none has it.
+        UserError: If the direction of the metric is unknown, or no scored run has it.
     """
     lower = lower_is_better(metric)
     known = {name for run in runs for name in run.logged if name.startswith("val/")}
     if known and metric not in known:
-        raise UserError(f"--metric {metric}: no run has it; they have {', '.join(sorted(known))}")
+        raise UserError(f"--metric {metric}: no run has it; available metrics: {', '.join(sorted(known))}")
     keys = [key for key in dict.fromkeys(key for run in runs for key in run.choices) if key not in NO_FACTOR]
     rows = [_levels(run, keys) for run in runs]
     factors = find_factors(rows, keys)
@@ -110,12 +112,12 @@ def arrange(runs: Sequence[Run], metric: str) -> tuple[list[Configuration], Desi
 
 
 def label_of(levels: Mapping[str, Value]) -> str:
-    """Return levels as overrides, as a person types them; without any, an empty text."""
+    """Format levels as typed overrides; empty without levels."""
     return " ".join(f"{key}={show(value)}" for key, value in levels.items())
 
 
 def show(value: Value) -> str:
-    """Return a level as a person types it, such as ``2e-4``; of a number four digits."""
+    """Format a level as typed, such as ``2e-4``; numbers have four digits."""
     if not isinstance(value, float):
         return value
     if not 0 < abs(value) < 1e-3:
@@ -125,7 +127,7 @@ def show(value: Value) -> str:
 
 
 def _levels(run: Run, keys: Sequence[str]) -> dict[str, Value]:
-    """Return a run's value of each key, as typed, or else as its config has it, and its seed."""
+    """Return the value of each key, as typed or else from the config, and the seed of a run."""
     levels = {
         key: parse(run.choices[key].replace(", ", ",")) if key in run.choices else _from_config(run, key)
         for key in keys
@@ -143,7 +145,7 @@ def _from_config(run: Run, key: str) -> Value:
 
 
 def _label(levels: Mapping[str, Value], runs: int) -> str:
-    """Return the levels that were chosen; keys that only other configurations set are left out."""
+    """Return the label of chosen levels, without keys that only other configurations set."""
     if not levels:
         return "this run" if runs == 1 else "all runs"
     return label_of({key: value for key, value in levels.items() if value != DEFAULT}) or "defaults"

@@ -1,4 +1,4 @@
-"""Read a run's metrics.csv and states.csv, whole or torn, and thin curves for plotting."""
+"""Read metrics.csv and states.csv of a run, complete or truncated, and downsample curves for plotting."""
 
 import csv
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ import numpy as np
 
 from colorize.vocabulary import STATES
 
-POINTS = 400  # of a curve in the page: more than a plot has pixels to tell apart, and 50 runs stay a few megabytes
+POINTS = 400  # maximum points of a curve: enough for the pixels of a plot, and 50 runs take only a few megabytes
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A logged quantity over training: epoch and batch from 0, and value; ``(N,)`` each, finite."""
+    """A logged quantity over training: epoch and batch from 0, and finite value, ``(N,)`` each."""
 
     epochs: np.ndarray
     batches: np.ndarray
@@ -24,7 +24,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Change:
-    """The moment at which training's state became another: a row of states.csv."""
+    """A change of the training state: a row of states.csv."""
 
     epoch: int
     batch: int
@@ -34,7 +34,7 @@ class Change:
 
 
 def read_curves(path: Path) -> dict[str, Curve]:
-    """Return every quantity of a metrics.csv by its name; what is missing, torn or no number is left out."""
+    """Return every quantity of a metrics.csv by name; missing, truncated and non-finite values are skipped."""
     found: dict[str, list[tuple[float, float, float]]] = {}
     for row in _rows(path):
         batch = _number(row.pop("step", None))
@@ -49,7 +49,7 @@ def read_curves(path: Path) -> dict[str, Curve]:
 
 
 def read_changes(path: Path) -> list[Change]:
-    """Return the rows of a states.csv that name a state of training."""
+    """Return the rows of a states.csv that have a known training state."""
     changes = []
     for row in _rows(path):
         epoch, batch = _number(row.get("epoch")), _number(row.get("batch"))
@@ -61,12 +61,12 @@ def read_changes(path: Path) -> list[Change]:
 
 
 def thin(x: np.ndarray, y: np.ndarray, most: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """Keep at most ``most`` points: of each stretch the lowest and the highest, so that no spike is lost.
+    """Downsample to at most ``most`` points: the minimum and maximum of each segment, so that no spike is lost.
 
     Args:
-        x: ``(N,)`` in ascending order.
-        y: ``(N,)``.
-        most: an even number of points.
+        x: Coordinates ``(N,)`` in ascending order.
+        y: Values ``(N,)``.
+        most: Maximum number of points, even.
     """
     if len(x) <= most:
         return x, y
@@ -78,12 +78,12 @@ def thin(x: np.ndarray, y: np.ndarray, most: int = POINTS) -> tuple[np.ndarray, 
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows that can be read, each with what it has."""
+    """Yield the readable rows, each with the cells it has."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
             reader = csv.DictReader(line.replace("\0", "") for line in file)
             for row in reader:
-                row.pop(None, None)  # more cells than columns
+                row.pop(None, None)  # cells beyond the last column
                 yield row
     except (OSError, csv.Error):
         return

@@ -1,4 +1,4 @@
-"""Which runs were scored on the same images: scores of different ones do not compare."""
+"""Group runs by the images they were scored on, because scores on different images are not comparable."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,17 @@ CHOOSES_IMAGES = (
     "split_seed",
     "scene_seed",
     "scene_size",
-)  # of `data`, validation's
+)  # keys of `data` that determine the validation images
 
 Images = tuple[tuple[str, str], ...]  # key of `data` and value
 
 
 def by_data_set(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
-    """Divide runs by the images that they were scored on.
+    """Group runs by the images that they were scored on.
 
     Returns:
-        a title, which is empty where all have the same, and the runs; the largest set first. Runs whose config is lost
-        are in that one.
+        Title and runs of each group, largest group first. The title is empty if there is only one group. Runs whose
+        config is missing are in the largest group.
     """
     found: dict[Images, list[Run]] = {}
     for run in runs:
@@ -45,9 +45,9 @@ def _images(run: Run) -> Images:
 
 
 def _titles(sets: Sequence[Images]) -> list[str]:
-    """Name each set by what tells it from the others."""
+    """Return a title for each set with the keys that differ from the others."""
     common = set.intersection(*map(set, sets))
     return [
-        " ".join(f"data.{key}={value}" for key, value in images if (key, value) not in common) or "data: as by default"
+        " ".join(f"data.{key}={value}" for key, value in images if (key, value) not in common) or "data: defaults"
         for images in sets
     ]

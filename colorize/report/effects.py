@@ -1,4 +1,4 @@
-"""What each factor of a sweep did: its levels' means, paired differences, and shares of the variance."""
+"""Compute the effect of each factor of a sweep: means of levels, paired differences, and shares of the variance."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +11,11 @@ from scipy import stats
 
 from colorize.sweeps.table import interval
 
-MANY = 6  # a numeric factor with more values than this was drawn, not listed: it is plotted point by point
+MANY = 6  # a numeric factor with more values is treated as continuous and shown as a scatter plot
 
 Value = str | float
-Row = Mapping[str, Value]  # one run: the value of each factor, and of the seed
-_Codes = dict[tuple[str, ...], np.ndarray]  # of each term, ``(runs, columns)``
+Row = Mapping[str, Value]  # values of the factors and the seed of one run
+_Codes = dict[tuple[str, ...], np.ndarray]  # columns of each term, ``(runs, columns)``
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Factor:
     """An override that has more than one value in the sweep.
 
     Attributes:
-        key: such as ``lr``.
-        levels: its values, numbers in their order first.
-        continuous: whether it has so many different numbers that they are no levels.
+        key: Key, such as ``lr``.
+        levels: Values, starting with numbers in ascending order.
+        continuous: Whether it is treated as continuous, because it has many numeric values.
     """
 
     key: str
@@ -35,15 +35,17 @@ class Factor:
 
 @dataclass(frozen=True)
 class Level:
-    """What runs with one value of a factor came to.
+    """Results of the runs with one value of a factor.
 
     Attributes:
-        value: of the factor.
-        count: of runs.
-        mean: over them, with the ends of its interval, ``low`` and ``high``.
-        difference: mean and interval of the difference from the factor's first level, over pairs of runs that are
-            alike in all else; ``None`` for the first level, or if there are no pairs.
-        pairs: number of these pairs.
+        value: Value of the factor.
+        count: Number of runs.
+        mean: Mean over the runs.
+        low: Lower bound of its interval.
+        high: Upper bound of its interval.
+        difference: Mean and interval of the difference from the first level, over pairs of runs that are otherwise
+            identical; None for the first level, or if there are no pairs.
+        pairs: Number of these pairs.
     """
 
     value: Value
@@ -57,13 +59,13 @@ class Level:
 
 @dataclass(frozen=True)
 class Share:
-    """A term's part of the variance.
+    """Share of a term in the variance.
 
     Attributes:
-        term: the factors, one for a main effect, two for an interaction.
-        share: of the total sum of squares, in [0, 1].
-        freedom: its degrees of freedom.
-        p: probability of so large an F by chance; NaN where no runs are left over to tell.
+        term: Factors; one for a main effect, two for an interaction.
+        share: Share of the total sum of squares, in [0, 1].
+        freedom: Degrees of freedom of the term.
+        p: p-value of the F test; NaN without residual degrees of freedom.
     """
 
     term: tuple[str, ...]
@@ -74,12 +76,12 @@ class Share:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The shares of all terms, largest first, and what they leave.
+    """The shares of all terms, largest first, and the residual.
 
     Attributes:
-        shares: of main effects and pairwise interactions.
-        residual: share that no term explains: seeds, and interactions of three factors or more.
-        interactions: whether they could be told apart from the residual.
+        shares: Shares of main effects and pairwise interactions.
+        residual: Unexplained share: seeds, and interactions of three or more factors.
+        interactions: Whether interactions are included in the fit.
     """
 
     shares: tuple[Share, ...]
@@ -88,7 +90,7 @@ class Decomposition:
 
 
 def parse(text: str) -> Value:
-    """Return a finite number where the text is one, so that ``1e-4`` and ``0.0001`` are one level."""
+    """Convert finite numbers to float, so that ``1e-4`` and ``0.0001`` are the same level."""
     try:
         number = float(text)
     except ValueError:
@@ -97,7 +99,7 @@ def parse(text: str) -> Value:
 
 
 def find_factors(rows: Sequence[Row], keys: Iterable[str]) -> list[Factor]:
-    """Return those keys that have more than one value in the rows, in their order."""
+    """Return a factor for each key that has more than one value, in the order of keys."""
     factors = []
     for key in keys:
         found = {row[key] for row in rows}
@@ -110,13 +112,13 @@ def find_factors(rows: Sequence[Row], keys: Iterable[str]) -> list[Factor]:
 
 
 def main_effect(factor: Factor, factors: Sequence[Factor], rows: Sequence[Row], values: Sequence[float]) -> list[Level]:
-    """Return each level's mean, and how it differs from the first, all else equal.
+    """Return the mean of each level and its difference from the first level, all else equal.
 
     Args:
-        factor: the one asked about.
-        factors: all; runs that agree in the others and in the seed make a pair.
-        rows: one a run.
-        values: of the metric, finite, one a run.
+        factor: Factor to analyze.
+        factors: All factors; runs that agree in the others and in the seed form a pair.
+        rows: Levels and seed of each run.
+        values: Finite value of the metric for each run.
     """
     others = [other.key for other in factors if other.key != factor.key] + ["seed"]
     alike: dict[tuple, dict[Value, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -139,7 +141,7 @@ def main_effect(factor: Factor, factors: Sequence[Factor], rows: Sequence[Row], 
 def cell_means(
     first: Factor, second: Factor, rows: Sequence[Row], values: Sequence[float]
 ) -> dict[tuple[Value, Value], tuple[float, float, float, int]]:
-    """Return mean, interval's ends and number of runs for every pair of levels that occurs."""
+    """Return mean, bounds of the interval and number of runs for every pair of levels that occurs."""
     cells: dict[tuple[Value, Value], list[float]] = defaultdict(list)
     for row, value in zip(rows, values, strict=True):
         cells[row[first.key], row[second.key]].append(value)
@@ -147,19 +149,18 @@ def cell_means(
 
 
 def decompose(factors: Sequence[Factor], rows: Sequence[Row], values: Sequence[float]) -> Decomposition:
-    """Divide the variance among factors: eta squared by least squares, with sums of squares of type II.
+    """Decompose the variance by factors: eta squared from a least-squares fit with type II sums of squares.
 
-    A term's sum of squares is what it explains beyond all terms that do not contain it, so that the order of the
-    factors does not matter and an unbalanced design is judged fairly; its shares then need not sum to one. Levels are
-    coded one-hot, a continuous factor by its rank. Interactions of pairs of levelled factors take part where runs are
-    left over beside them. A term that the design cannot tell from others has no share and is left out. The F tests
-    leave aside what seeds explain by themselves where the same seeds ran with all levels: for one factor of two levels
-    that is the paired t-test.
+    The sum of squares of a term is the part it explains beyond all terms that do not contain it. The result is
+    therefore independent of the order of the factors and valid for unbalanced designs; the shares need not sum to one.
+    Levels are coded one-hot, and continuous factors by rank. Pairwise interactions of factors with levels are included
+    if there are enough runs. Terms that are confounded with others have no share and are left out. If all levels ran
+    with the same seeds, the F tests use the seed as a block: for one factor with two levels this is the paired t-test.
 
     Args:
-        factors: from `find_factors`.
-        rows: one a run.
-        values: of the metric, finite, one a run.
+        factors: Factors from `find_factors`.
+        rows: Levels and seed of each run.
+        values: Finite value of the metric for each run.
     """
     y = np.asarray(values, dtype=np.float64)
     total = float(((y - y.mean()) ** 2).sum()) if len(y) else 0.0
@@ -186,7 +187,7 @@ def decompose(factors: Sequence[Factor], rows: Sequence[Row], values: Sequence[f
         if freedom:
             if error > 1e-12 * total:
                 p = float(stats.f.sf(squares / freedom / (error / left), freedom, left))
-            else:  # no noise at all
+            else:  # no residual variance
                 p = float(squares <= 1e-12 * total) if left else nan
             shares.append(Share(term, squares / total, freedom, p))
     shares.sort(key=lambda share: -share.share)
@@ -194,7 +195,7 @@ def decompose(factors: Sequence[Factor], rows: Sequence[Row], values: Sequence[f
 
 
 def _code(factor: Factor, rows: Sequence[Row]) -> np.ndarray:
-    """Return ``(runs, columns)``: one-hot without the first level, or one column of ranks."""
+    """Return the columns of a factor, ``(runs, columns)``: one-hot without the first level, or one column of ranks."""
     found = [row[factor.key] for row in rows]
     if factor.continuous:
         return stats.rankdata(found)[:, None] / len(rows)
@@ -206,7 +207,7 @@ def _one_hot(found: Sequence[Value], levels: Sequence[Value]) -> np.ndarray:
 
 
 def _seeds(rows: Sequence[Row], terms: _Codes, y: np.ndarray) -> _Codes:
-    """Return the seeds as a term; nothing where that would take freedom from other terms, or leave no run over."""
+    """Return the seed as a term; empty if it is confounded with other terms or no residual degrees remain."""
     found = [row.get("seed", "") for row in rows]
     levels = list(dict.fromkeys(found))
     term = {("seed",): _one_hot(found, levels)}
@@ -215,7 +216,7 @@ def _seeds(rows: Sequence[Row], terms: _Codes, y: np.ndarray) -> _Codes:
 
 
 def _fit(terms: _Codes, y: np.ndarray) -> tuple[float, int]:
-    """Return the residual sum of squares of a fit with a constant, and the rank of its columns."""
+    """Return the residual sum of squares of a fit with intercept, and the rank of its columns."""
     design = np.hstack([np.ones((len(y), 1)), *terms.values()])
     solution, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
     return float(((y - design @ solution) ** 2).sum()), int(rank)

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the plots, in the page's colours, and lets groups of curves be hidden.
+// Draw the plots in the colors of the page, and toggle groups of curves.
 const root = document.documentElement;
 const probe = document.body.appendChild(Object.assign(document.createElement("i"), {hidden: true}));
 
@@ -25,7 +25,7 @@ function draw(plot) {
   return Plotly.react(plot, data, themed(layout), {responsive: true, displayModeBar: false});
 }
 
-// Of one data set: each has a legend of its own
+// of one data set; each has its own legend
 const within = (element, selector) => [...element.closest(".data-set").querySelectorAll(selector)];
 
 function shown(plot, group) {
@@ -64,7 +64,7 @@ for (const button of document.querySelectorAll("[data-copy]"))
       await navigator.clipboard.writeText(code.textContent);
       button.textContent = "Copied";
       setTimeout(() => { button.textContent = "Copy"; }, 1500);
-    } catch {  // the browser forbids it: the line is selected, for the keyboard to copy
+    } catch {  // not permitted by the browser: select the line, so that it can be copied with the keyboard
       getSelection().selectAllChildren(code);
     }
   });
@@ -77,5 +77,5 @@ document.getElementById("theme").addEventListener("click", () => {
   drawAll();
 });
 
-for (const select of document.querySelectorAll("[data-switches]")) select.selectedIndex = 0;  // not what a reload kept
+for (const select of document.querySelectorAll("[data-switches]")) select.selectedIndex = 0;  // discard the choice that the browser keeps on reload
 drawAll().then(() => { root.dataset.drawn = "true"; });

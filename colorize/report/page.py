@@ -1,4 +1,4 @@
-"""From runs to the page: what each section shows, filled into the template."""
+"""Build the report of runs: compute the contents of each section and fill the template."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,24 +19,26 @@ from colorize.report.templates import filled, page
 from colorize.report.tradeoffs import tradeoffs
 from colorize.vocabulary import EVALUATED
 
-RANKED = 40  # configurations in the plot of the ranking; the table has all
-LINES = 12  # configurations whose curves are shown at first; a click shows the others
+RANKED = 40  # maximum configurations in the plot of the ranking; the table shows all
+LINES = 12  # configurations whose curves are shown initially
 SCORES = ("val/l1", "val/raw_l1", *(f"val/{name}" for name in EVALUATED[1:]))
 
 
 def render(runs: Sequence[Run], metric: str, folder: str) -> str:
-    """Return the page of these runs as HTML that needs nothing beside itself.
+    """Return the report of runs as self-contained HTML.
 
     Args:
-        runs: at least one.
-        metric: that configurations are ranked by.
-        folder: what the page calls them by.
+        runs: At least one run.
+        metric: Metric that configurations are ranked by.
+        folder: Title of the page.
     Raises:
-        UserError: if the metric will not do.
+        UserError: If the metric is invalid.
     """
     sets = by_data_set(runs)
     ranked = [(title, group) for title, group in sets if _measured(group, metric)] or sets[:1]
-    notes = [f"{title}: left out, as no run has {metric}." for title, group in sets if (title, group) not in ranked]
+    notes = [
+        f"{title}: left out, because no run has {metric}." for title, group in sets if (title, group) not in ranked
+    ]
     parts = [
         {
             "at": f"set-{number}-" if number else "",
@@ -50,13 +52,13 @@ def render(runs: Sequence[Run], metric: str, folder: str) -> str:
 
 
 def _measured(runs: Sequence[Run], metric: str) -> bool:
-    """Tell whether runs may be ranked by a metric: one has it, or none has been scored."""
+    """Return whether runs can be ranked by a metric: a run has it, or no run has been scored."""
     known = {name for run in runs for name in run.logged if name.startswith("val/")}
     return not known or metric in known
 
 
 def _sections(runs: Sequence[Run], metric: str, at: str, title: str) -> dict[str, Any]:
-    """Return what the sections of one set of images show; ``at`` begins their ids."""
+    """Return the contents of the sections for one set of images; ``at`` is the prefix of their ids."""
     configurations, design = arrange(runs, metric)
     decomposition = decompose(design.factors, design.rows, design.values)
     ranked = [one for one in configurations if one.values]
@@ -95,7 +97,7 @@ def _tiles(runs: Sequence[Run], ranked: Sequence[Configuration], metric: str) ->
         ("completed", f"{completed} / {len(runs)}"),
         ("configurations" if len(ranked) != 1 else "configuration", str(len(ranked))),
         (f"best {metric}" if len(ranked) > 1 else metric, words.number(ranked[0].mean) if ranked else "–"),
-        ("computed for", words.duration(_total(runs))),
+        ("total time", words.duration(_total(runs))),
     ]
 
 
@@ -139,7 +141,7 @@ def _factors(design: Design, metric: str) -> Iterator[dict[str, Any]]:
 
 
 def _interactions(design: Design, metric: str) -> Iterator[dict[str, Any]]:
-    """Yield a table for each pair of levelled factors; ``shade`` is 1 for the best mean and 0 for the worst."""
+    """Yield a table for each pair of factors with levels; ``shade`` is 1 for the best mean and 0 for the worst."""
     for a, b in combinations([factor for factor in design.factors if not factor.continuous], 2):
         cells = cell_means(a, b, design.rows, design.values)
         if len({row for row, _ in cells}) < 2 or len({column for _, column in cells}) < 2:
@@ -159,7 +161,7 @@ def _interactions(design: Design, metric: str) -> Iterator[dict[str, Any]]:
 
 
 def _curves(configurations: Sequence[Configuration], metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the three plots of curves, each with the quantities that it can show."""
+    """Yield the three groups of curves, each with the quantities to choose from."""
     groups = [one.runs for one in configurations]
     logged = list(dict.fromkeys(name for runs in groups for run in runs for name in run.curves))
     losses = sorted(name for name in logged if name.startswith("train/loss_") and not name.endswith("_epoch"))
@@ -192,7 +194,7 @@ def _failures(configurations: Sequence[Configuration], metric: str) -> Iterator[
                 "seed": run.choices.get("seed", ""),
                 "status": run.status,
                 "state": run.state if ill else "",
-                "error": run.error or (f"{metric} is no number" if no_number else ""),
+                "error": run.error or (f"{metric} is NaN or infinite" if no_number else ""),
                 "last": words.number(run.last(metric)) if run.status != "completed" else "",
                 "evidence": told[-1].evidence if told else "",
                 "action": told[-1].action if told else "",
@@ -217,7 +219,7 @@ def _cost(configurations: Sequence[Configuration]) -> dict[str, Any]:
 
 
 def _provenance(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Return what the results depend on; where runs differ, every value with the number of its runs."""
+    """Return commit, device and versions; if runs differ, every value with its number of runs."""
     found: dict[str, Counter] = {"commit": Counter(), "device": Counter()}
     for run in runs:
         versions = run.summary.get("versions")

@@ -1,10 +1,10 @@
-// The browser of pictures: all methods side by side, sorted by an image's score, searched by name and category.
+// Picture browser: all methods side by side, sorted by score, searched by name and category.
 (() => {
   const source = document.getElementById("pictures-data");
   if (!source) return;
   const {columns, directions, values, images} = JSON.parse(source.textContent);
   const [form, cards, more, found] = ["browse", "cards", "more", "found"].map(id => document.getElementById(id));
-  const PAGE = 12;  // images that are shown at once
+  const PAGE = 12;  // images per page
   let order = [], shown = 0;
 
   const element = (name, properties = {}, ...children) => {
@@ -19,7 +19,7 @@
     let shown = element("span", {className: "nothing", textContent: why || "no picture"});
     if (address) {
       shown = element("img", {src: address, alt: label, loading: "lazy"});
-      shown.addEventListener("error", () => {  // the file is gone, or of a format that browsers do not show
+      shown.addEventListener("error", () => {  // the file is missing, or its format is not supported by the browser
         shown.replaceWith(element("span", {className: "nothing", textContent: "cannot be shown here"}));
       });
     }
@@ -72,6 +72,6 @@
   form.addEventListener("input", update);
   form.addEventListener("submit", event => event.preventDefault());
   more.addEventListener("click", show);
-  form.reset();  // not what a reload kept
+  form.reset();  // discard the choices that the browser keeps on reload
   update();
 })();

@@ -1,4 +1,4 @@
-"""Plots of the report, as plotly's JSON; colours of text and grid are the page's, which knows light and dark."""
+"""Create the plots of the report as plotly JSON; the page sets the colors of text and grid in light and dark mode."""
 
 import textwrap
 from collections.abc import Sequence
@@ -14,29 +14,29 @@ from colorize.report.effects import Factor, Level
 from colorize.report.runs import Run
 from colorize.vocabulary import STATES
 
-# Each at least 3 to 1 against the page in light and in dark, told apart by people who see few colours with the dashes
+# Contrast of at least 3:1 with the page in light and dark mode; dashes help people with color blindness
 COLORS = ("#3b7dd8", "#d2691e", "#2a9166", "#a05fd0", "#c94f5d", "#178a9b", "#c2559a", "#85801c")
 DASHES = ("solid", "dash", "dot", "dashdot")
 STATE_COLORS = dict(zip(STATES, ("#2a9166", "#3b7dd8", "#a05fd0", "#85801c", "#d2691e", "#d03a3a"), strict=True))
 STATE_SYMBOLS = dict(zip(STATES, ("circle", "triangle-up", "triangle-down", "square", "diamond", "x"), strict=True))
-LONGEST = 46  # characters of a label in a plot: what a phone shows in a line
-FEW = 6  # levels that half of the page's width has room for
-ROW = 42  # pixels of a row of the ranking
+LONGEST = 46  # maximum characters of a label in a plot, one line on a phone
+FEW = 6  # maximum levels of a plot at half the page width
+ROW = 42  # height of a row of the ranking in pixels
 ACCENT = COLORS[0]
 
 
 def color(group: int) -> str:
-    """Return the colour of the configuration at a place of the ranking."""
+    """Return the color of the configuration at a rank."""
     return COLORS[group % len(COLORS)]
 
 
 def dash(group: int) -> str:
-    """Return the line of the configuration at a place of the ranking."""
+    """Return the dash style of the configuration at a rank."""
     return DASHES[group // len(COLORS) % len(DASHES)]
 
 
 def ranking(configurations: Sequence[Configuration], metric: str) -> str:
-    """Plot each configuration's seeds, mean and interval, the best on top, its label above its dots."""
+    """Plot the seeds, mean and interval of each configuration, best on top, with its label above the dots."""
     figure = new_figure(height=len(configurations) * ROW + 60)
     for place, one in enumerate(configurations):
         figure.add_scatter(
@@ -68,7 +68,7 @@ def ranking(configurations: Sequence[Configuration], metric: str) -> str:
 
 
 def effect(factor: Factor, levels: Sequence[Level], design: Design, metric: str) -> str:
-    """Plot a factor's runs, and the mean and interval of each level."""
+    """Plot the runs of a factor, and the mean and interval of each level."""
     names = [show(level.value) for level in levels]
     places = {level.value: place for place, level in enumerate(levels)}
     figure = new_figure(height=360 if len(levels) > FEW else 280)
@@ -119,12 +119,14 @@ def scatter(factor: Factor, design: Design, metric: str) -> str:
 
 
 def curves(groups: Sequence[Sequence[Run]], name: str, by_epoch: bool) -> str | None:
-    """Plot a logged quantity, a line a run in its configuration's colour, with marks where the state changed.
+    """Plot a logged quantity: a line per run in the color of its configuration, with marks at state changes.
 
     Args:
-        groups: the runs of each configuration, in the order of the ranking.
-        name: of the quantity.
-        by_epoch: over epochs, not batches.
+        groups: Runs of each configuration, in the order of the ranking.
+        name: Name of the quantity.
+        by_epoch: Whether the x-axis has epochs rather than batches.
+    Returns:
+        The figure as JSON; None if no run has the quantity.
     """
     figure = new_figure(height=380)
     lowest, highest = np.inf, -np.inf
@@ -156,7 +158,7 @@ def curves(groups: Sequence[Sequence[Run]], name: str, by_epoch: bool) -> str | 
     logarithmic = lowest > 0 and highest > 1000 * lowest
     figure.update_xaxes(title="epoch" if by_epoch else "batch", nticks=8, rangemode="tozero")
     if by_epoch and max(trace.x.max() for trace in figure.data) <= 8:
-        figure.update_xaxes(dtick=1)  # there are no half epochs
+        figure.update_xaxes(dtick=1)  # only whole epochs
     figure.update_yaxes(title=name, nticks=7, type="log" if logarithmic else "linear")
     return to_json(figure)
 
@@ -164,7 +166,7 @@ def curves(groups: Sequence[Sequence[Run]], name: str, by_epoch: bool) -> str | 
 def _points(run: Run, curve: Curve, by_epoch: bool) -> tuple[np.ndarray, np.ndarray]:
     if not by_epoch:
         return thin(curve.batches, curve.values)
-    # The last row of a run that completed scores other images than its epochs did: all of them
+    # The last row of a completed run scores all validation images, unlike the rows of its epochs
     epochs = run.summary.get("epochs", run.config.get("max_epochs"))
     kept = curve.epochs < epochs if isinstance(epochs, int) else np.ones(len(curve.epochs), bool)
     return thin(curve.epochs[kept] + 1, curve.values[kept])
@@ -180,7 +182,7 @@ def _marks(changes: Sequence[Change], x: np.ndarray, y: np.ndarray, by_epoch: bo
             "size": 11,
             "symbol": [STATE_SYMBOLS[change.state] for change in changes],
             "color": [STATE_COLORS[change.state] for change in changes],
-            "line": {"width": 1.5, "color": "white"},  # so that a mark stands out from a line of its colour
+            "line": {"width": 1.5, "color": "white"},  # makes marks visible on lines of the same color
         },
         legendgroup=str(group),
         customdata=[_told(change) for change in changes],
@@ -196,7 +198,7 @@ def _told(change: Change) -> str:
 
 
 def _shade(figure: go.Figure, run: Run, by_epoch: bool) -> None:
-    """Colour the stretches in which the only run was in a state that is not healthy."""
+    """Shade the periods in which a single run was not healthy."""
     ends = [change.epoch + 1 if by_epoch else change.batch for change in run.changes[1:]]
     last = max(float(np.max(trace.x)) for trace in figure.data)
     for change, end in zip(run.changes, [*ends, last], strict=False):
@@ -210,27 +212,27 @@ def _named(run: Run) -> str:
 
 
 def error_bars(intervals: Sequence[tuple[float, float, float]]) -> dict:
-    """Return error bars; none where an interval is unknown."""
+    """Return error bars of length 0 where an interval is unknown."""
     up = [0.0 if isnan(high) else high - mean for mean, _, high in intervals]
     return {"type": "data", "array": up, "thickness": 2, "width": 5, "color": ACCENT}
 
 
 def new_figure(height: int) -> go.Figure:
-    """Return an empty figure of so many pixels, as wide as the page lets it be."""
+    """Return an empty figure with a height in pixels and the width of the page."""
     layout = {
-        "template": {},  # plotly's own would be 7 kB a figure
+        "template": {},  # plotly's default adds 7 kB per figure
         "height": height,
         "showlegend": False,
         "margin": {"l": 56, "r": 12, "t": 12, "b": 40},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "hovermode": "closest",
-        "xaxis": {"exponentformat": "e"},  # 2e-4, as it is typed, not 200µ
+        "xaxis": {"exponentformat": "e"},  # 2e-4, as typed, instead of 200µ
         "yaxis": {"exponentformat": "e"},
     }
     return go.Figure(layout=layout)
 
 
 def to_json(figure: go.Figure) -> str:
-    """Return the figure for a script element, which no text of it can end."""
+    """Return the figure as JSON that is safe inside a script element."""
     return figure.to_json().replace("<", "\\u003c")

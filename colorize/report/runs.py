@@ -1,4 +1,4 @@
-"""Read the directories that runs left, whatever they lack, into plain data."""
+"""Read run directories, complete or not, into plain data."""
 
 import json
 import os
@@ -17,32 +17,41 @@ from colorize.sweeps.table import read_jobs
 from colorize.vocabulary import STATES
 
 LEFT_BY_A_RUN = ("job.json", "summary.json", "metrics.csv", "checkpoints")
-OF_A_SWEEP = ("sweep=", "ckpt_path=last")  # say how jobs are found and resumed: outside, they mean other things
-HELD_BY_A_RUN = {"checkpoints", "samples", "wandb", "tensorboard", ".hydra", ".git", ".venv"}  # not searched
+OF_A_SWEEP = ("sweep=", "ckpt_path=last")  # overrides of a sweep that have another meaning in a single run
+HELD_BY_A_RUN = {
+    "checkpoints",
+    "samples",
+    "wandb",
+    "tensorboard",
+    ".hydra",
+    ".git",
+    ".venv",
+}  # folders that are not searched
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training, as far as its directory tells.
+    """A training run, as read from its directory.
 
     Attributes:
-        path: its directory.
-        name: the same, below the folder that was searched.
-        overrides: as typed, such as ``lr=1e-4``.
-        config: the composed config, nested; empty if it is gone.
-        status: completed, failed, interrupted, pruned or running; unfinished, if only the absence of a summary tells.
-        error: the line that it failed with, or nothing.
-        metrics: final ones of summary.json, by name, that are finite; empty unless it completed.
-        logged: names of all final metrics.
-        curves: of metrics.csv.
-        changes: of states.csv.
-        states: number of observations in each state.
-        state: the last one, or nothing.
-        rollbacks: how often it was set back to a checkpoint.
-        seconds: that it took, or nothing.
-        summary: all of summary.json.
-        samples: its newest picture of validation images, or nothing.
-        written: when it was last written to, in seconds since 1970.
+        path: Directory of the run.
+        name: Path relative to the searched folder.
+        overrides: Overrides as typed, such as ``lr=1e-4``.
+        config: Composed config, nested; empty if missing.
+        status: completed, failed, interrupted, pruned or running; unfinished if there is no other information than the
+            missing summary.
+        error: Error message of a failed run; empty otherwise.
+        metrics: Finite final metrics of summary.json, by name; empty unless completed.
+        logged: Names of all final metrics.
+        curves: Curves of metrics.csv.
+        changes: State changes of states.csv.
+        states: Number of observations in each state.
+        state: Last state; None if unknown.
+        rollbacks: Number of rollbacks.
+        seconds: Duration; None if unknown.
+        summary: Contents of summary.json.
+        samples: Newest picture of validation samples; None if there is none.
+        written: Time of the last write, in seconds since 1970.
     """
 
     path: Path
@@ -65,36 +74,38 @@ class Run:
 
     @property
     def choices(self) -> dict[str, str]:
-        """Return the overrides by key, without their signs."""
+        """Return the overrides by key, without ``+`` and ``~``."""
         pairs = (override.lstrip("+~").partition("=") for override in self.overrides)
         return {key: value for key, _, value in pairs}
 
     @property
     def command(self) -> str:
-        """Return the line that starts the same training again, by itself, as a shell takes it."""
+        """Return the shell command that repeats the training as a single run."""
         kept = (override for override in self.overrides if not override.lstrip("+").startswith(OF_A_SWEEP))
         return shlex.join(["python", "train.py", *kept])
 
     def last(self, metric: str) -> float | None:
-        """Return the value of a metric that was logged last, or nothing."""
+        """Return the last logged value of a metric; None if there is none."""
         curve = self.curves.get(metric)
         return float(curve.values[-1]) if curve else None
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """Read all runs in and below a folder: of one run, of a sweep, or of many; in the order of their names.
+    """Read all runs in a folder and its subfolders, sorted by name.
 
+    Args:
+        folder: Folder of a run, a sweep, or several of them.
     Raises:
-        UserError: if there is none.
+        UserError: If there are no runs.
     """
     if not folder.is_dir():
         raise UserError(
-            f"no runs in {folder}: it is no folder; name one such as outputs/DATE/TIME or multirun/DATE/TIME"
+            f"no runs in {folder}: it is not a folder; use one such as outputs/DATE/TIME or multirun/DATE/TIME"
         )
     found = sorted(_search(folder), key=lambda path: _natural(path.relative_to(folder)))
     if not found:
         raise UserError(
-            f"no runs in {folder}: a run leaves {', '.join(LEFT_BY_A_RUN)}; name a folder such as outputs/DATE/TIME or "
+            f"no runs in {folder}: a run writes {', '.join(LEFT_BY_A_RUN)}; use a folder such as outputs/DATE/TIME or "
             "multirun/DATE/TIME"
         )
     jobs = {job["folder"]: job for sweep in {path.parent for path in found} for job in _jobs(sweep)}
@@ -104,20 +115,20 @@ def read_runs(folder: Path) -> list[Run]:
 def _jobs(sweep: Path) -> list[dict[str, Any]]:
     try:
         return read_jobs(sweep)
-    except (ValueError, KeyError, TypeError, AttributeError):  # one of its files is damaged: each is read by itself
+    except (ValueError, KeyError, TypeError, AttributeError):  # a file is damaged: read each job separately
         return []
 
 
 def _search(folder: Path) -> Iterator[Path]:
     for path, folders, files in os.walk(folder):
-        # A mistyped command leaves at most what Hydra writes; metrics.json is what only eval.py leaves
+        # A failed command leaves at most the files of Hydra; only eval.py writes metrics.json
         if set(LEFT_BY_A_RUN) & {*folders, *files} and "metrics.json" not in files:
             yield Path(path)
         folders[:] = [name for name in folders if name not in HELD_BY_A_RUN]
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort 10 after 9."""
+    """Return a sort key that orders 10 after 9."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in path.parts]
 
 
@@ -159,7 +170,7 @@ def _read_run(path: Path, folder: Path, job: dict[str, Any]) -> Run:
 
 
 def _counted(summary: dict[str, Any], curves: dict[str, Curve]) -> dict[str, int]:
-    """Return how often each state was observed: as the summary says, or as was logged until then."""
+    """Return the number of observations of each state, from the summary or else from the log."""
     told = summary.get("states")
     if isinstance(told, dict):
         return {state: told[state] for state in STATES if isinstance(told.get(state), int) and told[state] > 0}
@@ -190,7 +201,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """Return a file's object; an empty one if it is missing or damaged."""
+    """Return the object in a JSON file; empty if missing or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -199,8 +210,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _yaml(path: Path) -> Any:
-    """Return a YAML file's plain contents, nothing of it resolved; an empty dictionary if missing or damaged."""
+    """Return the unresolved contents of a YAML file; an empty dictionary if missing or damaged."""
     try:
         return OmegaConf.to_container(OmegaConf.load(path))
-    except Exception:  # YAML's errors and OmegaConf's have no common kind
+    except Exception:  # errors of YAML and OmegaConf have no common base class
         return {}

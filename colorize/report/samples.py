@@ -1,4 +1,4 @@
-"""The same validation images as each configuration colours them, as pictures inside the page."""
+"""Embed the samples of each configuration on the same validation images in the page."""
 
 import base64
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from colorize.grids import GAP, VERSIONS, columns_of
 from colorize.report.configurations import Configuration
 from colorize.report.runs import Run
 
-MOST = 24  # configurations shown, so that the page stays a few megabytes
-WIDTH = 192  # pixels at most of a column in the page
-ROWS = 8  # pictures at most of a column: as many as training draws
+MOST = 24  # maximum configurations, which limits the page to a few megabytes
+WIDTH = 192  # maximum width of a column in pixels
+ROWS = 8  # maximum pictures of a column, as many as training saves
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A column of pictures: what it is, as which data URI, and its size in pixels."""
+    """A column of pictures: label, data URI, and size in pixels."""
 
     label: str
     uri: str
@@ -28,7 +28,7 @@ class Strip:
 
 @dataclass
 class Sheet:
-    """Strips of the same images: grey and real, then what each configuration made of them, the best first."""
+    """Strips of the same images: gray, real, and the results of each configuration, best first."""
 
     grey: Strip
     real: Strip
@@ -36,9 +36,9 @@ class Sheet:
 
 
 def sheets(configurations: Sequence[Configuration]) -> list[Sheet]:
-    """Put the newest samples of the first `MOST` configurations side by side, one sheet for each set of images.
+    """Arrange the newest samples of the first `MOST` configurations side by side, one sheet for each set of images.
 
-    Of runs that differ in their seed, the first that has a picture is shown. A picture that cannot be read is left out.
+    For each configuration the first run that has a readable picture is shown.
     """
     found: dict[bytes, Sheet] = {}
     shown = 0
@@ -48,7 +48,7 @@ def sheets(configurations: Sequence[Configuration]) -> list[Sheet]:
             continue
         shown += 1
         real = columns["real"]
-        same = repr(real.size).encode() + real.tobytes()  # lossless, and equal whenever the images are
+        same = repr(real.size).encode() + real.tobytes()  # pictures are lossless, so equal images have equal pixels
         if same not in found:
             found[same] = Sheet(_strip("grey", columns["grey"]), _strip("real", real))
         found[same].generated.append(
@@ -63,15 +63,15 @@ def _columns(run: Run) -> dict[str, Image.Image] | None:
     try:
         with Image.open(run.samples) as picture:
             return columns_of(picture.convert("RGB"), VERSIONS)
-    except (OSError, ValueError, SyntaxError):  # Pillow's word for some damaged PNGs is SyntaxError
+    except (OSError, ValueError, SyntaxError):  # Pillow raises SyntaxError for some damaged PNGs
         return None
 
 
 def _strip(label: str, column: Image.Image) -> Strip:
-    side = column.width  # training's pictures are square
+    side = column.width  # training samples are square
     column = column.crop((0, 0, side, min(column.height, ROWS * (side + GAP) - GAP))).convert("RGBA")
     if (column.height + GAP) % (side + GAP) == 0:
-        for gap in range(side, column.height, side + GAP):  # white in the file; in the page, the page's colour
+        for gap in range(side, column.height, side + GAP):  # white in the file; transparent in the page
             column.paste((0, 0, 0, 0), (0, gap, side, gap + GAP))
     if column.width > WIDTH:
         column = column.resize((WIDTH, round(column.height * WIDTH / column.width)), Image.Resampling.LANCZOS)

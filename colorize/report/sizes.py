@@ -1,4 +1,4 @@
-"""Learning curves over the size of the training set, where a sweep varies it."""
+"""Compute learning curves over the size of the training set."""
 
 from collections.abc import Sequence
 from html import escape
@@ -8,16 +8,16 @@ from colorize.report import plots
 from colorize.report.configurations import Configuration, label_of
 
 KEY = "data.num_train"
-Line = list[tuple[float, tuple[float, float, float]]]  # sizes in ascending order, each with a mean and its interval
+Line = list[tuple[float, tuple[float, float, float]]]  # sizes in ascending order, each with mean and interval
 SVG_DASHES = dict(zip(plots.DASHES, ("none", "7 4", "2 3", "7 3 2 3"), strict=True))
 
 
 def learning_curves(configurations: Sequence[Configuration], metrics: Sequence[str]) -> dict[str, Any] | None:
-    """Return what the page shows of the size of the training set; nothing if no two runs differ in it alone.
+    """Return the contents of the section; None if no two configurations differ only in the size of the training set.
 
     Args:
-        configurations: in the order of the ranking.
-        metrics: of which those are shown that any line has.
+        configurations: Configurations in the order of the ranking.
+        metrics: Metrics to show, if any line has them.
     """
     found = {metric: lines(configurations, metric) for metric in metrics}
     found = {metric: by_label for metric, by_label in found.items() if by_label}
@@ -33,13 +33,13 @@ def learning_curves(configurations: Sequence[Configuration], metrics: Sequence[s
 
 
 def lines(configurations: Sequence[Configuration], metric: str) -> dict[str, Line]:
-    """Return a line for each set of configurations that differ in the number of training images alone.
+    """Return a line for each set of configurations that differ only in the number of training images.
 
     Args:
-        configurations: of which those count that name a number.
-        metric: whose mean and interval over seeds a point is.
+        configurations: Configurations; those without a number of training images are skipped.
+        metric: Metric; a point has its mean and interval over seeds.
     Returns:
-        Lines of two points at least, by what their configurations have in common; in the order of the ranking.
+        Lines of at least two points, by the label of their common settings, in the order of the ranking.
     """
     found: dict[str, Line] = {}
     for one in configurations:

@@ -1,4 +1,4 @@
-"""Fill the templates of pages: whatever a name is, it is text on the page."""
+"""Fill the templates of pages, with all names escaped."""
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -15,7 +15,7 @@ FILTERS = ("breakable", "number", "percent", "term", "with_interval")  # of `wor
 
 
 def filled(template: str, values: Mapping[str, Any]) -> Markup:
-    """Fill a template of this folder, such as ``sections.html``."""
+    """Render a template of this folder, such as ``sections.html``."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -28,13 +28,13 @@ def filled(template: str, values: Mapping[str, Any]) -> Markup:
 
 
 def page(title: str, parts: Sequence[Mapping[str, Any]], notes: Sequence[str] = (), scripts: Sequence[str] = ()) -> str:
-    """Return a page that needs nothing beside itself.
+    """Return a self-contained page.
 
     Args:
-        title: heading of the page.
-        parts: each with ``at``, which begins its ids, ``title``, ``html``, and ``runs`` where there are several.
-        notes: lines below the heading.
-        scripts: files of this folder, beside ``page.js``.
+        title: Heading of the page.
+        parts: Parts with ``at`` (prefix of ids), ``title`` and ``html``, and ``runs`` if there are several parts.
+        notes: Lines below the heading.
+        scripts: Additional scripts of this folder.
     """
     values = {
         "folder": title,

@@ -1,4 +1,4 @@
-"""Quality against cost: what each configuration took, and which no other one beats in both."""
+"""Compare quality and cost of configurations, and find the Pareto front."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from colorize.report.runs import Run
 
 @dataclass(frozen=True)
 class Cost:
-    """A quantity that a run takes.
+    """A cost of a run.
 
     Attributes:
-        name: in the page.
-        key: of ``cost`` in ``summary.json``.
-        show: writes a value.
+        name: Name in the page.
+        key: Key in ``cost`` of ``summary.json``.
+        show: Function that formats a value.
     """
 
     name: str
@@ -28,10 +28,10 @@ class Cost:
     show: Callable[[float], str]
 
     def of(self, run: Run) -> float | None:
-        """Return what a completed run took; ``None`` if it does not tell."""
+        """Return the cost of a run; None if it is not recorded."""
         told = run.summary.get("cost")
         value = told.get(self.key) if isinstance(told, dict) else None
-        if self.key == "seconds" and value is None:  # a run from before costs were counted, or only partly counted
+        if self.key == "seconds" and value is None:  # costs of older runs are not or only partly recorded
             value = run.seconds
         return float(value) if isinstance(value, int | float) and isfinite(value) else None
 
@@ -58,11 +58,11 @@ class Point:
     """A configuration in one plot.
 
     Attributes:
-        place: in the ranking, from 1.
-        label: of the configuration.
-        cost: mean over its runs.
-        value: mean of the metric, with the ends of its interval.
-        undominated: whether no other is at least as good in both and better in one.
+        place: Rank, from 1.
+        label: Label of the configuration.
+        cost: Mean cost of its runs.
+        value: Mean of the metric and bounds of its interval.
+        undominated: Whether it is on the Pareto front.
     """
 
     place: int
@@ -73,23 +73,23 @@ class Point:
 
 
 def undominated(costs: Sequence[float], values: Sequence[float], lower: bool) -> list[bool]:
-    """Tell of each point whether no other is at least as good in both and better in one (Pareto's front).
+    """Return which points are on the Pareto front: no other is at least as good in both and better in one.
 
     Args:
-        costs: lower is better.
-        values: of a metric, as many.
-        lower: whether a lower value is better.
+        costs: Costs; lower is better.
+        values: Values of a metric.
+        lower: Whether lower values are better.
     """
     points = np.column_stack([costs, np.asarray(values) * (1 if lower else -1)])
     return [not ((points <= point).all(1) & (points < point).any(1)).any() for point in points]
 
 
 def tradeoffs(configurations: Sequence[Configuration], metrics: Sequence[str]) -> dict[str, Any] | None:
-    """Return what the page shows of quality against cost; nothing if no cost differs among the configurations.
+    """Return the contents of the section; None if no cost differs between configurations.
 
     Args:
-        configurations: in the order of the ranking.
-        metrics: of which those are shown that have a direction and that any configuration has.
+        configurations: Configurations in the order of the ranking.
+        metrics: Metrics to show, if their direction is known and a configuration has them.
     """
     costs = [cost for cost in COSTS if len({_mean(cost, one) for one in configurations} - {None}) > 1]
     metrics = [name for name in metrics if has_direction(name) and any(one.over_seeds(name) for one in configurations)]
@@ -141,7 +141,7 @@ def _rows(
 
 
 def _plot(points: Sequence[Point], metric: str, cost: Cost) -> str:
-    """Plot the metric over a cost: the undominated filled and joined, the others hollow, each with its place."""
+    """Plot the metric over a cost, with ranks; points on the Pareto front are filled and connected."""
     figure = plots.new_figure(height=400)
     front = sorted((point for point in points if point.undominated), key=lambda point: point.cost)
     figure.add_scatter(

@@ -1,4 +1,4 @@
-"""Checks of what a user gave."""
+"""Checks of user input."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all; names that do not exist are answered with those that do."""
+"""Files are complete or absent; unknown names are answered with the available ones."""
 
 import json
 from pathlib import Path

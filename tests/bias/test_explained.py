@@ -1,4 +1,4 @@
-"""How much lightness and the category explain, against a prediction written out pixel by pixel."""
+"""Variance explained by lightness and category, against a prediction written out pixel by pixel."""
 
 import numpy as np
 import pytest

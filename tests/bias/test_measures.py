@@ -1,4 +1,4 @@
-"""What a method does with the colors of things: known changes of color give known measures."""
+"""Color measures of a method: known changes of color give known values."""
 
 import numpy as np
 import pytest

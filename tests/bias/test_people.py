@@ -1,4 +1,4 @@
-"""Skin by bands: differences by hand, and a sentence where there are too few people."""
+"""Skin by bands: differences computed by hand, and a sentence if there are too few people."""
 
 import numpy as np
 import pytest

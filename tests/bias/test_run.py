@@ -1,4 +1,4 @@
-"""The whole measurement, of methods whose results are known: the truth, grey, and half the chroma."""
+"""The whole measurement, with methods of known results: the truth, gray, and half the chroma."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The rule for skin, against scikit-image's YCbCr, and bands of lightness against values by hand."""
+"""The skin rule against scikit-image's YCbCr, and bands of lightness against values computed by hand."""
 
 import numpy as np
 import pytest

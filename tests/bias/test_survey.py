@@ -1,4 +1,4 @@
-"""What one pass gathers: which things and people count, and what categories come to."""
+"""One pass over photographs: which objects and people are included, and statistics of categories."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Photographs with masks from a COCO-layout folder: what is read, and what is left out and why."""
+"""Photographs with masks from a COCO-layout folder: what is read, what is excluded, and why."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Sentences say what the intervals can tell, and no more."""
+"""Sentences claim only what the intervals support."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Changes of training images: each against SciPy or scikit-image, drawn as functions of (seed, epoch, position)."""
+"""Augmentations of training images, against SciPy or scikit-image, as pure functions of (seed, epoch, position)."""
 
 import numpy as np
 import pytest

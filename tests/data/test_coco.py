@@ -1,4 +1,4 @@
-"""COCO fetched from a server: index, images, replacements, and what happens when it fails."""
+"""Downloading COCO from a server: index, images, replacements, and failures."""
 
 import io
 import json

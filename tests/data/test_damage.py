@@ -1,4 +1,4 @@
-"""Fading, scratches and JPEG of training images: each against a value by hand or Pillow."""
+"""Fading, scratches and JPEG of training images, against values computed by hand or Pillow."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The same picture twice: it is in the data set once, on one side of the split."""
+"""Duplicate pictures occur only once in a data set, on one side of the split."""
 
 import csv
 import shutil

@@ -1,4 +1,4 @@
-"""However the images of a batch reach the device, the batch is the same."""
+"""The batch is the same for every way in which images reach the device."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Folders and indices that nobody here made: nothing hangs, nothing is written outside, and counts are right."""
+"""Untrusted folders and indices: nothing hangs, nothing is written outside, and counts are correct."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""A store that is not what was written is noticed when it is opened, and built anew; or all of it is looked at."""
+"""A changed store is detected when it is opened and rebuilt; data.verify checks every byte."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""A model is adapted to photographs of one's own, and kept only where held-out ones are colored better."""
+"""A model is fine-tuned on a user's photographs, and saved only if it is better on held-out ones."""
 
 from pathlib import Path
 

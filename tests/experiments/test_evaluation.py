@@ -1,4 +1,4 @@
-"""`eval.py`: rows, files, several checkpoints, and what it says of missing weights."""
+"""`eval.py`: rows, files, several checkpoints, and messages about missing weights."""
 
 import csv
 import io

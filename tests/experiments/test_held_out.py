@@ -1,4 +1,4 @@
-"""Which images `eval.py` scores: those of the checkpoint's own split, and none that a checkpoint was trained on."""
+"""Images that `eval.py` scores: those of the checkpoint's own split, without any training images."""
 
 import csv
 import hashlib

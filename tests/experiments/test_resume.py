@@ -1,4 +1,4 @@
-"""An interrupted and resumed run ends with the weights, bit for bit, of a run that was left alone."""
+"""An interrupted and resumed run ends with the same weights, bit for bit, as an uninterrupted run."""
 
 import csv
 import shutil

@@ -1,4 +1,4 @@
-"""A resumed run goes on with its own config: options on the command line change it, and some things cannot change."""
+"""A resumed run keeps its config: options on the command line change it, and some things cannot change."""
 
 import json
 import logging

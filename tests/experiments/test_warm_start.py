@@ -1,4 +1,4 @@
-"""A new run starts from a trained model's weights, says which, and steps with a fresh optimizer."""
+"""A new run starts from the weights of a trained model, logs which ones, and uses a new optimizer."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""Colouring pictures from Python."""
+"""Colorizing pictures from Python."""
 
 import inspect
 import subprocess

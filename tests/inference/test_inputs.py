@@ -1,4 +1,4 @@
-"""From what was typed to the photographs."""
+"""Finding photographs from command-line arguments."""
 
 import os
 from pathlib import Path

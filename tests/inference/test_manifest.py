@@ -1,4 +1,4 @@
-"""What is there already is known by the input's contents and the settings; a kill costs nothing but its last line."""
+"""Existing results are identified by input contents and settings; a kill loses at most the last line."""
 
 import itertools
 import json

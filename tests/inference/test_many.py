@@ -1,4 +1,4 @@
-"""Colouring many files: what is written, what is left alone, what is told."""
+"""Colorizing many files: what is written, kept, and reported."""
 
 import itertools
 import shutil

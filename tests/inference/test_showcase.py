@@ -1,4 +1,4 @@
-"""The picture of photographs that `make demo` ends with."""
+"""The picture of photographs at the end of `make demo`."""
 
 import numpy as np
 import pytest

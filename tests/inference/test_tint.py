@@ -1,4 +1,4 @@
-"""Toned prints: told from color photographs, and neutral again; tints are made by formulas of others or by hand."""
+"""Toned prints are distinguished from color photographs and neutralized; tints come from other formulas or by hand."""
 
 import io
 

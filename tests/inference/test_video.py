@@ -1,4 +1,4 @@
-"""Colouring videos: what of a file stays, what is smoothed, and what is said about files that cannot be read."""
+"""Colorizing videos: what is kept, what is smoothed, and messages about unreadable files."""
 
 import sys
 from fractions import Fraction

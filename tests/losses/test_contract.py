@@ -1,4 +1,4 @@
-"""The contract of objectives is all that training uses, and what is implemented."""
+"""The contract of objectives has exactly what training uses, and every loss implements it."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""Losses for photographs: what a network sees, colorfulness, and bins, as parts of the objective and of a step."""
+"""Losses for photographs: the network's input, colorfulness, and bins, as parts of the objective and of a step."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""L1 at the truth's colorfulness, against a search by SciPy on colors that scikit-image converts."""
+"""L1 at the truth's colorfulness, against a search with SciPy on colors converted by scikit-image."""
 
 import numpy as np
 import pytest

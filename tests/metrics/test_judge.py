@@ -1,4 +1,4 @@
-"""The judge against timm, its scores against KID and a count by hand; validation and evaluation with a stand-in."""
+"""EfficientNet-Lite2 against timm, its scores against KID and a count by hand; validation with a stand-in network."""
 
 import json
 from types import SimpleNamespace

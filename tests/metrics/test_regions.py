@@ -1,4 +1,4 @@
-"""Chroma across the borders of things and over large areas, against values by hand."""
+"""Chroma across the outlines of objects and over large areas, against values computed by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The bootstrap's draws."""
+"""Bootstrap resamples."""
 
 import numpy as np
 

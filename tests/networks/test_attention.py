@@ -1,4 +1,4 @@
-"""Attention against its papers' formulas, written out place by place."""
+"""Attention against the formulas of the papers, written out position by position."""
 
 import math
 

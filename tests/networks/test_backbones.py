@@ -1,4 +1,4 @@
-"""Pretrained encoders: what they are fed, their weights, and what stays as it is while training."""
+"""Pretrained encoders: their input, their weights, and what stays frozen during training."""
 
 import copy
 

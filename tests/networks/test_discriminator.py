@@ -1,4 +1,4 @@
-"""What the discriminator normalizes, its activations and its weights, against formulas written out."""
+"""Normalization, activations and weights of the discriminator, against formulas written out."""
 
 import copy
 import itertools

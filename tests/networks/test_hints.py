@@ -1,4 +1,4 @@
-"""Hints: drawn as in "Real-Time User-Guided Image Colorization", and what a generator makes of them."""
+"""Hints: drawn as in "Real-Time User-Guided Image Colorization", and their effect on a generator."""
 
 import pytest
 import torch

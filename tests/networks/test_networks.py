@@ -1,4 +1,4 @@
-"""Shapes, sizes, fields and initial weights of the networks."""
+"""Shapes, sizes, receptive fields and initial weights of the networks."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A stated limit of memory: how it is read, what photographs cost, and that a run stays within it."""
+"""The memory limit: parsing, estimated cost of photographs, and runs that stay within it."""
 
 import errno
 import os

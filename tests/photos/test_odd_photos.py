@@ -1,4 +1,4 @@
-"""What one photograph may raise or lose is its own line: frames, profiles and metadata that real files have."""
+"""A problem with one photograph affects only its own line: frames, profiles and metadata of real files."""
 
 import io
 import subprocess

@@ -1,4 +1,4 @@
-"""Results of judges, made once."""
+"""Fixtures with results of `colorize score` and `colorize bias`, created once."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The report's page in a browser: drawn without a network, on a phone, light and dark, by mouse and keyboard."""
+"""The report in a browser: offline, on a phone, light and dark, with mouse and keyboard."""
 
 import json
 import re

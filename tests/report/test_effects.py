@@ -1,4 +1,4 @@
-"""What each factor did, against values computed by hand and by other programs."""
+"""The effect of each factor, against values computed by hand and by other programs."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The page of scores and bias: its numbers are those of the results, names are text, thumbnails have a limit."""
+"""The page of scores and bias: numbers match the results, names are escaped, thumbnails have a limit."""
 
 import base64
 import html as html_module
@@ -247,7 +247,7 @@ def test_results_of_different_protocols_are_refused_in_one_line(judged, tmp_path
 
 def test_runs_have_a_page_of_their_own(judged, tmp_path) -> None:
     write_run(tmp_path / "run", ["seed=0"])
-    with pytest.raises(UserError, match=r"run holds no result of colorize score or colorize bias"):
+    with pytest.raises(UserError, match=r"run has no result of colorize score or colorize bias"):
         write_report([judged.scores, tmp_path / "run"])
 
 
@@ -284,7 +284,7 @@ def test_rows_of_two_folders_are_compared_as_if_scored_together(judged, tmp_path
 def test_without_tables_of_each_image_there_is_a_page_without_pictures(judged, tmp_path) -> None:
     shutil.copy(judged.scores / "scores.json", tmp_path)
     page = write_report(tmp_path).read_text()
-    assert 'id="pictures-data"' not in page and "without a table of each image" in plain(page)
+    assert 'id="pictures-data"' not in page and "without a per-image table" in plain(page)
 
 
 def test_folders_that_are_gone_are_named(judged, tmp_path) -> None:
@@ -295,7 +295,7 @@ def test_folders_that_are_gone_are_named(judged, tmp_path) -> None:
     page = write_report(tmp_path / "scores").read_text()
     text = plain(section(page, "pictures"))
     assert "truth: no pictures in gone/truth" in text and "faded: no pictures in gone/away" in text
-    assert "trained: no pictures are kept in" in text and thumbnails(page) == []
+    assert "trained: no pictures in" in text and thumbnails(page) == []
 
 
 def test_data_alone_is_a_page(tmp_path, judged) -> None:
@@ -307,7 +307,11 @@ def test_data_alone_is_a_page(tmp_path, judged) -> None:
     }
     (tmp_path / "bias.json").write_text(json.dumps(data_only))
     page = write_report(tmp_path).read_text()
-    assert "What scenes/instances" in plain(page) and 'id="bias-1-colors"' in page and 'id="bias-1-rare"' not in page
+    assert (
+        "Color statistics of scenes/instances" in plain(page)
+        and 'id="bias-1-colors"' in page
+        and 'id="bias-1-rare"' not in page
+    )
 
 
 def with_rows(judged: Judged, count: int, learned: bool) -> dict:

@@ -1,4 +1,4 @@
-"""The page of scores in a browser: pictures are sorted and searched, and all of it fits on a screen."""
+"""The page of scores in a browser: pictures can be sorted and searched, and everything fits the screen."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The report's page: what it says of a sweep whose every number is known, and of damaged runs."""
+"""The report of a sweep with known numbers, and of damaged runs."""
 
 import base64
 import json
@@ -58,14 +58,12 @@ def test_the_factor_that_mattered_most_is_named_with_its_share(html) -> None:
     cells = 2 * sum((mean - 229 / 3) ** 2 for mean in (80, 84, 76, 80, 70, 68))
     total = cells + 12 * 1
     text = text_of(html)
-    assert (
-        f"mattered most is gan_mode: {mode / total:.0%} of the variance of val/l1; {12 / total:.1%} is unexplained"
-        in text
-    )
+    share = f"{mode / total:.0%} of the variance of val/l1; {12 / total:.1%} is unexplained"
+    assert f"most important factor is gan_mode: {share}" in text
     assert f"gan_mode × lr {(cells - mode - lr) / total:.1%}" in text
 
 
-NO_DIFFERENCE = "No setting made a difference to val/l1 that these runs can tell from chance"
+NO_DIFFERENCE = "No setting has a significant effect on val/l1"
 
 
 def write_values(folder: Path, values: dict[str, float]) -> Path:
@@ -78,7 +76,7 @@ def write_values(folder: Path, values: dict[str, float]) -> Path:
 def test_where_only_seeds_differ_no_setting_made_a_difference(tmp_path) -> None:
     values = {f"gan_mode={mode} seed={s}": 0.08 + s / 100 for mode in ("vanilla", "lsgan", "hinge") for s in range(3)}
     text = page_of(write_values(tmp_path, values))
-    assert NO_DIFFERENCE + " (smallest p 1)." in text and "mattered most" not in text
+    assert NO_DIFFERENCE + " (smallest p 1)." in text and "most important" not in text
 
 
 def test_a_difference_that_may_be_chance_is_not_what_mattered(tmp_path) -> None:
@@ -89,30 +87,32 @@ def test_a_difference_that_may_be_chance_is_not_what_mattered(tmp_path) -> None:
     p = stats.ttest_rel(vanilla, hinge).pvalue
     assert p > 0.1
     text = page_of(write_values(tmp_path, values))
-    assert f"{NO_DIFFERENCE} (smallest p {p:.2g})." in text and "mattered most" not in text
+    assert f"{NO_DIFFERENCE} (smallest p {p:.2g})." in text and "most important" not in text
 
 
 def test_equal_values_are_said_to_be_equal(tmp_path) -> None:
     text = page_of(write_values(tmp_path, {f"gan_mode={mode}": 0.08 for mode in ("vanilla", "lsgan", "hinge")}))
-    assert "No setting made a difference: val/l1 is the same in all runs." in text
+    assert "No setting has an effect: val/l1 is the same in all runs." in text
 
 
 def test_single_runs_do_not_tell_what_is_chance(tmp_path) -> None:
     text = page_of(write_values(tmp_path, {"gan_mode=vanilla": 0.08, "gan_mode=lsgan": 0.07, "gan_mode=hinge": 0.09}))
-    assert "A single run does not tell how much is chance: another row may be as good." in text
+    assert "Without several seeds, differences may be due to chance." in text
     assert (
-        "gan_mode has the largest share of the variance of val/l1, 100%; without runs to spare, that may be chance."
-        in text
+        "gan_mode has the largest share of the variance of val/l1, 100%; without residual degrees of freedom, "
+        "its significance is unknown." in text
     )
-    assert "mattered most" not in text
+    assert "most important" not in text
 
 
 def test_what_mattered_most_is_the_largest_share_that_passes_at_five_percent_for_all_terms_together() -> None:
     a, b, both = Share(("a",), 0.4, 8, 0.02), Share(("b",), 0.2, 1, 0.01), Share(("a", "b"), 0.1, 8, 0.9)
     told = _mattered(Decomposition((a, b, both), 0.3, True), "val/l1")
-    assert told == "What mattered most is b: 20% of the variance of val/l1; 30% is unexplained."  # 0.02 x 3 > 0.05
+    assert (
+        told == "The most important factor is b: 20% of the variance of val/l1; 30% is unexplained."
+    )  # 0.02 x 3 > 0.05
     told = _mattered(Decomposition((a, both), 0.5, True), "val/l1")
-    assert told == "What mattered most is a: 40% of the variance of val/l1; 50% is unexplained."
+    assert told == "The most important factor is a: 40% of the variance of val/l1; 50% is unexplained."
     told = _mattered(Decomposition((a, both, both), 0.4, True), "val/l1")
     assert told == NO_DIFFERENCE + " (smallest p 0.02 of 3 terms)."
 
@@ -178,7 +178,7 @@ def test_a_grid_comes_apart_into_the_pictures_it_was_made_of() -> None:
         found = np.asarray(columns[name])
         assert np.array_equal(found[:128], expected[0].permute(1, 2, 0))
         assert np.array_equal(found[132:], expected[1].permute(1, 2, 0))
-    with pytest.raises(ValueError, match="101x50 has no 3 columns"):
+    with pytest.raises(ValueError, match="a picture of 101x50 is not a grid with 3 columns"):
         columns_of(Image.new("RGB", (101, 50)), VERSIONS)
 
 
@@ -219,7 +219,7 @@ def test_a_folder_of_runs_and_sweeps_is_one_report(tmp_path) -> None:
 def test_one_run_is_a_page(tmp_path) -> None:
     text = page_of(write_run(tmp_path / "run", ["gan_mode=hinge"], value=0.0712, state="colour collapse"))
     assert "One run, completed. val/l1 is 0.07120, of a single run." in text
-    assert "What each factor did" not in text and "healthy 50%, colour collapse 50%" in text
+    assert "Effect of each factor" not in text and "healthy 50%, colour collapse 50%" in text
 
 
 def test_a_state_that_was_rolled_back_from_is_over(tmp_path) -> None:
@@ -301,14 +301,14 @@ def test_a_torn_file_gives_its_whole_rows(tmp_path) -> None:
     [
         (
             ["empty"],
-            "no runs in empty: a run leaves job.json, summary.json, metrics.csv, checkpoints; name a folder such as ",
+            "no runs in empty: a run writes job.json, summary.json, metrics.csv, checkpoints; use a folder such as ",
         ),
-        (["gone"], "no runs in gone: it is no folder; name one such as "),
+        (["gone"], "no runs in gone: it is not a folder; use one such as "),
         (
             ["run", "--metric", "val/lpips_vgg"],
-            "--metric val/lpips_vgg: no run has it; they have val/colorfulness_abs, ",
+            "--metric val/lpips_vgg: no run has it; available metrics: val/colorfulness_abs, ",
         ),
-        (["run", "--metric", "val/colorfulness"], "neither lower nor higher is known to be better; use one such as "),
+        (["run", "--metric", "val/colorfulness"], "its better direction is unknown; use a metric such as "),
         (["run", "-o", "empty"], "--out empty is a folder; name a file such as empty/report.html"),
         (["run", "-o", "run/job/x.html"], "--out run/job/x.html cannot be written: "),
     ],
@@ -347,7 +347,7 @@ def test_a_run_that_was_trained_is_a_page(make_config, tmp_path) -> None:
 
 
 def test_the_metric_must_be_one_that_can_be_judged() -> None:
-    with pytest.raises(UserError, match="neither lower nor higher"):
+    with pytest.raises(UserError, match="its better direction is unknown"):
         lower_is_better("val/colorfulness_abs")
 
 
@@ -367,7 +367,7 @@ def test_data_sets_are_ranked_apart(tmp_path) -> None:
     html = write_report(tmp_path).read_text()
     text = text_of(html)
     assert "data.name=scenes , 3 runs" in text and "data.name=coco , 1 runs" in text
-    assert "Best by val/l1, the lowest: lr=1e-4 with 0.05000" in text
+    assert "Best configuration by val/l1 (lowest): lr=1e-4 with 0.05000" in text
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
 

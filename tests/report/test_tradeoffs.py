@@ -1,4 +1,4 @@
-"""Quality against cost, and the learning curve, in the report's page: fronts, means and intervals by hand."""
+"""Quality against cost and learning curves in the report: Pareto fronts, means and intervals by hand."""
 
 import json
 import re

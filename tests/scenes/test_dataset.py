@@ -1,4 +1,4 @@
-"""Generated scenes: deterministic, true COCO, and colourful in a way that context tells and lightness does not."""
+"""Generated scenes: deterministic, valid COCO, with colors predictable from context but not from lightness."""
 
 import json
 from collections import defaultdict

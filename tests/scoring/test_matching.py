@@ -1,4 +1,4 @@
-"""Pictures matched by name."""
+"""Matching pictures by name."""
 
 import unicodedata
 from pathlib import Path

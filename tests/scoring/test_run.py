@@ -1,4 +1,4 @@
-"""Methods scored against the truth: which pictures count, one protocol, one pass, and a second call that goes on."""
+"""Scoring methods against the truth: which pictures are included, one protocol, one pass, and resuming."""
 
 import json
 import unicodedata

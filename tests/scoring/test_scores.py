@@ -1,4 +1,4 @@
-"""Each score of a picture against scikit-image or a value by hand."""
+"""Each score of a picture, against scikit-image or a value computed by hand."""
 
 import numpy as np
 import pytest

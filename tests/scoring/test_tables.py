@@ -1,4 +1,4 @@
-"""Tables to paste: whatever a row is called, LaTeX and Markdown show it as it is."""
+"""Tables to copy: LaTeX and Markdown show every row name unchanged."""
 
 import shutil
 import subprocess

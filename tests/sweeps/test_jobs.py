@@ -1,4 +1,4 @@
-"""Sweeps: what is skipped, what runs again, what is refused, and what the tables hold."""
+"""Sweeps: which jobs are skipped, repeated or refused, and the contents of the tables."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Launchers: sweeps on several processes, what they share, and what becomes of a job that is lost or put off."""
+"""Launchers: sweeps in several processes, shared files, and lost or requeued jobs."""
 
 import signal
 import subprocess

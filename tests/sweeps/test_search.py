@@ -1,4 +1,4 @@
-"""The Bayesian search: its ranges, its study that resumes, its pruning, and what it refuses."""
+"""Bayesian search: ranges, resumable studies, pruning, and refused options."""
 
 import json
 import signal

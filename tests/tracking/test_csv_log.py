@@ -1,4 +1,4 @@
-"""One CSV file a run: a row a step, across new columns and interruptions."""
+"""One CSV file per run: one row per step, across new columns and interruptions."""
 
 import csv
 from pathlib import Path

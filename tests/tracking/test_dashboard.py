@@ -1,4 +1,4 @@
-"""The layout of the W&B workspace: what it shows is what runs log, and it is written without a network."""
+"""The layout of the W&B workspace: it shows what runs log, and is written offline."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Loggers: what an offline W&B run holds, when W&B goes online, how a resumed run continues."""
+"""Loggers: contents of an offline W&B run, when W&B goes online, how a resumed run continues."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""Augmentations move and remove what they say, and nothing else."""
+"""Augmentations change what they should and nothing else."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Two processes, by gloo on the CPU: they stop together, and neither needs as many validation images as the other."""
+"""Two processes with gloo on the CPU: they stop together, with different numbers of validation images."""
 
 import csv
 import os

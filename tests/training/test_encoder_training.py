@@ -1,4 +1,4 @@
-"""Runs of the encoder U-Net: what stays frozen, what is noted, and an exact resume of every part."""
+"""Runs of the encoder U-Net: what stays frozen, what is recorded, and an exact resume of every part."""
 
 from pathlib import Path
 

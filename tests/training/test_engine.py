@@ -1,4 +1,4 @@
-"""Each way to do the arithmetic trains the same; `auto` takes what suits the device."""
+"""Every engine option trains the same; `auto` chooses what suits the device."""
 
 import csv
 import dataclasses

@@ -1,4 +1,4 @@
-"""Turns, warm-ups, noise, augmentations, the mean of G's weights and schedules, each by itself and in training."""
+"""Alternation, warm-ups, noise, augmentations, EMA weights and schedules, each alone and in training."""
 
 import copy
 import csv

@@ -1,4 +1,4 @@
-"""What is stepped, by how much, and with which rate, by hand."""
+"""Which parameters are updated, by how much, and with which learning rate, by hand."""
 
 import copy
 

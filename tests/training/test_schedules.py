@@ -1,4 +1,4 @@
-"""Shares of the learning rate, by hand."""
+"""Learning rate factors, by hand."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Images a second, and redraws of the progress bar."""
+"""Images per second, and updates of the progress bar."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What a run does, logs, writes and refuses."""
+"""Training runs: behavior, logs, files and refused options."""
 
 import csv
 import gc

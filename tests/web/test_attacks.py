@@ -1,4 +1,4 @@
-"""The page against those who mean it no good, and those who leave in the middle: one answer in words, nothing kept."""
+"""The page against malicious requests and aborted uploads: one-line errors, nothing is kept."""
 
 import json
 import signal

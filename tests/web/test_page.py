@@ -1,4 +1,4 @@
-"""The web page, as a person with a browser and no internet finds it; it is served by a process of its own."""
+"""The web page in an offline browser, served by a separate process."""
 
 import http.client
 import os

@@ -1,4 +1,4 @@
-"""The model that comes with the package: whole, small, the default, and better than grey on photographs."""
+"""The included model: complete, small, the default, and better than gray on photographs."""
 
 import hashlib
 import shutil

@@ -1,1 +1,1 @@
-"""The page of what judges found: scores of any method's pictures, and what a data set teaches a model."""
+"""Build the report of `colorize score` and `colorize bias`."""

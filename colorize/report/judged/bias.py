@@ -1,4 +1,4 @@
-"""What the page shows of bias: findings, colors of categories as swatches, the rare-object curve, skin."""
+"""Compute the sections of bias: findings, color swatches of categories, the rare-object curve, skin."""
 
 import csv
 import re
@@ -22,23 +22,23 @@ from colorize.report.judged.scores import plot_text
 OVERALL = ("relative_error", "delta_e", "chroma_ratio", "diversity_ratio", "followed", "hue_shift", "a_shift",
            "b_shift", "jump_ratio")  # fmt: skip
 NAMES = {
-    "error": "error", "grey_error": "grey's error", "relative_error": "error / grey's", "delta_e": "CIEDE2000",
+    "error": "error", "grey_error": "error of grey", "relative_error": "error / grey's", "delta_e": "CIEDE2000",
     "chroma_ratio": "chroma ratio", "chroma_shift": "chroma shift", "diversity_ratio": "diversity ratio",
     "followed": "followed", "hue_shift": "hue shift (°)", "a_shift": "a shift", "b_shift": "b shift",
     "jump_ratio": "jump ratio",
 }  # fmt: skip
-FIRST = 20  # categories shown at once; a click shows the others
-LABELED = 30  # points of the curve that have their names beside them, at most
+FIRST = 20  # categories shown initially
+LABELED = 30  # maximum points of the curve that are labeled
 HEX = re.compile(r"#[0-9a-f]{6}")
 HISTOGRAMS = {"chroma": "chroma, Lab units", "hue": "hue, degrees, weighted by chroma", "lightness": "L*"}
 
 
 def bias_sections(summary: Mapping[str, Any], at: str) -> dict[str, Any]:
-    """Return what the template shows of one data set; ``at`` begins its ids.
+    """Return the template values of one data set.
 
     Args:
-        summary: see `colorize.bias.tables.read_summary`.
-        at: the same for nothing else on the page.
+        summary: Result of `colorize.bias.tables.read_summary`.
+        at: Prefix of ids, unique in the page.
     """
     models = summary.get("models", {})
     return {
@@ -71,7 +71,7 @@ def bias_sections(summary: Mapping[str, Any], at: str) -> dict[str, Any]:
 
 
 def categories_of(folder: Path) -> dict[str, set[str]]:
-    """Return the categories in each photograph that ``things.csv`` of a result tells of, by the photograph's file."""
+    """Return the categories in each photograph, by file name, from ``things.csv`` of a result."""
     found: dict[str, set[str]] = defaultdict(set)
     path = folder / "things.csv"
     if path.is_file():
@@ -85,11 +85,14 @@ def categories_of(folder: Path) -> dict[str, set[str]]:
 def _notes(summary: Mapping[str, Any]) -> list[str]:
     left_out = summary.get("left_out", [])
     first = f"{left_out[0]['file']} ({left_out[0]['reason']})" if left_out else ""
-    return [*summary.get("notes", []), *([f"left out: {len(left_out)} photographs, the first {first}"] * bool(first))]
+    return [
+        *summary.get("notes", []),
+        *([f"excluded: {len(left_out)} photographs, the first is {first}"] * bool(first)),
+    ]
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Return a value and its interval from ``0.62 [0.55, 0.70]``."""
+    """Split ``0.62 [0.55, 0.70]`` into the value and its interval."""
     value, _, ends = text.partition(" [")
     return value.replace("-", "−"), f"[{ends}".replace("-", "−") if ends else ""
 
@@ -100,14 +103,14 @@ def _cells(row: Mapping[str, Any], names: Iterable[str]) -> list[tuple[str, str]
 
 def _explained(data: Mapping[str, Any]) -> list[tuple[str, tuple[str, str]]]:
     told = {
-        "whole": "lightness, of all pixels", "lightness": "lightness, inside outlines",
-        "category": "the category, inside outlines", "both": "both, inside outlines",
+        "whole": "lightness, all pixels", "lightness": "lightness, inside masks",
+        "category": "category, inside masks", "both": "both, inside masks",
     }  # fmt: skip
     return [(text, _split(percent(data["explained"][name]))) for name, text in told.items()]
 
 
 def _swatches(summary: Mapping[str, Any], models: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each category: what it is in the data, and its main colors in the truth and in each output."""
+    """Return a row for each category: statistics in the data, and main colors in the truth and in each output."""
     palettes = summary.get("palettes", {})
     rows = []
     for row in summary["data"]["categories"]:
@@ -148,7 +151,7 @@ def _categories(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _curve(models: Mapping[str, Any], measure: str) -> str:
-    """Plot a measure of each category against the number of training photographs that have it."""
+    """Plot a measure of each category against the number of training photographs that contain it."""
     figure = plots.new_figure(height=420)
     labeled = len(models) == 1
     for place, (name, model) in enumerate(models.items()):
@@ -167,7 +170,7 @@ def _curve(models: Mapping[str, Any], measure: str) -> str:
             textposition="top center",
             textfont={"size": 11},
             cliponaxis=False,
-            hovertemplate=f"%{{text}}, {plot_text(name)}<br>seen in %{{x}}: %{{y:.3g}}<extra></extra>",
+            hovertemplate=f"%{{text}}, {plot_text(name)}<br>frequency %{{x}}: %{{y:.3g}}<extra></extra>",
         )
     ticks = [mantissa * 10**power for power in range(7) for mantissa in (1, 2, 5)]
     figure.update_xaxes(title="training photographs with the category", type="log", tickvals=ticks, ticktext=ticks)
@@ -176,7 +179,7 @@ def _curve(models: Mapping[str, Any], measure: str) -> str:
 
 
 def _correlations(models: Mapping[str, Any]) -> list[tuple[str, int, list[tuple[str, str]]]]:
-    """Return each method's number of points, and Spearman's correlation of each measure with its interval."""
+    """Return the number of points and the Spearman correlations with intervals of each method."""
     rows = []
     for name, model in models.items():
         found: Mapping[str, Estimate] = model["rare_objects"]["correlations"]
@@ -191,7 +194,7 @@ def _histogram_key(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _line(place: int) -> tuple[str, str]:
-    """Return color and dash: grey for the truth, then those of methods."""
+    """Return color and dash style: gray for the truth, then those of methods."""
     return ("#7d838c", "solid") if place == 0 else (plots.color(place - 1), plots.dash(place - 1))
 
 
@@ -214,7 +217,7 @@ def _histogram(summary: Mapping[str, Any], name: str) -> str:
 
 
 def _people(people: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row for each band and contrast; ``few`` is the sentence of one with too few people."""
+    """Return a row for each band and contrast; ``few`` is the sentence for those with too few people."""
     bands = [
         {
             "name": row["band"],

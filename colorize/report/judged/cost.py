@@ -1,4 +1,4 @@
-"""What training cost, of methods that are a run's checkpoint: from the run's ``summary.json``."""
+"""Read the training cost of methods that are checkpoints of a run, from its ``summary.json``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +10,10 @@ from colorize.report.tradeoffs import COSTS
 
 
 def cost_table(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return a row of costs for each method whose run is known; nothing if none is.
+    """Return a row of costs for each method whose run is known; None if there is none.
 
     Args:
-        methods: rows of scores; ``model`` is the checkpoint, as ``RUN/checkpoints/NAME.ckpt``.
+        methods: Rows of scores; ``model`` is the checkpoint ``RUN/checkpoints/NAME.ckpt``.
     """
     runs = {name: run for name, row in methods.items() if (run := _run(row.get("model")))}
     costs = [cost for cost in COSTS if any(cost.of(run) is not None for run in runs.values())]
@@ -28,7 +28,7 @@ def cost_table(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | Non
 
 
 def _run(checkpoint: str | None) -> Run | None:
-    """Return the run that left a checkpoint, if its summary is there."""
+    """Return the run of a checkpoint; None if its summary is missing."""
     folder = Path(checkpoint).parent.parent if checkpoint else None
     if folder is None or Path(checkpoint).suffix != ".ckpt" or not (folder / "summary.json").is_file():
         return None

@@ -1,4 +1,4 @@
-"""From results of `colorize score` and `colorize bias` to the page."""
+"""Build the report of `colorize score` and `colorize bias`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,15 +14,15 @@ from colorize.report.templates import filled, page
 
 
 def render(scores: Sequence[Path], biases: Sequence[Path], out: Path, megabytes: float) -> str:
-    """Return the page of these results.
+    """Return the page of results as self-contained HTML.
 
     Args:
-        scores: folders of `colorize score`, which stand side by side.
-        biases: folders of `colorize bias`.
-        out: where the page will lie; links to pictures are seen from there.
-        megabytes: of thumbnails in the page, at most.
+        scores: Folders of `colorize score`, compared in one table.
+        biases: Folders of `colorize bias`.
+        out: Path of the page; links to pictures are relative to its folder.
+        megabytes: Maximum size of the thumbnails in the page.
     Raises:
-        UserError: if a folder holds no result, or results do not stand side by side.
+        UserError: If a folder has no result, or results cannot be compared.
     """
     values: dict[str, Any] = {"scores": None, "browser": None, "cost": None}
     if scores:

@@ -1,4 +1,4 @@
-"""Pictures of all methods side by side, for the page's browser: thumbnails up to a size, beyond it links to files."""
+"""Show pictures of all methods side by side: thumbnails up to a total size, then links to files."""
 
 import base64
 import json
@@ -26,10 +26,10 @@ from colorize.scoring.run import PICTURES
 from colorize.scoring.summary import AT
 from colorize.scoring.tables import HEADINGS
 
-ROW, GAP = 1152, 10  # pixels of the page's width, and between two pictures
-SMALLEST, LARGEST = 144, 216  # pixels at most of a thumbnail
-QUALITY = 80  # of WebP: 4 to 10 kB
-DIGITS = 4  # significant, of an image's scores
+ROW, GAP = 1152, 10  # width of the page and gap between pictures, in pixels
+SMALLEST, LARGEST = 144, 216  # range of the thumbnail size in pixels
+QUALITY = 80  # WebP quality: 4 to 10 kB per thumbnail
+DIGITS = 4  # significant digits of per-image scores
 SORTABLE = (
     "delta_e", "l1", "psnr", "ssim", "lpips_alex", "lpips_vgg", "delta_colorfulness_image", "hue_distance",
     "out_of_gamut", "lightness_error", "colorfulness_abs",
@@ -41,10 +41,10 @@ class Column:
     """Pictures of the truth or of a method.
 
     Attributes:
-        name: of the column.
-        files: as they are on disk, by image.
-        fitted: whether files are what was scored; else the protocol makes it of them.
-        missing: why there is no picture, by image.
+        name: Name of the column.
+        files: Picture files, by image.
+        fitted: Whether files were scored as they are; otherwise the protocol is applied.
+        missing: Why a picture is missing, by image.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Column:
 
 
 def browser(scores: Scores, page: Path, megabytes: float, categories: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Return what the page's browser of pictures shows.
+    """Return the template values of the picture browser.
 
     Args:
-        scores: with their per-image tables.
-        page: where it will lie; links are relative to its folder.
-        megabytes: of all thumbnails in the page, at most.
-        categories: of what is in a picture, by its name.
+        scores: Scores with per-image tables.
+        page: Path of the page; links are relative to its folder.
+        megabytes: Maximum size of all thumbnails.
+        categories: Categories in each picture, by name.
     Returns:
         ``data`` as JSON for a script element, choices, counts and ``notes``; empty without tables.
     """
@@ -106,7 +106,7 @@ def browser(scores: Scores, page: Path, megabytes: float, categories: Mapping[st
 
 
 def _values(scores: Scores, row: str, metric: str) -> list[float | None]:
-    """Return a method's score of each image, as JSON has it."""
+    """Return the score of each image by a method, as JSON values."""
     values = scores.values.get(row)
     if values is None:
         return [None] * len(scores.of)
@@ -118,7 +118,7 @@ def _values(scores: Scores, row: str, metric: str) -> list[float | None]:
 
 
 def _columns(scores: Scores) -> tuple[Column, list[Column], list[str]]:
-    """Find the pictures of the truth and of each method; return them, and a line for each that has none."""
+    """Find the pictures of the truth and of each method; return them, and a note for each without pictures."""
     notes: list[str] = []
     truth, columns = Column("truth"), []
     folder = Path(scores.result.truth.get("folder", ""))
@@ -127,19 +127,19 @@ def _columns(scores: Scores) -> tuple[Column, list[Column], list[str]]:
             name: path for name, path in listed(folder, scores.folders[TRUTH]).files.items() if name in set(scores.of)
         }
     if not truth.files:
-        notes.append(f"truth: no pictures in {folder}, seen from here")
+        notes.append(f"truth: no pictures in {folder}, relative to the current folder")
     for name, row in scores.methods.items():
         column = Column(name)
         if row["kind"] == "model":
             column.fitted = True
             kept = _inside(scores.folders[name]) / PICTURES / name
             column.files = {image: path for image in scores.of if (path := kept / f"{image}.png").is_file()}
-            lacking = f"no pictures are kept in {kept}; colorize score --pictures keeps them"
+            lacking = f"no pictures in {kept}; colorize score --pictures saves them"
         else:
             folder = Path(row["folder"])
             with suppress(UserError):
                 column.files = matched(scores.of, listed(folder, scores.folders[name])).files
-            lacking = f"no pictures in {folder}, seen from here"
+            lacking = f"no pictures in {folder}, relative to the current folder"
         if not column.files:
             notes.append(f"{name}: {lacking}")
         values = scores.values.get(name)
@@ -154,7 +154,7 @@ def _inside(folder: Path) -> Path:
 
 
 def _link(column: Column, image: str, page: Path) -> str | None:
-    """Return the address of a picture's file, seen from the page."""
+    """Return the URL of a picture file relative to the page; None if there is no file."""
     path = column.files.get(image)
     return quote(os.fsencode(os.path.relpath(path.absolute(), page.absolute().parent))) if path else None
 
@@ -167,10 +167,9 @@ def _thumbnails(
     most: float,
     side: int,
 ) -> tuple[dict[tuple[str, str], str], int]:
-    """Make thumbnails as data URIs, by column and image, of as many images as ``most`` bytes take; return their size.
+    """Return thumbnails as data URIs by column and image, up to ``most`` bytes, and their size in bytes.
 
-    The worst and the best by each score come first, because these are looked for. A picture that cannot be read has
-    none, and is marked as missing.
+    The worst and best images by each score come first. Pictures that cannot be read are marked as missing.
     """
     found: dict[tuple[str, str], str] = {}
     size = 0
@@ -205,7 +204,7 @@ def _thumbnails(
 
 
 def _sought(images: Sequence[str], values: Mapping[str, Sequence[Sequence[float | None]]]) -> Iterator[str]:
-    """Yield each image once: by turns the worst and the best of each method by each score, then the next ones."""
+    """Yield each image once: in turns the worst and best of each method by each score, then the next ones."""
     orders = []
     for rows in values.values():
         for row in rows:

@@ -1,4 +1,4 @@
-"""Read folders of `colorize score` as one table, with the per-image scores behind it."""
+"""Read folders of `colorize score` as one table with its per-image scores."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from colorize.scoring.result import Result, read_result, side_by_side
 from colorize.scoring.run import TABLES
 from colorize.scoring.summary import Values, bootstrapped, differences, read_values
 
-RESAMPLES = 1000  # of differences between rows of two folders, as by default of `colorize score`
+RESAMPLES = 1000  # for differences between rows of two folders; the default of `colorize score`
 
 
 @dataclass
 class Scores:
-    """Results of one protocol on the same images.
+    """Results under one protocol on the same images.
 
     Attributes:
-        result: of all rows; differences between rows of two folders are among ``paired``.
-        folders: that hold each row's scores.
-        values: per-image scores by row, as far as their tables are there.
-        images: names of those that all rows are of; empty without tables.
-        of: names of all true images, in their order.
-        notes: lines that a reader must know.
+        result: Combined result; ``paired`` includes differences between rows of two folders.
+        folders: Folder of each row.
+        values: Per-image scores by row, for rows with a per-image table.
+        images: Names of the images that all rows use; empty without tables.
+        of: Names of all true images, in order.
+        notes: One line for each caveat.
     """
 
     result: Result
@@ -37,22 +37,22 @@ class Scores:
 
     @property
     def methods(self) -> dict[str, dict[str, Any]]:
-        """Rows of methods as they are, by name."""
+        """Rows of unchanged methods, by name."""
         return {name: row for name, row in self.result.rows.items() if _is_method(name, row) and not matched(name)}
 
     @property
     def matched(self) -> dict[str, dict[str, Any]]:
-        """Rows of methods with the gain that makes them as colorful as the truth, by name."""
+        """Rows of methods at the truth's colorfulness, by name."""
         return {name: row for name, row in self.result.rows.items() if _is_method(name, row) and matched(name)}
 
     @property
     def references(self) -> dict[str, dict[str, Any]]:
-        """Rows that test the scores, by name."""
+        """Reference rows, by name."""
         return {name: row for name, row in self.result.rows.items() if not _is_method(name, row)}
 
 
 def matched(name: str) -> bool:
-    """Tell whether a row is one of `colorize score --matched`."""
+    """Return whether a row was added by `colorize score --matched`."""
     return name.endswith(MATCHED)
 
 
@@ -61,10 +61,10 @@ def _is_method(name: str, row: Mapping[str, Any]) -> bool:
 
 
 def read_scores(folders: Sequence[Path]) -> Scores:
-    """Read results and stand them side by side.
+    """Read and combine results.
 
     Raises:
-        UserError: if one is none, or their protocols or images are not the same, or two rows have one name.
+        UserError: If a folder has no result, protocols or images differ, or two rows have the same name.
     """
     results = [read_result(folder) for folder in folders]
     rows = side_by_side(results)
@@ -88,7 +88,7 @@ def read_scores(folders: Sequence[Path]) -> Scores:
     found = Scores(merged, owners, values, _common(rows, values, of), of, [])
     lacking = [name for name in rows if name not in values]
     if lacking:
-        found.notes.append(f"without a table of each image in {TABLES}: {', '.join(lacking)}")
+        found.notes.append(f"without a per-image table in {TABLES}: {', '.join(lacking)}")
     if len(results) > 1:
         _compare_across(found)
     return found
@@ -100,7 +100,7 @@ def _tables(folder: Path) -> dict[str, Path]:
 
 
 def _common(rows: Mapping[str, Mapping[str, Any]], values: Mapping[str, Values], of: Sequence[str]) -> list[str]:
-    """Return the images that every method has and was not trained on, as `colorize score` chose them."""
+    """Return the images that every method has and was not trained on, as in `colorize score`."""
     kept = set(values[TRUTH].images) if TRUTH in values else set()
     for name, row in rows.items():
         if _is_method(name, row):
@@ -111,13 +111,15 @@ def _common(rows: Mapping[str, Mapping[str, Any]], values: Mapping[str, Values],
 
 
 def _compare_across(scores: Scores) -> None:
-    """Add differences between the rows of different folders, on the same draws of the same images."""
+    """Add differences between rows of different folders, on the same bootstrap resamples."""
     rows = scores.result.rows
     methods = [name for name, row in rows.items() if _is_method(name, row) and name in scores.values]
     if GREY in scores.values:
         methods.append(GREY)
     if len(scores.images) != scores.result.truth["images"]:
-        scores.notes.append("tables of each image have changed since: rows of different folders are not compared")
+        scores.notes.append(
+            "the per-image tables have changed since scoring: rows of different folders are not compared"
+        )
         return
     about = scores.result.about
     draws = bootstrapped(

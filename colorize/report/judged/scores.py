@@ -1,4 +1,4 @@
-"""What the page shows of scores: a summary in sentences, the table, paired differences, curves over gains."""
+"""Compute the sections of scores: a summary in sentences, the table, paired differences, curves over gains."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,13 +18,13 @@ from colorize.scoring.tables import AT_CF, HEADINGS, PLAIN, best, latex, markdow
 OTHERS = ("fid", "kid", "fid_lite2", "kid_lite2", "recognizability", *AT_CF)
 PICTURE = tuple(name for name in PLAIN if name not in OTHERS)
 OVER_GAINS = ("delta_e", "l1", "psnr", "ssim", "out_of_gamut")
-TOLD = ("delta_e", "delta_e_at_cf", "lpips_vgg", "fid", "kid_lite2")  # in the summary, where they are known
-SMALLEST = 1e-4  # below, a figure is shown as less than this
-WIDEST = 2.0  # of the truth's colorfulness: the curves' end in the plot
+TOLD = ("delta_e", "delta_e_at_cf", "lpips_vgg", "fid", "kid_lite2")  # scores in the summary, if available
+SMALLEST = 1e-4  # smaller values are shown as less than this
+WIDEST = 2.0  # end of the curves in the plot, as a multiple of the truth's colorfulness
 
 
 class Pair(NamedTuple):
-    """A difference of two rows: its value, both ends of its interval, and the smallest that can be told."""
+    """A difference of two rows: its value, the bounds of its interval, and the smallest detectable difference."""
 
     difference: float
     low: float
@@ -33,7 +33,7 @@ class Pair(NamedTuple):
 
     @property
     def told(self) -> bool:
-        """Whether the interval is on one side of 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
@@ -41,13 +41,13 @@ Pairs = dict[tuple[str, str, str], Pair]  # by score, first and second
 
 
 def heading(score: str) -> str:
-    """Return what the page calls a score, with the direction that is better."""
+    """Return the label of a score with its better direction."""
     name, direction = HEADINGS[score]
     return f"{name} {direction}".strip() + (" at the truth's CF" if score.endswith("_at_cf") else "")
 
 
 def score_sections(scores: Scores) -> dict[str, Any]:
-    """Return what the template shows of scores."""
+    """Return the template values of scores."""
     result = scores.result
     plain = replace(result, rows=scores.methods | scores.references)
     pairs = _indexed(result.paired)
@@ -83,7 +83,7 @@ def _with_ends(row: Mapping[str, Any], score: str) -> tuple[float, float, float]
 
 
 def shown_as(row: Mapping[str, Any], score: str) -> tuple[str, str]:
-    """Return a row's value and its interval, as text; empty where there is none."""
+    """Format a value of a row and its interval; empty if there is none."""
     if score not in row["scores"]:
         return "", ""
     value, low, high = _with_ends(row, score)
@@ -115,15 +115,15 @@ def _sentences(scores: Scores, plain: Result, pairs: Pairs) -> Iterator[str]:
         target = truth["scores"]["colorfulness_abs"]
         nearest = min(colors, key=lambda name: abs(colors[name] - target))
         value = with_interval(_with_ends(scores.methods[nearest], "colorfulness_abs"))
-        least = f", the nearest of {len(colors)}," if len(colors) > 1 else ""
+        least = f", the closest of {len(colors)}," if len(colors) > 1 else ""
         yield f"Colorfulness of the truth is {number(target)}; {nearest}{least} has {value}."
     failed = [check["check"] for check in scores.result.checks if not check["passed"]]
     if failed:
-        yield f"Of the rows that test the scores, not as expected: {'; '.join(failed)}."
+        yield f"Failed checks of the reference rows: {'; '.join(failed)}."
 
 
 def _leader(methods: Mapping[str, Mapping[str, Any]], plain: Result, pairs: Pairs, score: str) -> str | None:
-    """Say who leads by a score, and whether that can be told from chance."""
+    """Describe the best method by a score, and whether it is significantly better."""
     lower = HEADINGS[score][1] == "↓"
     known = sorted(
         (name for name, row in methods.items() if score in row["scores"]),
@@ -138,15 +138,15 @@ def _leader(methods: Mapping[str, Mapping[str, Any]], plain: Result, pairs: Pair
         pair, line = pairs.get((score, first, GREY)), f"{name} of {first} is {value}"
         if pair is None:
             return f"{line}."
-        verdict = "" if pair.told else ", which may be chance"
-        return f"{line}; less grey's that is {with_interval(pair[:3], signed=True)}{verdict}."
+        verdict = "" if pair.told else ", which is not significant"
+        return f"{line}; the difference from grey is {with_interval(pair[:3], signed=True)}{verdict}."
     line = f"{name} is {'lowest' if lower else 'highest'} for {first}, {value}"
     if best(plain, score) == first:
-        return f"{line}; all differences from the others are beyond chance."
+        return f"{line}; all differences from the others are significant."
     close = [other for other in known[1:] if (pair := pairs.get((score, first, other))) and not pair.told]
     if close:
-        what = "difference" if len(close) == 1 else "differences"
-        return f"{line}; the {what} from {_listed(close)} may be chance."
+        what = "difference from {} is" if len(close) == 1 else "differences from {} are"
+        return f"{line}; the {what.format(_listed(close))} not significant."
     return f"{line}{'' if score in methods[first]['ci95'] else ', without an interval'}."
 
 
@@ -155,14 +155,14 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _table(scores: Scores, plain: Result, columns: Sequence[str]) -> dict[str, Any] | None:
-    """Return a table: methods, the same at the truth's colorfulness, and rows that test the scores."""
+    """Return a table: methods, methods at the truth's colorfulness, and reference rows."""
     own = [*scores.methods.values(), *scores.matched.values()]
     kept = [name for name in columns if any(name in row["scores"] for row in own)]
     if not kept:
         return None
-    groups = [("", scores.methods), ("rows that test the scores", scores.references)]
-    if not set(kept) <= set(AT_CF):  # there such rows would say the same again
-        groups.insert(1, ("with the truth's colorfulness", scores.matched))
+    groups = [("", scores.methods), ("reference rows", scores.references)]
+    if not set(kept) <= set(AT_CF):  # such rows would repeat the same values
+        groups.insert(1, ("at the truth's colorfulness", scores.matched))
     bold = {name: best(plain, name) for name in kept}
     images = scores.result.truth["images"]
     found = []
@@ -181,7 +181,7 @@ def _table(scores: Scores, plain: Result, columns: Sequence[str]) -> dict[str, A
 
 
 def _differences(scores: Scores, pairs: Pairs) -> Iterator[dict[str, Any]]:
-    """Yield a plot and a table for each score with a direction; of rows at the truth's colorfulness by themselves."""
+    """Yield a plot and a table for each score with a direction, separately for rows at the truth's colorfulness."""
     for rows, ending in ((scores.methods, ""), (scores.matched, ", rows at the truth's CF")):
         for score in (*PICTURE, *OTHERS):
             known = [name for name, row in rows.items() if score in row["scores"]]
@@ -214,7 +214,7 @@ def _matrix(known: Sequence[str], score: str, pairs: Pairs) -> dict[str, Any] | 
 
 
 def _intervals(values: Mapping[str, tuple[float, float, float]], label: str) -> str:
-    """Plot each row's value and interval, the best on top, its name above its dot."""
+    """Plot the value and interval of each row, best on top, with its name above its dot."""
     ordered = sorted(values, key=lambda name: values[name][0], reverse="↑" in label)
     figure = plots.new_figure(height=len(ordered) * plots.ROW + 60)
     for place, name in enumerate(ordered):
@@ -242,12 +242,12 @@ def _intervals(values: Mapping[str, tuple[float, float, float]], label: str) -> 
 
 
 def plot_text(name: str) -> str:
-    """Return a name for a plot, which takes HTML: shortened, and as it is."""
+    """Shorten a name and escape it for plotly, which renders HTML."""
     return escape(name if len(name) <= plots.LONGEST else name[: plots.LONGEST - 1] + "…")
 
 
 def _gain_curves(scores: Scores, score: str) -> str:
-    """Plot a score against colorfulness over gains of chroma, with dots at the methods' own chroma."""
+    """Plot a score against colorfulness over gains of chroma, with a dot at gain 1."""
     figure = plots.new_figure(height=400)
     target = _target(scores)
     own = GAINS.index(1.0)
@@ -270,7 +270,7 @@ def _gain_curves(scores: Scores, score: str) -> str:
             y=grey["curve"][score][:1],
             mode="markers",
             marker={"size": 11, "symbol": "x", "color": "#7d838c"},
-            cliponaxis=False,  # it lies on the axis
+            cliponaxis=False,  # the point is on the axis
             hovertemplate="grey<br>%{y:.4g}<extra></extra>",
         )
     figure.add_vline(

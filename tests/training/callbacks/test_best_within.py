@@ -1,4 +1,4 @@
-"""Which checkpoint a GAN stage keeps; what validation measures is made up, so that each choice is known."""
+"""Which checkpoint a GAN stage keeps, with made-up validation scores."""
 
 from pathlib import Path
 

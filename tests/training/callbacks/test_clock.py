@@ -1,4 +1,4 @@
-"""A run that ends by the clock; time is faked: each batch takes ten seconds, each validation a thousand."""
+"""Runs limited by time, with a fake clock: each batch takes ten seconds, each validation a thousand."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What a run says it cost: operations by hand, images over resumes, energy from counters that start again."""
+"""Recorded cost: operations by hand, images over resumes, energy from counters that restart."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Measures by hand, and states from measures."""
+"""Measures computed by hand, and states determined from measures."""
 
 import contextlib
 import math

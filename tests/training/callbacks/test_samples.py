@@ -1,4 +1,4 @@
-"""The picture of an epoch: of which images, by a network in evaluation, handed to which logger, at which step."""
+"""Samples of an epoch: images, evaluation mode, loggers, and step."""
 
 import contextlib
 from types import SimpleNamespace

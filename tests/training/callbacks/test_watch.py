@@ -1,4 +1,4 @@
-"""Training that is made to fail: each failure gets its name, and what the policy says is done."""
+"""Provoked training failures: each is detected, and the policy is applied."""
 
 import csv
 import json
