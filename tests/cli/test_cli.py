@@ -301,7 +301,7 @@ def test_score_prints_the_table_and_names_its_files(run) -> None:
     assert result.exit_code == 0, result.output
     assert "| same | 3 | 0 [0, 0] |" in result.stdout and "scores: scores/scores.json" in result.stdout
     result = run("score", "true", "mine", "--protocol", "as-is", "--no-learned")
-    assert result.exit_code == 2 and "name another --out" in result.stderr
+    assert result.exit_code == 2 and "use another --out" in result.stderr
 
 
 def test_a_judge_that_fails_its_own_test_gives_status_1(run, monkeypatch) -> None:
