@@ -25,12 +25,12 @@ NAMED = 3  # maximum images listed in a line
 
 
 def markdown(result: Result) -> str:
-    """Format scores, scores at the truth's colorfulness, paired differences, checks and notes as Markdown."""
+    """Format the scores, the scores at the truth's CF, paired differences, checks and notes as Markdown."""
     truth, protocol = result.truth, result.protocol
     lines = [
         f"Protocol {protocol['name']}: {protocol['about']}.",
         f"{truth['images']} images, list {truth['list'][:16]}; resampling {protocol['resampling']}; "
-        f"lightness {protocol['lightness']}; rounding {protocol['rounding']}. Brackets: 95% bootstrap interval.",
+        f"lightness {protocol['lightness']}; rounding {protocol['rounding']}. In brackets: 95% bootstrap intervals.",
         "",
         *_table(result.rows, PLAIN),
         "",
