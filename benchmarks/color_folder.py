@@ -26,7 +26,7 @@ class Formula:
 
 
 def main() -> None:
-    """Colour and print what was written and what was said."""
+    """Color and print what was written and what was said."""
     folder, out = map(Path, sys.argv[1:])
     found = collect([folder], out)
     said = [*found.complaints, *found.skipped]

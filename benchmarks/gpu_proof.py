@@ -36,8 +36,8 @@ from colorize.base.errors import UserError
 from colorize.experiments.experiment import train
 
 KINDS = {  # of kernels, by what their names hold; the first that fits
-    "optimiser": "adam|multi_tensor",
-    "normalisation": "batch_norm|batchnorm|bn_fw|bn_bw|norm_kernel",
+    "optimizer": "adam|multi_tensor",
+    "normalization": "batch_norm|batchnorm|bn_fw|bn_bw|norm_kernel",
     "convolution": "conv|fprop|dgrad|wgrad|gemm|cutlass|xmma|nhwc|nchw|cudnn|implicit|sm90|sm80|winograd",
     "copy and layout": "copy|memcpy|memset|cat|transpose|gather|index",
     "elementwise and reduction": "elementwise|vectorized|reduce|relu|dropout|triton|mul|add|where|pow|fill|loss|mean",
@@ -82,7 +82,7 @@ class Profiled(Callback):
         return {key: value for key, value in found.items() if value}
 
 
-class Synchronisations(Callback):
+class Synchronizations(Callback):
     """Counts how often training waits for the GPU."""
 
     def __init__(self, first: int) -> None:
@@ -211,7 +211,7 @@ class Proof:
 
     def kernels(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Profile a few steps, kernel by kernel, and count how often others wait for the GPU."""
-        profiled, waits = Profiled(self.warm_up, self.steps // 4), Synchronisations(self.warm_up)
+        profiled, waits = Profiled(self.warm_up, self.steps // 4), Synchronizations(self.warm_up)
         self.variant(self.batches[0], []).turn(profiled)
         self.variant(self.batches[0], []).turn(waits)
         self.sum_up(f"waits for the GPU in {self.steps} steps", waits.count() if self.gpu else "not measured")

@@ -24,7 +24,7 @@ SIZES = [(256, 256), (1152, 864), (4000, 3000), (8160, 6120), (11520, 8640)]  # 
 
 
 def measure(width: int, height: int, device: str, rounds: int) -> dict[str, float]:
-    """Colour one picture with the report's generator and random weights, which cost what trained ones do."""
+    """Color one picture with the report's generator and random weights, which cost what trained ones do."""
     colorizer = Colorizer(TorchPredictor(build_generator("unet").eval(), 256, choose_device(device)))
     grey = np.random.default_rng(0).integers(0, 256, (height // 8 + 1, width // 8 + 1), dtype=np.uint8)
     picture = Image.fromarray(grey).resize((width, height), Image.Resampling.BICUBIC)

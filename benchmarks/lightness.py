@@ -29,7 +29,7 @@ def largest_rounding() -> float:
 
 
 def grey_of(image: Image.Image) -> Image.Image:
-    """Make it grey, without its colour profile, which would give the grey levels another lightness."""
+    """Make it grey, without its color profile, which would give the grey levels another lightness."""
     return Image.fromarray(np.asarray(image.convert("L")))
 
 
@@ -59,7 +59,7 @@ class Losses:
 
 
 def by_format(colorizer: Colorizer, pictures: list, batch: int) -> list[dict[str, float | str]]:
-    """Save pictures coloured, as `colorize image` does, and the same grey by the format itself, at quality 95."""
+    """Save pictures colored, as `colorize image` does, and the same grey by the format itself, at quality 95."""
     losses = {name: (Losses(), Losses()) for name in FORMATS}
     with tempfile.TemporaryDirectory() as folder:
         for start in range(0, len(pictures), batch):
@@ -67,18 +67,18 @@ def by_format(colorizer: Colorizer, pictures: list, batch: int) -> list[dict[str
             photos = [photo_of(grey) for grey in greys]
             for grey, (colored, _) in zip(greys, colorizer.colorize_photos(photos, Options()), strict=True):
                 L = LIGHTNESS[np.asarray(grey)]
-                for name, (coloured, alone) in losses.items():
+                for name, (colored, alone) in losses.items():
                     endings, settings = FORMATS[name]
                     file = Path(folder) / f"x{endings[0]}"
                     metadata = settings | ({"lossless": False} if name == "WEBP" else {})
                     save_photo(Photo(photo_of(grey).pixels, format=name, metadata=metadata), colored, file)
-                    coloured.add(file, L)
+                    colored.add(file, L)
                     grey.save(file, name, **({"quality": 95} if "quality" in settings else {}))
                     alone.add(file, L)
     return [
         loss.row(f"{name}, {what}")
         for name, pair in losses.items()
-        for what, loss in zip(("coloured", "grey at 95"), pair, strict=True)
+        for what, loss in zip(("colored", "grey at 95"), pair, strict=True)
     ]
 
 
@@ -86,7 +86,7 @@ def main() -> None:
     """Measure and print."""
     parser = harness.arguments(__doc__)
     parser.add_argument("--images", nargs="+", help="folders of photographs; without them generated scenes")
-    parser.add_argument("--checkpoint", help="what colours; without it random weights")
+    parser.add_argument("--checkpoint", help="what colors; without it random weights")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--formats", type=int, default=100, help="pictures that are saved in each format")
     args = parser.parse_args()
@@ -128,10 +128,10 @@ def main() -> None:
             }
         )
     report = harness.Report("lightness")
-    report.table(f"Lightness of grey pictures and of their coloured versions, {args.checkpoint}", rows)
+    report.table(f"Lightness of grey pictures and of their colored versions, {args.checkpoint}", rows)
     some = pictures[:: -(-len(pictures) // args.formats)]
     report.table(
-        f"Lightness of {len(some)} grey pictures and of the files of their coloured versions",
+        f"Lightness of {len(some)} grey pictures and of the files of their colored versions",
         by_format(colorizer, some, args.batch),
     )
 

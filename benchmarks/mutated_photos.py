@@ -20,10 +20,10 @@ from colorize.images import QUIET, make_upright
 from colorize.photos.profiles import NO_FIT
 
 KINDS = ("pictures", "ICC profiles", "EXIF blocks")
-PART = 500  # files that one process colours: if it dies, the count tells of how many
+PART = 500  # files that one process colors: if it dies, the count tells of how many
 LIMIT = 900  # seconds that it may take
 NEAR = 2.0  # L*, mean: lossy formats change it by 0.5 and an unheeded profile of gamma 1.8 by 5
-OUTCOMES = ("coloured", "coloured, and told what is lost", "refused in a line", "silent", "aborted")
+OUTCOMES = ("colored", "colored, and told what is lost", "refused in a line", "silent", "aborted")
 
 
 def make(folder: Path, kind: str, count: int, seed: int) -> None:
@@ -59,7 +59,7 @@ def carried(name: str, held: str, block: bytes) -> bytes:
 def judge(source: Path, target: Path | None, said: list[str]) -> str:
     """Return what became of a file, by what lies on the disk and what was said.
 
-    Silent is what is neither coloured nor told; coloured in another lightness; or without EXIF or a profile that
+    Silent is what is neither colored nor told; colored in another lightness; or without EXIF or a profile that
     could be read in the file and of which nothing was said.
     """
     if target is None:

@@ -28,19 +28,19 @@ FAILURES = {
     "G's lr x 50": ["optim.generator.lr=1e-2"],
     "lr 0.1": ["lr=0.1"],
     "lambda_L1 0": ["lambda_L1=0"],
-    "60 batches of one colour": [f"+callbacks.one_color={{_target_: {__name__}.OneColor, first: 250, batches: 60}}"],
+    "60 batches of one color": [f"+callbacks.one_color={{_target_: {__name__}.OneColor, first: 250, batches: 60}}"],
 }
 
 
 class OneColor(Callback):
-    """Makes all images of some batches one and the same colour."""
+    """Makes all images of some batches one and the same color."""
 
     def __init__(self, first: int, batches: int) -> None:
-        self.spoilt = range(first, first + batches)
+        self.spoiled = range(first, first + batches)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         """Spoil the batch."""
-        if pl_module.batches in self.spoilt:
+        if pl_module.batches in self.spoiled:
             batch.L.fill_(0.1)
             batch.ab.fill_(0.3)
 
@@ -61,7 +61,7 @@ def states(summary: dict[str, Any]) -> str:
 
 
 def grey_l1(cfg: DictConfig) -> float:
-    """Return the mean absolute ab of the validation images: the L1 of no colour."""
+    """Return the mean absolute ab of the validation images: the L1 of no color."""
     data = build_data(cfg, engine_of(cfg))
     data.setup("validate")
     return data.val_batch(data.store.val_rows, torch.device("cpu")).ab.abs().mean().item()

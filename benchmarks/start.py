@@ -17,7 +17,7 @@ from benchmarks import harness
 
 
 class FirstStep(Callback):
-    """Ends the process where the first optimiser would step."""
+    """Ends the process where the first optimizer would step."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Wait for it."""

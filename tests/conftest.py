@@ -38,7 +38,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder of 25 colourful images of several sizes: 20 for training, 5 for validation."""
+    """Make a folder of 25 colorful images of several sizes: 20 for training, 5 for validation."""
     folder = tmp_path_factory.mktemp("photos")
     for number in range(25):
         colorful_image(number).save(folder / f"{number:02d}.png")
@@ -46,7 +46,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def colorful_image(seed: int, width: int = 48, height: int = 40) -> Image.Image:
-    """Draw smooth colours that no threshold takes for grey."""
+    """Draw smooth colors that no threshold takes for grey."""
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
@@ -82,7 +82,7 @@ def make_config(photos: Path, tmp_path: Path) -> Callable[..., DictConfig]:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a training checkpoint of a small generator whose colours can be seen."""
+    """Write a training checkpoint of a small generator whose colors can be seen."""
     settings = {"name": "unet", "n_down": 5, "num_filters": 4}
     torch.manual_seed(0)
     weights = {f"generator.{key}": value for key, value in build_generator(**settings).state_dict().items()}

@@ -125,7 +125,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def write_samples(folder: Path, tint: int, images: int = 3, size: int = 64) -> None:
-    """Write a picture of the same smooth images in grey, in a tint of their own, and in their colours."""
+    """Write a picture of the same smooth images in grey, in a tint of their own, and in their colors."""
     y, x = np.mgrid[0:size, 0:size] / size
     real = np.stack(
         [

@@ -66,9 +66,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append((self.path, self.headers["Range"]))
         self.server.counts[self.path] += 1
         self.count = self.server.counts[self.path]
-        behaviour, self.name = self.path.split("/")[-2:]
+        behavior, self.name = self.path.split("/")[-2:]
         self.body = self.server.files.get(self.name) or image_bytes(self.name)
-        BEHAVIOURS[behaviour](self)
+        BEHAVIORS[behavior](self)
 
     def answer(self, ranges: bool = True, if_range: bool = True, cut: bool = False) -> None:
         """Send the image, or what Range asks of it, or only half of that."""
@@ -175,4 +175,4 @@ BUSY: dict[str, Callable[[_Handler], None]] = {
     "busy-once": _times(1, lambda handler: handler.refuse(503, Retry_After="7")),
     "busy-for-long": _times(1, lambda handler: handler.refuse(503, Retry_After="7200")),
 }
-BEHAVIOURS = MENDING | HOPELESS | BUSY
+BEHAVIORS = MENDING | HOPELESS | BUSY

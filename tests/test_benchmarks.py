@@ -91,8 +91,8 @@ def test_variants_run_in_turns() -> None:
 def test_kernels_are_told_apart() -> None:
     kernels = {
         "sm90_xmma_dgrad_implicit_gemm_indexed_bf16": "convolution",
-        "void at::native::batch_norm_backward_kernel<float>": "normalisation",
-        "void at::native::multi_tensor_apply_kernel<FusedAdamMathFunctor>": "optimiser",
+        "void at::native::batch_norm_backward_kernel<float>": "normalization",
+        "void at::native::multi_tensor_apply_kernel<FusedAdamMathFunctor>": "optimizer",
         "void at::native::vectorized_elementwise_kernel<4>": "elementwise and reduction",
         "Memcpy DtoD": "copy and layout",
     }
@@ -165,9 +165,7 @@ def test_a_campaign_of_damaged_photographs_loses_none(monkeypatch, tmp_path) -> 
     tables = json.loads((tmp_path / "mutated_photos.json").read_text())["tables"]
     rows = tables["What became of damaged files, seed 1"]
     assert [row["files"] for row in rows] == [60] * 3
-    assert all(
-        row["coloured"] + row["coloured, and told what is lost"] + row["refused in a line"] == 60 for row in rows
-    )
+    assert all(row["colored"] + row["colored, and told what is lost"] + row["refused in a line"] == 60 for row in rows)
 
 
 def test_the_campaign_notices_what_is_lost(tmp_path) -> None:
@@ -186,11 +184,11 @@ def test_the_campaign_notices_what_is_lost(tmp_path) -> None:
         (tmp_path / "profile.png", plain): "silent",  # its profile is gone
         (plain, dark): "silent",
         (plain, None): "silent",
-        (plain, plain): "coloured",
+        (plain, plain): "colored",
     }
     assert {pair: mutated_photos.judge(*pair, []) for pair in judged} == judged
     assert mutated_photos.judge(plain, None, ["no"]) == "refused in a line"
-    assert mutated_photos.judge(tmp_path / "exif.png", plain, ["its EXIF"]) == "coloured, and told what is lost"
+    assert mutated_photos.judge(tmp_path / "exif.png", plain, ["its EXIF"]) == "colored, and told what is lost"
 
 
 def test_damage_is_a_function_of_seed_kind_and_number(tmp_path) -> None:

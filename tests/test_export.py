@@ -115,7 +115,7 @@ def test_channels_last_weights_are_exported(tmp_path) -> None:
     assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())
 
 
-def test_the_folder_colours_as_the_checkpoint(checkpoint, exported) -> None:
+def test_the_folder_colors_as_the_checkpoint(checkpoint, exported) -> None:
     expected = Colorizer.from_checkpoint(checkpoint, "cpu").colorize(PICTURE)
     assert np.array_equal(Colorizer.from_pretrained(exported, "cpu").colorize(PICTURE), expected)
 

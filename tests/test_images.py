@@ -81,6 +81,6 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch) -> None:
         read_rgb(tmp_path / "x.png")
 
 
-def test_grey_is_near_grey_and_colour_is_not() -> None:
+def test_grey_is_near_grey_and_color_is_not() -> None:
     assert is_near_grey(np.asarray(colorful_image(0).convert("L").convert("RGB")))
     assert not is_near_grey(np.asarray(colorful_image(0)))

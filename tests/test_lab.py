@@ -34,13 +34,13 @@ def test_l_ab_to_rgb_matches_skimage(rgb) -> None:
     torch.testing.assert_close(l_ab_to_rgb(L, ab), expected, atol=1e-4, rtol=0)
 
 
-def test_every_8_bit_colour_survives_the_round_trip() -> None:
+def test_every_8_bit_color_survives_the_round_trip() -> None:
     levels = torch.arange(0, 256, 5, dtype=torch.uint8)
     colors = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, len(levels), -1)
     assert torch.equal(to_uint8(l_ab_to_rgb(*rgb_to_l_ab(colors.float() / 255))), colors)
 
 
-def test_colours_outside_the_gamut_are_clipped_as_by_skimage() -> None:
+def test_colors_outside_the_gamut_are_clipped_as_by_skimage() -> None:
     lab = torch.rand(1, 3, 16, 20, generator=torch.Generator().manual_seed(0)) * torch.tensor([100, 220, 220.0]).view(
         3, 1, 1
     )
@@ -86,7 +86,7 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         l_ab_to_rgb(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 4, 5))
 
 
-def test_real_colours_are_in_gamut(rgb) -> None:
+def test_real_colors_are_in_gamut(rgb) -> None:
     assert not out_of_gamut(*rgb_to_l_ab(rgb)).any()
 
 

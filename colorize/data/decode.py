@@ -15,7 +15,7 @@ from rich.progress import track
 from colorize.base.machine import cores
 from colorize.images import ImageError, is_near_grey, read_rgb
 
-NEAR_GREY = "near-grey: no colour to learn from"
+NEAR_GREY = "near-grey: no color to learn from"
 NO_FILE = "no such file, or none of bytes"
 SAME_PICTURE = "the same picture as"  # followed by the id of the one that is kept
 

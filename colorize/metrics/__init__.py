@@ -3,7 +3,7 @@
 from colorize.metrics.color import ciede2000, delta_e, l1, out_of_gamut_share
 from colorize.metrics.image import colorfulness, colorfulness_abs, psnr, ssim
 from colorize.metrics.perceptual import PerceptualScores
-from colorize.metrics.scores import PER_IMAGE, ImageScores, bootstrap, score_images, summarise
+from colorize.metrics.scores import PER_IMAGE, ImageScores, bootstrap, score_images, summarize
 
 __all__ = [
     "PER_IMAGE",
@@ -19,5 +19,5 @@ __all__ = [
     "psnr",
     "score_images",
     "ssim",
-    "summarise",
+    "summarize",
 ]

@@ -164,8 +164,8 @@ def frechet_distance(outputs: Tensor, targets: Tensor) -> float:
 
 def _covariance_factor(features: Tensor) -> Tensor:
     """Return ``R`` ``(min(N, F), F)`` for features ``(N, F)``; ``R.T @ R`` is their sample covariance."""
-    centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5
-    return torch.linalg.qr(centred, mode="r").R
+    centered = (features - features.mean(0)) / (len(features) - 1) ** 0.5
+    return torch.linalg.qr(centered, mode="r").R
 
 
 def kernel_distance(outputs: Tensor, targets: Tensor) -> tuple[float, float]:

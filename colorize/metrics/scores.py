@@ -56,7 +56,7 @@ def score_images(L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> dict[str, Tenso
     }
 
 
-def summarise(per_image: dict[str, Tensor]) -> dict[str, Tensor]:
+def summarize(per_image: dict[str, Tensor]) -> dict[str, Tensor]:
     """Summarize the scores of a set of images.
 
     Besides means, it has ``delta_colorfulness``, the absolute difference of the mean colorfulness of outputs and of
@@ -79,13 +79,13 @@ def summarise(per_image: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-SUMMARY = (*summarise(dict.fromkeys(PER_IMAGE, torch.zeros(1))), "l1_at_cf", "calibrated_gain")  # what validation logs
+SUMMARY = (*summarize(dict.fromkeys(PER_IMAGE, torch.zeros(1))), "l1_at_cf", "calibrated_gain")  # what validation logs
 
 
 def bootstrap(
     per_image: dict[str, Tensor], resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
-    """Compute percentile bootstrap intervals of every value of `summarise`.
+    """Compute percentile bootstrap intervals of every value of `summarize`.
 
     Args:
         per_image: for every name in ``PER_IMAGE``, ``(N,)``.
@@ -98,7 +98,7 @@ def bootstrap(
     per_image = {name: value.cpu().double() for name, value in per_image.items()}
     count = len(per_image["l1"])
     draws = torch.randint(count, (resamples, count), generator=torch.Generator().manual_seed(seed))
-    summaries = [summarise({name: value[draw] for name, value in per_image.items()}) for draw in draws]
+    summaries = [summarize({name: value[draw] for name, value in per_image.items()}) for draw in draws]
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     intervals = {}
     for name in summaries[0]:
@@ -110,7 +110,7 @@ def bootstrap(
 class ImageScores(Metric):
     """Collects `score_images` over batches and devices.
 
-    ``compute`` returns the values of `summarise`, `l1_at_cf` and `calibrated_gain`.
+    ``compute`` returns the values of `summarize`, `l1_at_cf` and `calibrated_gain`.
     """
 
     full_state_update = False
@@ -131,7 +131,7 @@ class ImageScores(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Compute the summary of all images: scalars by name."""
         at_gains = {"l1_at_cf": l1_at_cf(self.at_gains), "calibrated_gain": calibrated_gain(self.at_gains)}
-        return summarise(self.per_image()) | at_gains
+        return summarize(self.per_image()) | at_gains
 
     def per_image(self) -> dict[str, Tensor]:
         """Return the scores of this process's images, ``(N,)`` by name, in order of `update`."""

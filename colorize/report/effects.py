@@ -167,10 +167,10 @@ def decompose(factors: Sequence[Factor], rows: Sequence[Row], values: Sequence[f
     if not factors or total <= 1e-12 * max(float((y**2).sum()), 1e-300):
         return Decomposition((), 1.0, interactions=False)
     codes = {(factor.key,): _code(factor, rows) for factor in factors}
-    levelled = [factor.key for factor in factors if not factor.continuous]
+    leveled = [factor.key for factor in factors if not factor.continuous]
     crossed = {
         (a, b): np.einsum("ni,nj->nij", codes[(a,)], codes[(b,)]).reshape(len(y), -1)
-        for a, b in combinations(levelled, 2)
+        for a, b in combinations(leveled, 2)
     }
     interactions = bool(crossed) and _fit(codes | crossed, y)[1] < len(y)
     terms = codes | crossed if interactions else codes

@@ -23,7 +23,7 @@ MIN_AREA = 2e-4  # fraction of the image (13 pixels at 256 x 256); smaller visib
 SCENES_PER_WORKER = 40  # drawing fewer is faster than starting another process
 
 # part -> setting or time -> (hue in degrees, chroma) in CIE Lab; "" is the default
-COLOURS: dict[str, dict[str, tuple[float, float]]] = {
+COLORS: dict[str, dict[str, tuple[float, float]]] = {
     "high sky": {"day": (268, 44), "sunset": (325, 32), "night": (300, 39)},
     "low sky": {"day": (235, 24), "sunset": (62, 46), "night": (285, 30)},
     "grass": {"": (128, 46)},
@@ -55,7 +55,7 @@ COLOURS: dict[str, dict[str, tuple[float, float]]] = {
     "bird": {"desert": (205, 26), "": (30, 42)},
     "beak": {"": (70, 46)},
     "coachwork": {"desert": (205, 29), "": (28, 48)},
-    "tyre": {"": (280, 6)},
+    "tire": {"": (280, 6)},
     "glass": {"": (245, 10)},
 }
 
@@ -132,7 +132,7 @@ def draw_scene(seed: int, number: int, size: int) -> Scene:
     rng = np.random.default_rng((seed, number))
     setting = str(rng.choice(list(SETTINGS)))
     time = str(rng.choice(list(TIMES), p=list(TIMES.values())))
-    palette = {part: rules.get(setting) or rules.get(time) or rules.get("") for part, rules in COLOURS.items()}
+    palette = {part: rules.get(setting) or rules.get(time) or rules.get("") for part, rules in COLORS.items()}
     canvas = Canvas(size, setting, time, palette, rng)
     horizon = rng.uniform(0.4, 0.6)
     _draw_sky(canvas, horizon)

@@ -62,7 +62,7 @@ class Canvas:
     def paint(
         self, shapes: list[Shape], L: float, ab: np.ndarray, pattern: Pattern | None = None, owner: int | None = None
     ) -> None:
-        """Fill the union of ``shapes``, lighter towards the lit upper corner."""
+        """Fill the union of ``shapes``, lighter toward the lit upper corner."""
         corners = np.concatenate(shapes) * self.size
         start, stop = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
         (x0, y0), (x1, y1) = start.clip(0, self.size).astype(int), stop.clip(0, self.size).astype(int)
@@ -262,4 +262,4 @@ def draw_car(brush: Brush) -> None:
     rear = polygon((-0.48, 0.56), (-0.33, 0.88), (-0.08, 0.88), (-0.08, 0.56))
     front = polygon((0.02, 0.56), (0.02, 0.88), (0.25, 0.88), (0.46, 0.56))
     brush.fill("glass", [rear, front], brush.rng.choice([-18, 18]))
-    brush.fill("tyre", [ellipse(-0.55, 0.2, 0.2, 0.2), ellipse(0.55, 0.2, 0.2, 0.2)], -30)
+    brush.fill("tire", [ellipse(-0.55, 0.2, 0.2, 0.2), ellipse(0.55, 0.2, 0.2, 0.2)], -30)

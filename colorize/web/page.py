@@ -154,7 +154,7 @@ class Page:
         photo = read_photo(path)
         colored, limited = next(colorizer.colorize_photos([photo], options))
         made = self.uploads.new_folder()
-        files = made / "before.jpg", made / "after.jpg", made / name_for(path.with_stem(f"{path.stem}-coloured"), photo)
+        files = made / "before.jpg", made / "after.jpg", made / name_for(path.with_stem(f"{path.stem}-colored"), photo)
         self.uploads.hold(session, files)
         _write_preview(photo, files[0])
         _write_preview(photo_of(colored), files[1])

@@ -87,14 +87,14 @@ def test_a_second_call_says_what_was_there(run) -> None:
 @pytest.mark.parametrize(
     "options", [["--strength", 0.5], ["--tint", "keep"], ["--precision", "bf16"], ["--checkpoint", "b"]]
 )
-def test_a_second_call_with_other_settings_colours_anew(run, checkpoint, options) -> None:
+def test_a_second_call_with_other_settings_colors_anew(run, checkpoint, options) -> None:
     Path("b").write_bytes(checkpoint.read_bytes() + b" ")  # another file
     run("image", "photo.png", "-o", "out")
     assert "1 colored" in run("image", "photo.png", "-o", "out", *options).stdout
     assert "1 existed already" in run("image", "photo.png", "-o", "out", *options).stdout
 
 
-def test_a_glob_over_the_results_colours_none_of_them(run) -> None:
+def test_a_glob_over_the_results_colors_none_of_them(run) -> None:
     for _ in range(2):
         result = run("image", "**/*.png", "-o", "out")
         assert result.exit_code == 0
@@ -194,7 +194,7 @@ def scenes(tmp_path_factory) -> Path:
     return root
 
 
-def test_a_coco_folder_in_colour_is_one_again(run, scenes) -> None:
+def test_a_coco_folder_in_color_is_one_again(run, scenes) -> None:
     (index,) = scenes.glob("annotations/*.json")
     before = COCO(str(index))
     result = run("coco", scenes, "-o", "out", "--limit", 3)

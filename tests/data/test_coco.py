@@ -31,11 +31,11 @@ def server():
         yield server
 
 
-def publish(server: ImageServer, behaviours: dict[int, str]) -> str:
-    """Put an index of the images on the server, each with its behaviour; return the archive's URL."""
+def publish(server: ImageServer, behaviors: dict[int, str]) -> str:
+    """Put an index of the images on the server, each with its behavior; return the archive's URL."""
     images = [
-        {"id": n, "file_name": f"{n:012}.jpg", "coco_url": f"{server.url}/{behaviour}/{n:012}.jpg"}
-        for n, behaviour in behaviours.items()
+        {"id": n, "file_name": f"{n:012}.jpg", "coco_url": f"{server.url}/{behavior}/{n:012}.jpg"}
+        for n, behavior in behaviors.items()
     ]
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -123,9 +123,9 @@ def test_no_network_says_what_to_do() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_campaign_of_misbehaviour_ends_with_every_image_whole_or_named(server) -> None:
-    behaviours = ["ok", "fails-twice", "cut-once", "hangs-up-once", "404", "410", "cut-once-no-range"]
-    url = publish(server, {n: behaviours[n % len(behaviours)] for n in range(1, 121)})
+def test_a_campaign_of_misbehavior_ends_with_every_image_whole_or_named(server) -> None:
+    behaviors = ["ok", "fails-twice", "cut-once", "hangs-up-once", "404", "410", "cut-once-no-range"]
+    url = publish(server, {n: behaviors[n % len(behaviors)] for n in range(1, 121)})
     store = build(url, num_train=60, num_val=20)
     assert len(store.train_rows) + len(store.val_rows) == 80
     named = (store.folder / "skipped.csv").read_text()
@@ -133,6 +133,6 @@ def test_a_campaign_of_misbehaviour_ends_with_every_image_whole_or_named(server)
         assert path.suffix == ".jpg" and path.read_bytes() == image_bytes(path.name)
         read_rgb(path)
     for number in range(1, 121):
-        if behaviours[number % len(behaviours)] in ("404", "410"):
+        if behaviors[number % len(behaviors)] in ("404", "410"):
             assert number not in store.ids.tolist()
     assert store.skipped == named.count("404 Not Found") + named.count("410 Gone")

@@ -36,18 +36,18 @@ def dead_port():
         yield taken.getsockname()[1]
 
 
-def fetch(server, folder, behaviour, name="a.jpg", **options):
-    """Download one image as a server of this behaviour gives it; return its path and the reason of failure."""
+def fetch(server, folder, behavior, name="a.jpg", **options):
+    """Download one image as a server of this behavior gives it; return its path and the reason of failure."""
     path = folder / name
-    timeout = TIMEOUT if behaviour in HOPELESS or "stall" in behaviour else PATIENCE
-    failed = download_images([(f"{server.url}/{behaviour}/{name}", path)], timeout=timeout, **options)
+    timeout = TIMEOUT if behavior in HOPELESS or "stall" in behavior else PATIENCE
+    failed = download_images([(f"{server.url}/{behavior}/{name}", path)], timeout=timeout, **options)
     assert set(failed) <= {path}
     return path, str(failed[path]) if failed else None
 
 
-@pytest.mark.parametrize("behaviour", MENDING)
-def test_a_server_that_mends_gives_the_whole_image(server, tmp_path, behaviour):
-    path, reason = fetch(server, tmp_path / "new" / "folder", behaviour)
+@pytest.mark.parametrize("behavior", MENDING)
+def test_a_server_that_mends_gives_the_whole_image(server, tmp_path, behavior):
+    path, reason = fetch(server, tmp_path / "new" / "folder", behavior)
     assert reason is None
     assert path.read_bytes() == image_bytes("a.jpg")
     assert list(path.parent.iterdir()) == [path]
@@ -66,19 +66,19 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("behaviour", HOPELESS)
-def test_a_server_that_does_not_mend_is_named_with_the_reason(server, tmp_path, behaviour):
-    _, reason = fetch(server, tmp_path, behaviour, attempts=3)
+@pytest.mark.parametrize("behavior", HOPELESS)
+def test_a_server_that_does_not_mend_is_named_with_the_reason(server, tmp_path, behavior):
+    _, reason = fetch(server, tmp_path, behavior, attempts=3)
     assert list(tmp_path.iterdir()) == []
-    assert reason == REASONS[behaviour]
-    assert len(server.requests) == (1 if behaviour in ("404", "403", "410", "html") else 3)
+    assert reason == REASONS[behavior]
+    assert len(server.requests) == (1 if behavior in ("404", "403", "410", "html") else 3)
 
 
-@pytest.mark.parametrize(("behaviour", "seconds"), [("busy-once", 7), ("busy-for-long", 60)])
-def test_a_server_says_how_long_to_wait_but_not_for_hours(server, tmp_path, monkeypatch, behaviour, seconds):
+@pytest.mark.parametrize(("behavior", "seconds"), [("busy-once", 7), ("busy-for-long", 60)])
+def test_a_server_says_how_long_to_wait_but_not_for_hours(server, tmp_path, monkeypatch, behavior, seconds):
     slept = []
     monkeypatch.setattr(time, "sleep", slept.append)
-    assert fetch(server, tmp_path, behaviour)[1] is None
+    assert fetch(server, tmp_path, behavior)[1] is None
     assert slept == [seconds]
 
 
@@ -106,11 +106,11 @@ def test_an_empty_file_is_fetched(server, tmp_path):
 def test_every_image_of_a_mixed_campaign_is_whole_or_named(server, tmp_path):
     draw = random.Random(0)
     weights = [3 if name == "ok" else 1 for name in MENDING] + [0.5] * len(HOPELESS)
-    behaviours = draw.choices([*MENDING, *HOPELESS], weights, k=60)
-    targets = {tmp_path / f"{i}.jpg": f"{server.url}/{what}/{i}.jpg" for i, what in enumerate(behaviours)}
+    behaviors = draw.choices([*MENDING, *HOPELESS], weights, k=60)
+    targets = {tmp_path / f"{i}.jpg": f"{server.url}/{what}/{i}.jpg" for i, what in enumerate(behaviors)}
     failed = download_images([(url, path) for path, url in targets.items()], timeout=PATIENCE)
 
-    hopeless = {path for path, what in zip(targets, behaviours, strict=True) if what in HOPELESS}
+    hopeless = {path for path, what in zip(targets, behaviors, strict=True) if what in HOPELESS}
     assert {p: str(failed[p]) for p in failed if p not in hopeless} == {}
     assert set(failed) == hopeless
     assert 5 < len(hopeless) < 30
@@ -197,10 +197,10 @@ def test_one_file_continues_where_it_stopped_and_is_not_fetched_again(server, tm
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("behaviour", MENDING)
-def test_a_server_that_mends_gives_the_whole_of_one_file(server, tmp_path, behaviour):
+@pytest.mark.parametrize("behavior", MENDING)
+def test_a_server_that_mends_gives_the_whole_of_one_file(server, tmp_path, behavior):
     path = tmp_path / "new" / "a.zip"
-    download_file(f"{server.url}/{behaviour}/a.zip", path, timeout=TIMEOUT if "stall" in behaviour else PATIENCE)
+    download_file(f"{server.url}/{behavior}/a.zip", path, timeout=TIMEOUT if "stall" in behavior else PATIENCE)
     assert path.read_bytes() == image_bytes("a.zip")
     assert list(path.parent.iterdir()) == [path]
 
@@ -212,16 +212,16 @@ def test_a_timeout_within_one_file_keeps_what_has_come(server, tmp_path):
     assert (tmp_path / "a.zip.part").read_bytes() == image_bytes("a.zip")[:100]
 
 
-@pytest.mark.parametrize("behaviour", ["ok", "no-if-range", "cut-once-no-range"])
+@pytest.mark.parametrize("behavior", ["ok", "no-if-range", "cut-once-no-range"])
 @pytest.mark.parametrize(
     "content",
     [image_bytes("other.jpg")[:1500], image_bytes("other.jpg") * 3, b"garbage", b""],
     ids=["other", "long", "garbage", "empty"],
 )
-def test_a_part_file_of_other_content_does_no_harm(server, tmp_path, behaviour, content):
+def test_a_part_file_of_other_content_does_no_harm(server, tmp_path, behavior, content):
     path = tmp_path / "a.zip"
     path.with_name("a.zip.part").write_bytes(content)
-    download_file(f"{server.url}/{behaviour}/a.zip", path)
+    download_file(f"{server.url}/{behavior}/a.zip", path)
     assert path.read_bytes() == image_bytes("a.zip")
     assert list(tmp_path.iterdir()) == [path]
 

@@ -18,7 +18,7 @@ from colorize.data.selection import Selection
 from colorize.data.sources import Candidate, CocoSource, FolderSource
 from colorize.data.store import ImageStore, build_store
 from tests.conftest import colorful_image
-from tests.image_server import BEHAVIOURS, ImageServer, image_bytes
+from tests.image_server import BEHAVIORS, ImageServer, image_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -216,7 +216,7 @@ def redirecting(monkeypatch, location: str) -> None:
         handler.send_header("Location", location)
         handler.head(0)
 
-    monkeypatch.setitem(BEHAVIOURS, "away", redirect)
+    monkeypatch.setitem(BEHAVIORS, "away", redirect)
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://localhost/x.jpg", "gopher://localhost/"])

@@ -53,7 +53,7 @@ def test_the_size_stays(colorizer, size, fit) -> None:
     assert colorizer.colorize(Image.new("L", size, 90), fit=fit).size == size
 
 
-def test_the_lightness_stays_and_colour_comes(colorizer) -> None:
+def test_the_lightness_stays_and_color_comes(colorizer) -> None:
     grey = grey_picture()
     colored = rgb2lab(np.asarray(colorizer.colorize(grey)))
     before = rgb2lab(np.asarray(grey.convert("RGB")))[..., 0]
@@ -61,7 +61,7 @@ def test_the_lightness_stays_and_colour_comes(colorizer) -> None:
     assert np.abs(colored[..., 1:]).mean() > 5
 
 
-def test_colours_of_the_input_are_not_looked_at(colorizer) -> None:
+def test_colors_of_the_input_are_not_looked_at(colorizer) -> None:
     colors = colorful_image(1)
     lab = rgb2lab(np.asarray(colorizer.colorize(colors)))
     assert np.abs(lab[..., 0] - rgb2lab(np.asarray(colors))[..., 0]).max() < 0.3
@@ -233,7 +233,7 @@ def test_a_precision_that_is_none_is_named(checkpoint) -> None:
         Colorizer.from_checkpoint(checkpoint, "cpu", precision="8")
 
 
-def test_colouring_imports_nothing_of_training(checkpoint) -> None:
+def test_coloring_imports_nothing_of_training(checkpoint) -> None:
     code = (
         "import sys; from PIL import Image; from colorize.inference import Colorizer; "
         f"Colorizer.from_checkpoint({str(checkpoint)!r}).colorize(Image.new('L', (9, 9))); "

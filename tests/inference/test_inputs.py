@@ -60,7 +60,7 @@ def test_a_file_whose_name_looks_like_a_glob(tree) -> None:
     assert found("x[1].png") == {"x[1].png": "."}
 
 
-def test_what_is_named_twice_is_coloured_once(tree) -> None:
+def test_what_is_named_twice_is_colored_once(tree) -> None:
     assert list(found("3.png", "./3.png", f"{tree}/3.png")) == ["3.png"]
 
 

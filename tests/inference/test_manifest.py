@@ -51,7 +51,7 @@ def test_a_name_that_another_input_took_is_no_result_of_this_one(run, tmp_path) 
     assert len(tally.there) == 1
 
 
-def test_an_input_that_changed_is_coloured_anew(run, tmp_path) -> None:
+def test_an_input_that_changed_is_colored_anew(run, tmp_path) -> None:
     colorful_image(0).save(tmp_path / "x.png")
     run(tmp_path / "x.png")
     colorful_image(1).save(tmp_path / "x.png")
@@ -80,7 +80,7 @@ def test_a_photograph_that_moved_is_known_by_its_contents(two, tmp_path) -> None
     assert len(color(tmp_path / "moved", tmp_path / "out").there) == 2
 
 
-def test_other_settings_colour_anew(two, tmp_path) -> None:
+def test_other_settings_color_anew(two, tmp_path) -> None:
     color(two, tmp_path / "out", "a")
     assert len(color(two, tmp_path / "out", "b").written) == 2
     assert len(color(two, tmp_path / "out", "b").there) == 2

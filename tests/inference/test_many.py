@@ -19,7 +19,7 @@ from tests.inference.test_colorizer import Stub
 
 
 class Run:
-    """Colours into ``out`` with a stub, and keeps what it said."""
+    """Colors into ``out`` with a stub, and keeps what it said."""
 
     def __init__(self, folder: Path) -> None:
         self.out = folder / "out"
@@ -61,7 +61,7 @@ def many(tmp_path) -> Path:
     return tmp_path / "in"
 
 
-def test_every_good_photograph_is_coloured_in_its_place(run, many) -> None:
+def test_every_good_photograph_is_colored_in_its_place(run, many) -> None:
     tally = run(many)
     expected = [path.relative_to(many).as_posix() for path in files(many) if path.suffix == ".png"]
     assert list(run.written()) == expected and len(tally.written) == 8
@@ -91,7 +91,7 @@ def test_a_second_call_knows_what_became_png(run, tmp_path) -> None:
     assert len(run(tmp_path / "x.gif").there) == 1
 
 
-def test_overwrite_colours_anew(run, many) -> None:
+def test_overwrite_colors_anew(run, many) -> None:
     run(many)
     before = run.written()
     tally = run(many, overwrite=True)
@@ -140,7 +140,7 @@ def test_a_link_in_place_of_a_result_is_replaced_not_followed(run, tmp_path) -> 
     assert (tmp_path / "precious.png").read_text() == "keep" and not (run.out / "x.png").is_symlink()
 
 
-def test_photographs_that_do_not_fit_together_are_coloured_alone(run, tmp_path, monkeypatch) -> None:
+def test_photographs_that_do_not_fit_together_are_colored_alone(run, tmp_path, monkeypatch) -> None:
     for number in range(3):
         colorful_image(number).save(tmp_path / f"{number}.png")
     paint = Colorizer.colorize_photos
@@ -178,7 +178,7 @@ def test_what_is_worth_knowing_is_said(run, tmp_path) -> None:
 
 
 def test_pixels_that_lose_chroma_are_counted(run, tmp_path) -> None:
-    Image.new("L", (40, 30), 255).save(tmp_path / "x.png")  # white has no room for colour
+    Image.new("L", (40, 30), 255).save(tmp_path / "x.png")  # white has no room for color
     tally = run(tmp_path / "x.png")
     assert tally.limited == tally.pixels == 1200
 

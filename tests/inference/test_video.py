@@ -21,7 +21,7 @@ av = pytest.importorskip("av")
 
 
 class Constant:
-    """Paints everything in one colour, given as normalised ab."""
+    """Paints everything in one color, given as normalized ab."""
 
     image_size, factor, about = 32, 8, MappingProxyType({})
 
@@ -200,7 +200,7 @@ def test_subtitles_are_left_out_and_that_is_said(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("tags", [(), [("color_range", 2), ("colorspace", 1)]], ids=["limited", "full"])
-def test_lightness_stays_and_colour_comes(tmp_path, tags) -> None:
+def test_lightness_stays_and_color_comes(tmp_path, tags) -> None:
     color(record(tmp_path / "x.mp4", tags=tags), tmp_path / "y.mp4")
     for grey, colored in zip(greys(), pictures_of(tmp_path / "y.mp4"), strict=True):
         before, after = rgb2lab(grey), rgb2lab(colored)
@@ -209,7 +209,7 @@ def test_lightness_stays_and_colour_comes(tmp_path, tags) -> None:
         assert np.abs(after[..., 1:].mean(axis=(0, 1)) - 11).max() < 1.5  # 0.1 * 110
 
 
-def test_the_result_says_how_its_colours_are_meant(tmp_path) -> None:
+def test_the_result_says_how_its_colors_are_meant(tmp_path) -> None:
     color(record(tmp_path / "x.mp4"), tmp_path / "y.mp4")
     with av.open(str(tmp_path / "y.mp4")) as container:
         found = container.streams.video[0].codec_context
@@ -275,7 +275,7 @@ def test_motion_is_no_cut_and_another_picture_is() -> None:
     assert smoother.scenes == 2
 
 
-def test_no_colour_of_the_scene_before_is_left_after_a_cut(tmp_path) -> None:
+def test_no_color_of_the_scene_before_is_left_after_a_cut(tmp_path) -> None:
     dark, bright = (np.full((48, 64, 3), level, np.uint8) for level in (80, 150))
     dark[8:32, 8:32] = bright[8:32, 8:32] = 115  # where lightness stays, only the cut can tell
     source = record(tmp_path / "x.mp4", [dark] * 6 + [bright] * 6)
@@ -285,7 +285,7 @@ def test_no_colour_of_the_scene_before_is_left_after_a_cut(tmp_path) -> None:
     assert min(found[:6]) > 15 and max(found[6:]) < -15
 
 
-def test_smoothing_lowers_the_flicker_of_the_written_colours(tmp_path) -> None:
+def test_smoothing_lowers_the_flicker_of_the_written_colors(tmp_path) -> None:
     source, written = record(tmp_path / "x.mp4", [greys()[0]] * 12), {}
     for smoothing in (0, 0.8):
         result = color(source, tmp_path / "y.mp4", Flickering(), smoothing=smoothing)
@@ -312,7 +312,7 @@ def test_frames_go_in_batches_and_progress_is_told(tmp_path) -> None:
     assert told == [(number, 12) for number in range(1, 13)]
 
 
-def test_a_video_that_breaks_off_is_coloured_up_to_there(tmp_path) -> None:
+def test_a_video_that_breaks_off_is_colored_up_to_there(tmp_path) -> None:
     for name, more in (("x.mp4", {"movflags": "+faststart"}), ("x.mkv", {})):
         source = record(tmp_path / name, greys(30), **more)
         source.write_bytes(source.read_bytes()[: source.stat().st_size * 6 // 10])

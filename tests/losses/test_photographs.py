@@ -47,7 +47,7 @@ def test_colorfulness_distance_is_that_of_hasler_and_suesstrunk_over_100() -> No
     assert colorfulness_distance(L, fake, real).item() == pytest.approx(expected, rel=5e-3)
 
 
-def test_colorfulness_distance_pulls_grey_towards_color_with_a_finite_gradient() -> None:
+def test_colorfulness_distance_pulls_grey_toward_color_with_a_finite_gradient() -> None:
     L, _, real = images(0)
     grey = torch.zeros_like(real).requires_grad_()
     colorfulness_distance(L, grey, real).backward()

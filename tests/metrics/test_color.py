@@ -77,7 +77,7 @@ def test_ciede2000_between_greys_is_finite_and_matches_skimage():
     assert ciede2000(dark, light).item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_ciede2000_of_a_colour_with_itself_is_zero(labs):
+def test_ciede2000_of_a_color_with_itself_is_zero(labs):
     assert torch.equal(ciede2000(labs[0], labs[0]), torch.zeros(2, 50, 60))
 
 
@@ -89,9 +89,9 @@ def test_ciede2000_refuses_two_shapes():
 def test_delta_e_is_the_mean_over_an_image_in_lab_units():
     # Sharma's pairs 7 and 8 side by side in the first image, no difference in the second
     L = torch.zeros(2, 1, 1, 2)  # L* = 50
-    grey, colour = torch.zeros(2), torch.tensor([-1.0, 2.0]) / 110
-    ab_true = torch.stack([torch.stack([grey, colour]), torch.stack([grey, grey])]).transpose(1, 2).unsqueeze(2)
-    ab_pred = torch.stack([torch.stack([colour, colour]), torch.stack([grey, grey])]).transpose(1, 2).unsqueeze(2)
+    grey, color = torch.zeros(2), torch.tensor([-1.0, 2.0]) / 110
+    ab_true = torch.stack([torch.stack([grey, color]), torch.stack([grey, grey])]).transpose(1, 2).unsqueeze(2)
+    ab_pred = torch.stack([torch.stack([color, color]), torch.stack([grey, grey])]).transpose(1, 2).unsqueeze(2)
     assert delta_e(L, ab_pred, ab_true).tolist() == pytest.approx([2.3669 / 2, 0], abs=5e-5)
 
 

@@ -70,7 +70,7 @@ def test_colorfulness_of_grey_is_zero():
     assert torch.equal(colorfulness(grey), torch.zeros(2))
 
 
-def test_colorfulness_of_a_flat_colour_is_three_tenths_of_its_opponent_length():
+def test_colorfulness_of_a_flat_color_is_three_tenths_of_its_opponent_length():
     # rg = 200 - 100 = 100, yb = (200 + 100) / 2 - 50 = 100, no spread
     assert colorfulness(plane([200], [100], [50])).item() == pytest.approx(0.3 * np.hypot(100, 100), rel=1e-6)
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from colorize.lab import rgb_to_l_ab
-from colorize.metrics import PER_IMAGE, ImageScores, bootstrap, score_images, summarise
+from colorize.metrics import PER_IMAGE, ImageScores, bootstrap, score_images, summarize
 from colorize.metrics.gain import gain_sums, l1_at_cf
 
 
 def photographs(count, seed=0):
-    """Smooth colour images of 16x16, uint8 values in [0, 1]."""
+    """Smooth color images of 16x16, uint8 values in [0, 1]."""
     coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
     rgb = torch.nn.functional.interpolate(coarse, size=16, mode="bicubic").clamp(0, 1)
     return (rgb * 255).round() / 255
@@ -59,7 +59,7 @@ def test_the_baseline_is_the_l1_of_no_chroma(batch):
     torch.testing.assert_close(score_images(L, ab_pred, ab_true)["l1_grey"], expected)
 
 
-def test_grey_output_has_no_colour():
+def test_grey_output_has_no_color():
     L, ab = rgb_to_l_ab(photographs(1))
     assert score_images(L, 0 * ab, ab)["colorfulness"].item() < 0.5  # rounding to uint8 leaves traces
 
@@ -71,26 +71,26 @@ def test_scores_carry_no_gradient(batch):
 
 
 def test_summary_holds_means():
-    assert summarise(made_up(psnr=(20.0, 30.0)))["psnr"].item() == 25.0
+    assert summarize(made_up(psnr=(20.0, 30.0)))["psnr"].item() == 25.0
 
 
 def test_delta_colorfulness_is_the_difference_of_means_in_the_published_variant():
-    summary = summarise(made_up(colorfulness_abs=(10.0, 30.0), target_colorfulness_abs=(20.0, 24.0)))
+    summary = summarize(made_up(colorfulness_abs=(10.0, 30.0), target_colorfulness_abs=(20.0, 24.0)))
     assert summary["delta_colorfulness"].item() == 2.0
 
 
 def test_delta_colorfulness_hs_is_the_difference_of_means_by_the_definition_of_2003():
-    summary = summarise(made_up(colorfulness=(10.0, 30.0), target_colorfulness=(20.0, 24.0)))
+    summary = summarize(made_up(colorfulness=(10.0, 30.0), target_colorfulness=(20.0, 24.0)))
     assert summary["delta_colorfulness_hs"].item() == 2.0
 
 
 def test_delta_colorfulness_image_is_the_mean_of_differences():
-    summary = summarise(made_up(colorfulness_abs=(10.0, 30.0), target_colorfulness_abs=(20.0, 24.0)))
+    summary = summarize(made_up(colorfulness_abs=(10.0, 30.0), target_colorfulness_abs=(20.0, 24.0)))
     assert summary["delta_colorfulness_image"].item() == 8.0
 
 
 def test_the_summary_has_these_names():
-    assert list(summarise(made_up())) == [
+    assert list(summarize(made_up())) == [
         "l1",
         "l1_grey",
         "psnr",
@@ -109,7 +109,7 @@ def test_batches_add_up_to_the_whole_set(batch):
     in_parts = ImageScores()
     for part in (slice(0, 2), slice(2, 5)):
         in_parts.update(*(tensor[part] for tensor in batch))
-    expected = summarise(score_images(*batch))
+    expected = summarize(score_images(*batch))
     found = in_parts.compute()
     assert {k: found[k].item() for k in expected} == pytest.approx({k: v.item() for k, v in expected.items()})
     assert found["l1_at_cf"].item() == pytest.approx(l1_at_cf(gain_sums(*batch)).item())
@@ -158,7 +158,7 @@ def test_bootstrap_draws_1000_times_from_seed_0_unless_told_otherwise():
 
 def test_bootstrap_covers_every_value_of_the_summary():
     scores = random_scores(20)
-    assert list(bootstrap(scores, resamples=10)) == list(summarise(scores))
+    assert list(bootstrap(scores, resamples=10)) == list(summarize(scores))
 
 
 def test_bootstrap_is_a_function_of_its_seed():

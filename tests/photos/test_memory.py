@@ -60,7 +60,7 @@ def cost(folder: Path, image: Image.Image, name: str, **settings) -> float:
 def test_the_cost_of_a_photograph_is_that_of_its_images(tmp_path) -> None:
     """Checked by hand: Pillow holds grey in 1 byte, 16 bits in 2, all else in 4."""
     rgb = colorful_image(0, 100, 50)
-    assert cost(tmp_path, rgb, "rgb.png") == 4 + 4  # read, coloured
+    assert cost(tmp_path, rgb, "rgb.png") == 4 + 4  # read, colored
     assert cost(tmp_path, rgb.convert("L"), "grey.png") == 1 + 4
     assert cost(tmp_path, rgb.convert("RGBA"), "alpha.png") == 4 + 4 + 1  # read, without alpha, alpha
     assert cost(tmp_path, rgb.convert("CMYK"), "ink.jpg") == 4 + 4

@@ -90,7 +90,7 @@ def animation(path: Path, mode: str, **more) -> Path:
         ("x.webp", "RGB", {}),
     ],
 )
-def test_a_file_of_several_frames_is_coloured_and_so_are_the_others(run, tmp_path, name, mode, more) -> None:
+def test_a_file_of_several_frames_is_colored_and_so_are_the_others(run, tmp_path, name, mode, more) -> None:
     (tmp_path / "in").mkdir()
     path = animation(tmp_path / "in" / name, mode, **more)
     colorful_image(5).save(tmp_path / "in/y.png")
@@ -310,7 +310,7 @@ def test_a_prediction_that_is_not_finite_is_an_error(value) -> None:
         ensemble.colorize(colorful_image(0), ensemble="flip")
 
 
-def test_a_network_of_nan_colours_no_photograph(run, tmp_path) -> None:
+def test_a_network_of_nan_colors_no_photograph(run, tmp_path) -> None:
     class Broken(Stub):
         def __call__(self, L: np.ndarray) -> np.ndarray:
             return np.full_like(super().__call__(L), np.nan)

@@ -47,7 +47,7 @@ def _text(text: bytes) -> bytes:
 
 
 def through(path: Path, folder: Path) -> tuple[Photo, Image.Image]:
-    """Read a photograph and write it again, as if its own colours were those predicted."""
+    """Read a photograph and write it again, as if its own colors were those predicted."""
     photo = read_photo(path)
     target = folder / "out" / name_for(path, photo)
     write_photo(photo, photo.finished(photo.pixels.convert("RGB")), target)
@@ -57,7 +57,7 @@ def through(path: Path, folder: Path) -> tuple[Photo, Image.Image]:
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp", "ppm", "tga", "jp2", "avif"])
-def test_a_format_that_holds_colour_stays(tmp_path, suffix) -> None:
+def test_a_format_that_holds_color_stays(tmp_path, suffix) -> None:
     colorful_image(0).save(tmp_path / f"x.{suffix}")
     with Image.open(tmp_path / f"x.{suffix}") as given:
         photo, written = through(tmp_path / f"x.{suffix}", tmp_path)
@@ -251,7 +251,7 @@ def lightness_of(image: Image.Image) -> np.ndarray:
 def test_lightness_is_lost_as_by_the_format_on_the_grey_picture(tmp_path, suffix) -> None:
     worst, own = [], []
     for number in range(4):
-        picture = Image.fromarray(draw_scene(0, number, 256).rgb)  # with hard edges between strong colours
+        picture = Image.fromarray(draw_scene(0, number, 256).rgb)  # with hard edges between strong colors
         picture.convert("L").save(tmp_path / f"x.{suffix}", quality=95)
         photo = read_photo(tmp_path / f"x.{suffix}")
         write_photo(photo, picture, tmp_path / f"y.{suffix}")
@@ -274,7 +274,7 @@ def test_the_quality_can_be_chosen(tmp_path) -> None:
         assert sizes[30] < sizes[None] < sizes[100]
 
 
-def test_a_transparent_webp_keeps_its_colours_and_alpha(tmp_path) -> None:
+def test_a_transparent_webp_keeps_its_colors_and_alpha(tmp_path) -> None:
     picture = Image.fromarray(draw_scene(0, 0, 128).rgb).convert("RGBA")
     picture.putalpha(Image.linear_gradient("L").resize(picture.size).point(lambda value: 255 * (value > 100)))
     picture.save(tmp_path / "x.webp", quality=95)

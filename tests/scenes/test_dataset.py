@@ -112,7 +112,7 @@ def test_no_scene_is_near_grey(scenes):
     assert not any(is_near_grey(scene.rgb) for scene in scenes)
 
 
-def test_lightness_alone_does_not_tell_the_colour(labs):
+def test_lightness_alone_does_not_tell_the_color(labs):
     known, unseen = labs[::2].reshape(-1, 3), labs[1::2].reshape(-1, 3)
     levels = known[:, 0].round().astype(int)
     counts = np.bincount(levels, minlength=101).clip(1)
@@ -121,7 +121,7 @@ def test_lightness_alone_does_not_tell_the_colour(labs):
     assert np.abs(guess - unseen[:, 1:]).mean() > 0.85 * np.abs(unseen[:, 1:]).mean()
 
 
-def test_what_and_where_tell_the_colour(scenes, labs):
+def test_what_and_where_tell_the_color(scenes, labs):
     by_context = defaultdict(list)
     for scene, lab in list(zip(scenes, labs, strict=True))[::2]:
         for i, name in enumerate(scene.regions):
@@ -136,13 +136,13 @@ def test_what_and_where_tell_the_colour(scenes, labs):
     assert off < 0.4 * total
 
 
-def test_scenes_are_as_colourful_as_photographs(scenes):
-    colourfulness = []
+def test_scenes_are_as_colorful_as_photographs(scenes):
+    colorfulness = []
     for scene in scenes:
         red, green, blue = np.moveaxis(scene.rgb.astype(float), -1, 0)
         opponents = np.stack([np.abs(red - green), np.abs((red + green) / 2 - blue)])
-        colourfulness.append(np.sqrt(opponents.var(axis=(1, 2)).sum()) + 0.3 * np.hypot(*opponents.mean(axis=(1, 2))))
-    assert 35 < np.mean(colourfulness) < 60  # photographs: about 38
+        colorfulness.append(np.sqrt(opponents.var(axis=(1, 2)).sum()) + 0.3 * np.hypot(*opponents.mean(axis=(1, 2))))
+    assert 35 < np.mean(colorfulness) < 60  # photographs: about 38
 
 
 def test_a_worker_of_a_launcher_draws_by_itself(tmp_path) -> None:

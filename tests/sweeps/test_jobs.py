@@ -166,7 +166,7 @@ def test_only_completed_jobs_count_in_a_mean() -> None:
     assert set(group["metrics"]) == {"val/l1"}  # the other is not known of all
 
 
-@pytest.mark.parametrize(("name", "count"), [("core_grid", 30), ("stabilisers", 21), ("ttur", 15)])
+@pytest.mark.parametrize(("name", "count"), [("core_grid", 30), ("stabilizers", 21), ("ttur", 15)])
 def test_every_job_of_a_named_sweep_composes(name, count) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         params = compose("train", [f"sweep={name}"], return_hydra_config=True).hydra.sweeper.params
@@ -177,13 +177,13 @@ def test_every_job_of_a_named_sweep_composes(name, count) -> None:
     assert len(jobs) == count
 
 
-def test_the_sweep_of_stabilisers_has_them_all() -> None:
-    listed = (ROOT / "conf/sweep/stabilisers.yaml").read_text()
+def test_the_sweep_of_stabilizers_has_them_all() -> None:
+    listed = (ROOT / "conf/sweep/stabilizers.yaml").read_text()
     assert not [path.stem for path in (ROOT / "conf/stabilizer").glob("*.yaml") if f"[{path.stem}]" not in listed]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf/stabilizer").glob("*.yaml")))
-def test_every_stabiliser_changes_the_reports_recipe(name) -> None:
+def test_every_stabilizer_changes_the_reports_recipe(name) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         recipe = compose("train", ["experiment=report"])
         assert compose("train", ["experiment=report", f"stabilizer=[{name}]"]) != recipe

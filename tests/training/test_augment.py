@@ -37,7 +37,7 @@ def test_cutout_is_centred_anywhere_from_edge_to_edge() -> None:
     holes = cut_out(torch.ones(600, 1, 16, 16))[:, 0] == 0
     for lines in (holes.any(2), holes.any(1)):  # (600, 16): rows, columns
         first, last = lines.int().argmax(1), 15 - lines.flip(1).int().argmax(1)
-        # Of 8 pixels around a centre from 0 to 16, those inside
+        # Of 8 pixels around a center from 0 to 16, those inside
         assert set(zip(first.tolist(), last.tolist(), strict=True)) == {
-            (max(0, centre - 4), min(15, centre + 3)) for centre in range(17)
+            (max(0, center - 4), min(15, center + 3)) for center in range(17)
         }

@@ -280,7 +280,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, photos: Path, run_dir: Path, *over
         (["stabilizer=[ema,instance_noise,diffaugment,clip,feature_matching,linear_decay]", "game.D_every=2"], 2),
         (["game.warmup_G=1", "game.warmup_D=1", "game.G_every=2"], 3),
     ],
-    ids=["penalties and looks", "stabilisers", "warm-ups"],
+    ids=["penalties and looks", "stabilizers", "warm-ups"],
 )
 def test_recorded_steps_of_every_kind_are_those_of_training(monkeypatch, cuda, photos, tmp_path, overrides, kinds):
     plain = losses(photos, tmp_path / "plain", *FUSED, *overrides)
@@ -321,7 +321,7 @@ def test_a_graphs_learning_rate_can_change(cuda: Cuda) -> None:
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
     recorded = optimizer.param_groups[0]["lr"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a scheduler without a step of the optimiser
+        warnings.simplefilter("ignore")  # a scheduler without a step of the optimizer
         scheduler.step()
     assert recorded == 0.25
 

@@ -31,7 +31,7 @@ def checkpoint(tmp_path_factory) -> Path:
     settings = {"name": "unet", "n_down": 5, "num_filters": 4}
     torch.manual_seed(0)
     weights = {f"generator.{key}": value for key, value in build_generator(**settings).state_dict().items()}
-    weights["generator.model.3.bias"] = torch.tensor([0.15, -0.1])  # a visible colour
+    weights["generator.model.3.bias"] = torch.tensor([0.15, -0.1])  # a visible color
     path = tmp_path_factory.mktemp("runs") / "good/best.ckpt"
     path.parent.mkdir()
     drawn = {"config": {"data": {"name": "scenes"}}}
@@ -125,13 +125,13 @@ def lab(path: Path) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_a_photograph_comes_back_in_colour_at_its_own_size(page, tab, photo) -> None:
+def test_a_photograph_comes_back_in_color_at_its_own_size(page, tab, photo) -> None:
     upload(tab, photo)
     after(tab).wait_for()
     assert f"{SIZE[0]} × {SIZE[1]} pixels in" in line(tab).inner_text()
     assert "the checkpoint was trained on generated scenes; photographs are" in line(tab).inner_text()
     colored = save(tab)
-    assert colored.name.endswith("-coloured.jpg") and colored.name.startswith("old ")
+    assert colored.name.endswith("-colored.jpg") and colored.name.startswith("old ")
     with Image.open(colored) as image:
         assert (image.size, image.format, image.getexif()[0x010E]) == (SIZE, "JPEG", "a description")
     assert np.abs(lab(colored)[..., 1:]).mean() > 5
@@ -191,7 +191,7 @@ def test_a_phone_needs_no_sideways_scrolling(tab, photo) -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_be_coloured_is_said_in_one_line(page, tab, tmp_path) -> None:
+def test_what_cannot_be_colored_is_said_in_one_line(page, tab, tmp_path) -> None:
     (tmp_path / "text.jpg").write_text("no image")
     upload(tab, tmp_path / "text.jpg")
     tab.get_by_text("text.jpg: cannot identify image file 'text.jpg'", exact=True).wait_for()

@@ -76,7 +76,7 @@ def diagnose(measured: Sequence[Measures], bounds: Bounds, sure: float | None, c
         or _unstable_weights(now, bounds)
         or _discriminator_fooled(now, bounds)
         or (_colors(now, bounds) if colors else None)
-        or Diagnosis(HEALTHY, f"L1 {now['l1']:.3f}, without colour {now['l1_grey']:.3f}")
+        or Diagnosis(HEALTHY, f"L1 {now['l1']:.3f}, without color {now['l1_grey']:.3f}")
     )
 
 
@@ -115,7 +115,7 @@ def _unstable_weights(now: Measures, bounds: Bounds) -> Diagnosis | None:
 
 def _colors(now: Measures, bounds: Bounds) -> Diagnosis | None:
     if now["l1"] > bounds.worse_than_grey * now["l1_grey"]:
-        return Diagnosis(DIVERGING, f"L1 is {now['l1']:.3f}, without any colour {now['l1_grey']:.3f}")
+        return Diagnosis(DIVERGING, f"L1 is {now['l1']:.3f}, without any color {now['l1_grey']:.3f}")
     spread, real = now["chroma_spread"], now["chroma_spread_real"]
     if real < bounds.least_spread:
         return Diagnosis(COLLAPSE, f"the images themselves are alike: true ab varies by {real:.4f} from one to another")

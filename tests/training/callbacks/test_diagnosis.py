@@ -108,7 +108,7 @@ def test_one_odd_look_makes_no_state() -> None:
     assert diagnose([SOUND, SOUND, SOUND | {"l1": 0.9}], BOUNDS, 5.0).state == "healthy"
 
 
-def test_colours_are_not_judged_while_they_are_young() -> None:
+def test_colors_are_not_judged_while_they_are_young() -> None:
     assert diagnose([SOUND | {"chroma_spread": 0.0}], BOUNDS, 5.0, colors=False).state == "healthy"
 
 
@@ -203,7 +203,7 @@ def test_one_image_has_no_spread_and_two_have(batch) -> None:
         assert ("chroma_spread" in found, "chroma_spread_real" in found) == (count > 1, count > 1)
 
 
-def test_colours_are_measured_as_their_definitions_say(batch) -> None:
+def test_colors_are_measured_as_their_definitions_say(batch) -> None:
     fake = batch.ab * 0.5
     fake[0, 0], fake[0, 1] = 0.99, -0.99
     fake[1, 0, 0, 0] = 0.95  # is not beyond it
