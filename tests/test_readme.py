@@ -134,7 +134,8 @@ def workplace(tmp_path, monkeypatch, checkpoint) -> Path:
     pictures = [np.asarray(colorful_image(number, 64, 64)) for number in range(3)]
     write_coco(Path("mini"), pictures, [box(number, 1, 0, 0, 32, 32) for number in (1, 2, 3)], ("dog",))
     shutil.copytree("mini/images", "others")
-    score("mini/images", ["others"], "scores", Setup("full-size", learned=False, resamples=100))
+    for method, out in (("others", "scores"), ("mine=others", "other-scores")):
+        score("mini/images", [method], out, Setup("full-size", learned=False, resamples=100))
     for name in ("film.mp4", "film.mkv"):
         record(Path(name), greys(3))
     return tmp_path
