@@ -38,6 +38,7 @@ from colorize.base.files import replacing
 ROOT = Path(__file__).parent.parent
 TARGETS = (
     "colorize/training/*.py",
+    "colorize/training/callbacks/*.py",
     "colorize/losses/*.py",
     "colorize/metrics/*.py",
     "colorize/data/selection.py",
@@ -45,8 +46,19 @@ TARGETS = (
     "colorize/srgb.py",
 )
 # They start programs, servers or a browser, whose lines are not seen here, or look at texts
-LEFT_OUT = ("architecture", "benchmarks", "cli", "commands", "demo", "mutants", "readme", "report_browser", "workspace")
-LEFT_OUT += ("ddp", "packaging", "sweeps", "sweeps_launchers", "sweeps_search")
+LEFT_OUT = (
+    *("test_architecture", "test_benchmarks", "test_commands", "test_distribution", "test_mutants", "test_packaging"),
+    *(
+        "test_private_parts",
+        "test_readme",
+        "cli/",
+        "web/",
+        "sweeps/",
+        "report/test_browser",
+        "report/test_judged_browser",
+    ),
+    *("tracking/test_dashboard", "training/test_ddp"),
+)
 PRELOAD = (
     "torch",
     "torchvision",
@@ -91,7 +103,7 @@ class Project:
     def source_hash(self) -> str:
         """Hash of all that any test may depend on."""
         parts = [name for name in self.files if name.endswith((".py", ".yaml", ".toml", ".html", ".css", ".js"))]
-        parts = [name for name in parts if not name.startswith(("tests/test_", "benchmarks/"))]
+        parts = [name for name in parts if not (_is_test(name) or name.startswith("benchmarks/"))]
         return _hash(f"{name}\n{self.text(name)}" for name in parts)
 
     @cached_property
@@ -123,6 +135,10 @@ class Project:
             return where == module or (where == package and imported in handed_on)
 
         return {other for other, found in self.imports.items() if any(uses(*one) for one in found)}
+
+
+def _is_test(name: str) -> bool:
+    return name.startswith("tests/") and PurePosixPath(name).name.startswith("test_")
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:
@@ -355,8 +371,8 @@ def main() -> None:
     parser.add_argument("--tests", nargs="+", metavar="FILE", help="test files; without it all of this process")
     args = parser.parse_args()
     files = read_files(ROOT)
-    left_out = {f"tests/test_{name}.py" for name in LEFT_OUT}
-    tests = args.tests or [name for name in files if name.startswith("tests/test_") and name not in left_out]
+    left_out = tuple(f"tests/{name}" for name in LEFT_OUT)
+    tests = args.tests or [name for name in files if _is_test(name) and not name.startswith(left_out)]
     project = Project(files, TARGETS, tuple(tests), harness.RESULTS.resolve() / "mutants", args.budget)
     report = harness.Report("mutants")
     for title, rows in tables(examine(project, args.count, args.seed, args.workers, args.only, PRELOAD)).items():

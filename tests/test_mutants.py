@@ -291,3 +291,8 @@ def test_a_target_has_faults_that_are_python(target: str) -> None:
     for file, mutation in sites[::20]:  # all take 7 s
         ast.parse(mutation.source, file)
         assert mutation.source != project.text(file)
+
+
+def test_what_is_left_out_exists() -> None:
+    tests = [path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
+    assert not [part for part in mutants.LEFT_OUT if not any(name.startswith(part) for name in tests)]
