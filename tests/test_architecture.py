@@ -1,6 +1,8 @@
 """Imports go down only, rooms and modules form no circle, and heavy libraries stay in the rooms that may use them."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -130,3 +132,24 @@ def test_colorizer_is_imported_when_it_is_asked_for() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
     with pytest.raises(ImportError):
         exec("from colorize import Colorizr")
+
+
+def test_what_docstrings_and_documents_refer_to_exists() -> None:
+    texts = [*PACKAGE.rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    names = {name for path in texts for name in re.findall(r"`(colorize(?:\.\w+)+)`", path.read_text())}
+    assert len(names) > 30
+    assert not {name for name in names if not exists(name)}
+
+
+def exists(name: str) -> bool:
+    """Return whether a dotted name is a module, or an attribute of one."""
+    module = next(known for known in parents(name) if known in MODULES)
+    found = importlib.import_module(module)
+    for attribute in name.removeprefix(module).split(".")[1:]:
+        found = getattr(found, attribute, None)
+    return found is not None
+
+
+def parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
