@@ -65,13 +65,13 @@ def by_format(colorizer: Colorizer, pictures: list, batch: int) -> list[dict[str
         for start in range(0, len(pictures), batch):
             greys = [picture() for picture in pictures[start : start + batch]]
             photos = [photo_of(grey) for grey in greys]
-            for grey, (colored, _) in zip(greys, colorizer.colorize_photos(photos, Options()), strict=True):
+            for grey, (picture, _) in zip(greys, colorizer.colorize_photos(photos, Options()), strict=True):
                 L = LIGHTNESS[np.asarray(grey)]
                 for name, (colored, alone) in losses.items():
                     endings, settings = FORMATS[name]
                     file = Path(folder) / f"x{endings[0]}"
                     metadata = settings | ({"lossless": False} if name == "WEBP" else {})
-                    save_photo(Photo(photo_of(grey).pixels, format=name, metadata=metadata), colored, file)
+                    save_photo(Photo(photo_of(grey).pixels, format=name, metadata=metadata), picture, file)
                     colored.add(file, L)
                     grey.save(file, name, **({"quality": 95} if "quality" in settings else {}))
                     alone.add(file, L)
