@@ -57,7 +57,8 @@ def write_judged(root: Path, checkpoint: Path) -> Judged:
     (run / "checkpoints").mkdir(exist_ok=True)
     shutil.copy(checkpoint, run / "checkpoints/best.ckpt")
     folder = AnnotatedFolder(str(root / "scenes"))
-    write_results(measure_bias(folder, [Pictures(root / "faded"), Pictures(root / ODD)]), root / "bias")
+    methods = [Pictures(root / name, folder.files(), root / "bias") for name in ("faded", ODD)]
+    write_results(measure_bias(folder, methods), root / "bias")
     missing, damaged = sorted(truth.iterdir())[1:3]
     (root / "faded" / f"{missing.stem}.png").unlink()
     (root / "faded" / f"{damaged.stem}.png").write_bytes(b"\x89PNG")

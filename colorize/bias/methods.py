@@ -1,8 +1,7 @@
 """Methods that colorize photographs: a checkpoint with default options, or the results of another program."""
 
-import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
@@ -11,9 +10,10 @@ from PIL import Image
 from colorize.base.errors import UserError
 from colorize.bias.things import SIDE, Photograph
 from colorize.experiments.held_out import trained_on
-from colorize.images import ImageError, read_rgb, readable
+from colorize.images import ImageError, read_rgb
 from colorize.inference import Colorizer
 from colorize.inference.predictor import load_predictor
+from colorize.scoring.matching import listed, matched, name_of
 
 STORES = Path("data/stores")
 BATCH = 8  # photographs per forward pass
@@ -74,28 +74,30 @@ class Checkpoint:
 
 
 class Pictures:
-    """Pictures in a folder and its subfolders, matched with photographs by file name without extension.
+    """Pictures in a folder and its subfolders, matched with photographs by name, see `colorize.scoring.matching`.
 
     Args:
         folder: Pictures of any size; they are resized to ``SIDE`` pixels.
+        photographs: File names of the photographs.
+        out: Folder of the results, which is not searched.
     Raises:
-        UserError: If there are no pictures, or two pictures have the same name.
+        UserError: If no picture has the name of a photograph.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, photographs: Iterable[str], out: Path) -> None:
         self.name = str(folder)
         self.trained_on: set[str] = set()
-        self.notes = [f"the training photographs of {folder} are unknown: some may be among these"]
-        self.paths: dict[str, Path] = {}
-        for path in (Path(parent) / name for parent, _, names in os.walk(folder) for name in names):
-            if path.suffix.lower() in readable() and self.paths.setdefault(path.stem, path) != path:
-                raise UserError(f"{path} and {self.paths[path.stem]} have the same name {path.stem}: remove one")
-        if not self.paths:
-            raise UserError(f"--pictures {folder} contains no pictures")
+        found = matched(map(_named, photographs), listed(folder, out))
+        self.paths = found.files
+        self.notes = [
+            f"the training photographs of {folder} are unknown: some may be among these",
+            *found.notes,
+            *(f"left out: {', '.join(map(str, paths))} have the same name" for paths in found.doubled.values()),
+        ]
 
     def has(self, photograph: Photograph) -> bool:
         """Return whether there is a picture with the name of the photograph."""
-        return Path(photograph.file).stem in self.paths
+        return _named(photograph.file) in self.paths
 
     def __call__(self, photographs: Sequence[Photograph]) -> list[np.ndarray]:
         """Read the pictures of photographs; see `Method`.
@@ -103,10 +105,14 @@ class Pictures:
         Raises:
             UserError: If a picture is damaged.
         """
-        return [self._read(self.paths[Path(photograph.file).stem]) for photograph in photographs]
+        return [self._read(self.paths[_named(photograph.file)]) for photograph in photographs]
 
     def _read(self, path: Path) -> np.ndarray:
         try:
             return np.array(read_rgb(path).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         except ImageError as error:
             raise UserError(f"{error}; remove it to exclude its photograph") from error
+
+
+def _named(file: str) -> str:
+    return name_of(PurePosixPath(file))

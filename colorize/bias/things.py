@@ -82,6 +82,10 @@ class AnnotatedFolder:
             except _LeftOutError as error:
                 self.left_out.append((candidate.path.name, str(error)))
 
+    def files(self) -> list[str]:
+        """Return the file names of all photographs."""
+        return [candidate.path.name for candidate in self.candidates]
+
     def frequencies(self, ids: Iterable[int | str]) -> Counter[str]:
         """Count the photographs among ``ids`` that contain each category, at any size."""
         return Counter(name for each in ids for name in {entry["name"] for entry in self.annotations.get(each, [])})

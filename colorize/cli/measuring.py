@@ -71,7 +71,7 @@ def bias(
         methods: list[Method] = []
         if not data_only:
             methods += [Checkpoint(name, device, stores) for name in dict.fromkeys(map(named, checkpoint))]
-            methods += [Pictures(path) for path in dict.fromkeys(pictures or ())]
+            methods += [Pictures(path, folder.files(), out) for path in dict.fromkeys(pictures or ())]
         with bar("photographs") as advance:
             found = measure_bias(folder, methods, seen, band, advance)
         for line in write_results(found, out):

@@ -201,19 +201,25 @@ def test_pictures_are_matched_by_name_whatever_their_extension(root, tmp_path) -
     for number, photograph in enumerate(photographs[:-2]):
         place = tmp_path / "colored" / ("deep" if number % 2 else ".")
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(photograph.rgb).convert("L").save(place / Path(photograph.file).with_suffix(".webp"))
-    found = measure_bias(folder, [Pictures(tmp_path / "colored")])
+        name = Path(photograph.file).stem.upper() if number % 3 else photograph.file
+        Image.fromarray(photograph.rgb).convert("L").save(place / f"{name}.webp")
+    found = measure_bias(folder, [Pictures(tmp_path / "colored", folder.files(), tmp_path)])
     name = str(tmp_path / "colored")
     assert everything(found, name)["relative_error"].value == pytest.approx(1, abs=0.02)
     missing = f"not colorized: {name} has no picture of 2, the first is {photographs[-2].file}"
     assert found.summary["colored"] == 22 and missing in found.summary["notes"]
 
 
-def test_two_pictures_of_one_name_are_refused(tmp_path) -> None:
-    colorful_image(0).save(tmp_path / "1.png")
-    colorful_image(0).save(tmp_path / "1.jpg")
-    with pytest.raises(UserError, match="have the same name 1: remove one"):
-        Pictures(tmp_path)
+def test_of_two_pictures_with_the_name_of_a_photograph_neither_is_used(root, tmp_path) -> None:
+    folder = AnnotatedFolder(str(root))
+    first, second = folder.files()[:2]
+    stem = Path(first).stem
+    for name in (f"{stem}.png", f"{stem.upper()}.jpg", f"{Path(second).stem}.png"):
+        colorful_image(0).save(tmp_path / name)
+    method = Pictures(tmp_path, folder.files(), tmp_path / "out")
+    photographs = {photograph.file: photograph for photograph in folder}
+    assert method.has(photographs[second]) and not method.has(photographs[first])
+    assert [note for note in method.notes if f"{stem}.png" in note and f"{stem.upper()}.jpg have the same name" in note]
 
 
 def test_a_damaged_picture_is_one_line(root, tmp_path) -> None:
@@ -221,7 +227,7 @@ def test_a_damaged_picture_is_one_line(root, tmp_path) -> None:
     for photograph in folder:
         (tmp_path / photograph.file).write_bytes(b"<html>")
     with pytest.raises(UserError, match="remove it to exclude its photograph"):
-        measure_bias(folder, [Pictures(tmp_path)])
+        measure_bias(folder, [Pictures(tmp_path, folder.files(), tmp_path / "out")])
 
 
 def test_a_checkpoint_colors_with_the_gain_of_its_export(checkpoint, root, monkeypatch) -> None:
@@ -263,7 +269,7 @@ def test_scenes_are_drawn_where_they_are_asked_for(tmp_path, monkeypatch) -> Non
     [
         (["nowhere"], "data.root=nowhere is not a folder"),
         (["{root}", "--checkpoint", "x.ckpt"], "checkpoint x.ckpt is not a file"),
-        (["{root}", "--pictures", "nowhere"], "--pictures nowhere contains no pictures"),
+        (["{root}", "--pictures", "nowhere"], "nowhere is not a folder of pictures"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, line, root, tmp_path, checkpoint, monkeypatch) -> None:
