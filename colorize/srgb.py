@@ -12,6 +12,7 @@ WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
 RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 # Lab is defined on XYZ relative to white, so the white point is folded into the inverse matrix
 WHITE_TO_RGB = (np.linalg.inv(RGB_TO_XYZ) * WHITE).astype(np.float32)
+XYZ_WEIGHTS = (RGB_TO_XYZ / WHITE[:, None]).astype(np.float32)
 LUMINANCE = RGB_TO_XYZ[1].astype(np.float32)
 DELTA = 6 / 29  # Lab replaces the cube root by a line below DELTA**3
 # Linear values that still round to 0 or 255; beyond them a channel is clipped, which changes the lightness
@@ -41,10 +42,9 @@ def lab(pixels: np.ndarray) -> np.ndarray:
     Returns:
         ``(3, H, W)`` float32: L* in [0, 100], a*, b*.
     """
-    red, green, blue = (np.take(TABLES[pixels.dtype], np.ascontiguousarray(pixels[..., c])) for c in range(3))
-    weights = (RGB_TO_XYZ / WHITE[:, None]).astype(np.float32)
-    x, L, z = (_to_lightness(r * red + g * green + b * blue) for r, g, b in weights)  # by planes: twice as fast
-    return np.stack([L, np.float32(500 / 116) * (x - L), np.float32(200 / 116) * (L - z)])
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))  # by planes: twice as fast
+    x, y, z = _to_f(XYZ_WEIGHTS @ np.take(TABLES[pixels.dtype], planes).reshape(3, -1))
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)]).reshape(planes.shape)
 
 
 def join(L: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
@@ -85,7 +85,10 @@ def clipped(L: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np
     fy = (L + 16) / 116
     rgb = _linear_rgb(fy, _from_f(fy), a, b)
     outside = (rgb.min(axis=0) < LOWEST) | (rgb.max(axis=0) > HIGHEST)
-    return np.take(ENCODED, (np.clip(rgb, 0, 1) * (len(ENCODED) - 1) + 0.5).astype(np.uint16)), outside
+    np.clip(rgb, 0, 1, out=rgb)
+    rgb *= len(ENCODED) - 1
+    rgb += np.float32(0.5)
+    return np.take(ENCODED, rgb.astype(np.uint16)), outside
 
 
 def share_within(L: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -128,8 +131,13 @@ def _from_f(t: np.ndarray) -> np.ndarray:
 
 
 def _to_lightness(luminance: np.ndarray) -> np.ndarray:
-    line = np.minimum(luminance - DELTA**3, 0) / (3 * DELTA**2)  # as in `_from_f`
-    return (116 * (np.cbrt(np.maximum(luminance, DELTA**3)) + line) - 16).astype(np.float32, copy=False)
+    return (116 * _to_f(luminance) - 16).astype(np.float32, copy=False)
+
+
+def _to_f(relative: np.ndarray) -> np.ndarray:
+    f = np.cbrt(np.maximum(relative, DELTA**3))
+    f += np.minimum(relative - DELTA**3, 0) / (3 * DELTA**2)  # as in `_from_f`
+    return f
 
 
 def _to_linear(encoded: np.ndarray) -> np.ndarray:

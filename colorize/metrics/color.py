@@ -30,10 +30,10 @@ def ciede2000(lab1: Tensor, lab2: Tensor) -> Tensor:
         raise ValueError(f"expected two (B, 3, H, W) of one shape; got {tuple(lab1.shape)} and {tuple(lab2.shape)}")
     (L1, a1, b1), (L2, a2, b2) = lab1.unbind(1), lab2.unbind(1)  # (B, H, W) each
     # Intermediate results are overwritten: a third faster if planes do not fit into a core's cache
-    chroma = torch.hypot(a1, b1).add_(torch.hypot(a2, b2)).div_(2)
+    chroma = _chroma(a1, b1).add_(_chroma(a2, b2)).div_(2)
     stretch = _high_chroma(chroma).mul_(-0.5).add_(1.5)
     a1, a2 = a1 * stretch, a2 * stretch
-    C1, C2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
+    C1, C2 = _chroma(a1, b1), _chroma(a2, b2)
     h1, h2 = _hue(a1, b1), _hue(a2, b2)
 
     turn = h2 - h1
@@ -64,9 +64,13 @@ def _high_chroma(C: Tensor) -> Tensor:
     return seventh.div_(seventh + 1).sqrt_()
 
 
+def _chroma(a: Tensor, b: Tensor) -> Tensor:
+    return (a * a).addcmul_(b, b).sqrt_()  # hypot() takes 4 times as long
+
+
 def _hue(a: Tensor, b: Tensor) -> Tensor:
     angle = torch.atan2(b, a)
-    return angle.add_(angle < 0, alpha=TURN)  # remainder() takes 4 times as long
+    return angle.sub_((angle / TURN).floor_(), alpha=TURN)  # remainder() takes 4 times as long
 
 
 def delta_e(L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torchmetrics.utilities import dim_zero_cat
 from colorize.lab import l_ab_to_rgb, to_uint8
 from colorize.metrics.color import delta_e, l1, out_of_gamut_share
 from colorize.metrics.gain import SUMS, calibrated_gain, gain_sums, l1_at_cf
-from colorize.metrics.image import colorfulness, colorfulness_abs, psnr, ssim
+from colorize.metrics.image import colorfulness_pair, psnr, ssim
 
 PER_IMAGE = (
     "l1",
@@ -42,15 +42,16 @@ def score_images(L: Tensor, ab_pred: Tensor, ab_true: Tensor) -> dict[str, Tenso
         UserError: if the images are smaller than SSIM's window.
     """
     out, target = to_uint8(l_ab_to_rgb(L, ab_pred)), to_uint8(l_ab_to_rgb(L, ab_true))
+    (colors, colors_abs), (true_colors, true_colors_abs) = colorfulness_pair(out), colorfulness_pair(target)
     return {
         "l1": l1(ab_pred, ab_true),
         "l1_grey": l1(torch.zeros_like(ab_true), ab_true),
         "psnr": psnr(out, target),
         "ssim": ssim(out, target),
-        "colorfulness": colorfulness(out),
-        "colorfulness_abs": colorfulness_abs(out),
-        "target_colorfulness": colorfulness(target),
-        "target_colorfulness_abs": colorfulness_abs(target),
+        "colorfulness": colors,
+        "colorfulness_abs": colors_abs,
+        "target_colorfulness": true_colors,
+        "target_colorfulness_abs": true_colors_abs,
         "delta_e": delta_e(L, ab_pred, ab_true),
         "out_of_gamut": out_of_gamut_share(L, ab_pred),
     }

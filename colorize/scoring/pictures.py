@@ -9,7 +9,7 @@ import torch
 
 from colorize.base.digests import sha256
 from colorize.images import is_near_grey, read_rgb
-from colorize.metrics.image import colorfulness, colorfulness_abs
+from colorize.metrics.image import colorfulness_pair
 from colorize.scoring.protocols import Protocol
 from colorize.srgb import clipped, lab
 
@@ -43,8 +43,8 @@ class Truth:
     @cached_property
     def colorfulness(self) -> tuple[float, float]:
         """Colorfulness by Hasler and Süsstrunk 2003, and ``colorfulness_abs`` of published tables."""
-        rgb = torch.from_numpy(self.rgb)[None]
-        return colorfulness(rgb).item(), colorfulness_abs(rgb).item()
+        original, absolute = colorfulness_pair(torch.from_numpy(self.rgb)[None])
+        return original.item(), absolute.item()
 
     @cached_property
     def grey(self) -> bool:

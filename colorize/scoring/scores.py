@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from colorize.metrics import ciede2000, colorfulness, colorfulness_abs, l1, psnr, ssim
+from colorize.metrics import ciede2000, l1, psnr, ssim
 from colorize.metrics.distribution import chroma_spread, hue_distance
-from colorize.metrics.image import PEAK, SSIM_WINDOW
+from colorize.metrics.image import PEAK, SSIM_WINDOW, colorfulness_pair
 from colorize.scoring.pictures import Colored, Truth
 from colorize.srgb import AB_SCALE, clipped
 
@@ -40,12 +40,11 @@ def scores_of(truth: Truth, colored: Colored) -> dict[str, float]:
         "psnr": psnr(out, target),
         "ssim": ssim(out, target),
         "delta_e": ciede2000(lab, torch.from_numpy(truth.lab)[None]).mean(),
-        "colorfulness": colorfulness(out),
-        "colorfulness_abs": colorfulness_abs(out),
         "hue_distance": hue_distance(ab, true_ab),
         "chroma_spread": chroma_spread(ab),
         "target_chroma_spread": chroma_spread(true_ab),
     }
+    values["colorfulness"], values["colorfulness_abs"] = colorfulness_pair(out)
     found = {name: value.item() for name, value in values.items()}
     found["target_colorfulness"], found["target_colorfulness_abs"] = truth.colorfulness
     found["out_of_gamut"] = colored.outside
@@ -82,11 +81,10 @@ def curves_of(truth: Truth, colored: Colored) -> tuple[dict[str, list[float]], l
         "psnr": psnr(out, target),
         "ssim": _window_ssim(out, target),
         "delta_e": ciede2000(labs, true_lab).mean((1, 2)),
-        "colorfulness": colorfulness(out),
-        "colorfulness_abs": colorfulness_abs(out),
         "out_of_gamut": torch.from_numpy(outside.mean((1, 2))),
     }
-    reference = [colorfulness(target[:1]).item(), colorfulness_abs(target[:1]).item()]
+    curves["colorfulness"], curves["colorfulness_abs"] = colorfulness_pair(out)
+    reference = [value.item() for value in colorfulness_pair(target[:1])]
     return {name: curves[name].tolist() for name in CURVES}, reference
 
 
