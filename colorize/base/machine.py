@@ -3,6 +3,7 @@
 import ctypes
 import os
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -114,3 +115,10 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(-1, -1)  # M_TRIM_THRESHOLD: never give back the top of the heap
         mallopt(-4, 0)  # M_MMAP_MAX: allocate all tensors on the heap
+
+
+def end_with_parent() -> None:
+    """End this process as soon as its parent ends, even if that is killed. Does nothing on other systems than Linux."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

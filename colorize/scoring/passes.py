@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from colorize.base.files import replacing
-from colorize.base.machine import cores, network_threads
+from colorize.base.machine import cores, end_with_parent, network_threads
 from colorize.data.decode import digest_of_picture
 from colorize.images import ImageError
 from colorize.inference.painting import Chroma
@@ -180,7 +180,9 @@ class Pass:
         threads = cores()
         if not self.models and not (self.networks and self.networks.names):
             workers = threads if threads > 1 and len(self.images) >= MANY else 0
-            yield from DataLoader(self.images, TOGETHER, num_workers=workers, collate_fn=list)
+            yield from DataLoader(
+                self.images, TOGETHER, num_workers=workers, collate_fn=list, worker_init_fn=_start_worker
+            )
             return
         with ThreadPoolExecutor(threads, initializer=network_threads, initargs=(1,)) as pool:
             try:
@@ -229,6 +231,10 @@ class Pass:
                 outputs, targets = (torch.stack([torch.from_numpy(pair[side]) for pair in part]) for side in (1, 2))
                 for (line, _, _), found in zip(part, self.networks.look_at(outputs, targets), strict=True):
                     line |= found
+
+
+def _start_worker(number: int) -> None:
+    end_with_parent()  # a worker whose result nobody reads would wait forever
 
 
 @torch.inference_mode()  # a twentieth faster

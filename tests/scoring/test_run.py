@@ -1,6 +1,9 @@
 """Scoring methods against the truth: which pictures are included, one protocol, one pass, and resuming."""
 
 import json
+import subprocess
+import sys
+import time
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -201,6 +204,39 @@ def test_what_is_written_before_an_interruption_stays(truth, faded, tmp_path, mo
     seen = scored(monkeypatch)
     score(truth, [str(faded)], tmp_path / "out", FAST)
     assert len(seen) == 7 * 4
+
+
+def test_processes_score_as_one_process_does(truth, faded, tmp_path, monkeypatch) -> None:
+    (faded / "3.png").write_bytes(b"no picture")
+    alone = score(truth, [str(faded)], tmp_path / "alone", FAST)
+    monkeypatch.setattr(passes, "cores", lambda: 2)
+    monkeypatch.setattr(passes, "MANY", 6)
+    monkeypatch.setattr(passes, "TOGETHER", 2)
+    seen = scored(monkeypatch)
+    together = score(truth, [str(faded)], tmp_path / "together", FAST)
+    assert together.rows == alone.rows and together.notes == alone.notes
+    assert not seen  # in this process
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_processes_end_with_a_killed_parent(truth, faded, tmp_path) -> None:
+    for folder in (truth, faded):  # enough for lines that nobody reads to fill the pipe
+        for copy in range(400):
+            (folder / f"copy {copy}.png").hardlink_to(folder / f"{copy % 6}.png")
+    table = tmp_path / "out/images/faded.jsonl"
+    code = "import sys\nfrom colorize.scoring import Setup, passes, score\npasses.cores = lambda: 2\n"
+    code += "score(*sys.argv[1:2], sys.argv[2:3], sys.argv[3], Setup('full-size', learned=False))"
+    process = subprocess.Popen([sys.executable, "-c", code, truth, faded, tmp_path / "out"])
+    while not table.exists() or len(rows_of(table)) < 8:
+        assert process.poll() is None
+        time.sleep(0.05)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while any(Path("/proc", worker).exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(workers) == 2 and not any(Path("/proc", worker).exists() for worker in workers)
 
 
 def test_lines_that_know_more_networks_are_kept(truth, faded, tmp_path, monkeypatch) -> None:
