@@ -65,13 +65,7 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         *(f"| {key} | {value:.4g} |" for key, value in sorted(model.about.get("metrics", {}).items())),
     ]
     if "gain" in model.about:
-        from colorize.metrics.gain import CALIBRATED  # torchmetrics takes a second to import
-
-        lines += [
-            "",
-            f"Vividness: its chroma is multiplied by {model.about['gain']:.3g}, the gain at which the mean "
-            f"colorfulness of the validation images is {CALIBRATED:.0%} of the truth's. `--strength` multiplies it.",
-        ]
+        lines += ["", _vividness(model.about["gain"], model.about.get("metrics", {}))]
     if parity:
         worst = max(difference for _, difference in parity)
         lines += [
@@ -80,6 +74,17 @@ def model_card(model: Model, generator: nn.Module, name: str, parity: list[tuple
         ]
     lines += ["", "## Config", "", "```json", json.dumps(provenance.get("config", {}), indent=2), "```", ""]
     return "\n".join(lines)
+
+
+def _vividness(gain: float, metrics: Mapping[str, float]) -> str:
+    from colorize.metrics.gain import CALIBRATED  # torchmetrics takes a second to import
+
+    calibrated = (
+        f", the gain at which the mean colorfulness of the validation images is {CALIBRATED:.0%} of the truth's"
+        if gain == metrics.get("val/calibrated_gain")
+        else ""
+    )
+    return f"Vividness: its chroma is multiplied by {gain:.3g}{calibrated}. `--strength` multiplies it."
 
 
 def _baseline(metrics: Mapping[str, float]) -> list[str]:
@@ -101,6 +106,7 @@ def training_facts(model: Model) -> dict[str, Any]:
         "data root": data.get("root"),
         "training images": data.get("num_train"),
         "validation images": data.get("num_val"),
+        "mean of": f"{len(model.about['mean_of'])} models" if "mean_of" in model.about else None,
         "epochs": model.about.get("epochs"),
         "batches": model.about.get("batches"),
         "weights": model.about.get("weights"),

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite, nan
 from pathlib import Path
@@ -25,16 +26,24 @@ SHAPES = [(1, 1, 1), (3, 1, 1), (1, 2, 1), (2, 1, 2), (1, 3, 2)]
 
 
 def export(
-    checkpoint: str | Path, folder: Path, onnx: bool = False, half: bool = False, calibrate: bool = False
+    checkpoint: str | Path | Sequence[str | Path],
+    folder: Path,
+    onnx: bool = False,
+    half: bool = False,
+    calibrate: bool = False,
+    gain: float | None = None,
 ) -> list[tuple[str, float]]:
     """Write a folder that `colorize.inference.colorizer.Colorizer.from_pretrained` and the Hugging Face hub can read.
 
     Args:
-        checkpoint: see `colorize.checkpoint.read_model`.
+        checkpoint: see `colorize.checkpoint.read_model`. If there are several, the mean of their weights is exported
+            (Wortsman et al. 2022, "Model soups"); of their metadata, what all have in common, and in ``mean_of`` what
+            differs.
         folder: the folder to create; it appears once all of its files are written.
         onnx: also write ``model.onnx``, for any batch size, height and width.
         half: write matrices and kernels in float16, for half the size; they are loaded as float32.
         calibrate: store the chroma gain found in validation, with which the model then colors, see `calibrated_gain`.
+        gain: store this gain.
     Returns:
         With ``onnx``, each compared shape and its largest difference from PyTorch; else empty.
     Raises:
@@ -43,10 +52,15 @@ def export(
     """
     if folder.exists():
         raise UserError(f"{folder} exists already; name a new folder with --out")
-    generator, model = load_generator(checkpoint)
+    if calibrate and gain is not None:
+        raise UserError("--calibrate and --gain both set the gain: leave out one")
+    checkpoints = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)
+    generator, model = _mean(checkpoints) if len(checkpoints) > 1 else load_generator(checkpoints[0])
     model = replace(model, about=_without_folders(model.about))
     if calibrate:
-        model = replace(model, about=model.about | {"gain": _calibrated(checkpoint, model)})
+        gain = _calibrated(checkpoints, model)
+    if gain is not None:
+        model = replace(model, about=model.about | {"gain": gain})
     parity = []
     with replacing_folder(folder) as temporary:
         weights = {name: value.contiguous() for name, value in generator.state_dict().items()}
@@ -77,11 +91,55 @@ def _without_folders(value: Any) -> Any:
     return key + equals + Path(path).name if Path(path).is_absolute() else value
 
 
-def _calibrated(checkpoint: str | Path, model: Model) -> float:
+def _mean(checkpoints: Sequence[str | Path]) -> tuple[nn.Module, Model]:
+    """Return the generator whose weights are the mean of several, and what is recorded with it."""
+    generator, first = load_generator(checkpoints[0])
+    models = [first, *(load_generator(checkpoint)[1] for checkpoint in checkpoints[1:])]
+    for checkpoint, other in zip(checkpoints, models, strict=True):
+        if (other.generator, other.image_size) != (first.generator, first.image_size):
+            different = f"{checkpoint} has another generator or image size than {checkpoints[0]}"
+            raise UserError(f"{different}: there is no mean of their weights")
+    weights = {
+        name: torch.stack([model.weights[name] for model in models]).mean(0) if value.is_floating_point() else value
+        for name, value in first.weights.items()
+    }
+    generator.load_state_dict(weights)
+    about = _shared([model.about for model in models])
+    about = {key: value for key, value in about.items() if key not in ("metrics", "gain")}  # they are not the mean's
+    about["mean_of"] = [_rest(model.about, about) for model in models]
+    return generator, replace(first, weights=weights, about=about)
+
+
+def _shared(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the entries that nested dicts have in common."""
+    found = {}
+    for key, value in values[0].items():
+        each = [other.get(key) for other in values]
+        if all(other == value for other in each):
+            found[key] = value
+        elif all(isinstance(other, dict) for other in each):
+            found[key] = _shared(each)
+    return found
+
+
+def _rest(value: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of nested dicts that are not in others."""
+    found = {}
+    for key, own in value.items():
+        if key not in shared:
+            found[key] = own
+        elif own != shared[key]:
+            found[key] = _rest(own, shared[key])
+    return found
+
+
+def _calibrated(checkpoints: Sequence[str | Path], model: Model) -> float:
+    if len(checkpoints) > 1:
+        raise UserError("--calibrate: a mean of checkpoints was not validated; give the gain by --gain")
     gain = model.about.get("metrics", {}).get("val/calibrated_gain", nan)
     if not isfinite(gain):
         raise UserError(
-            f"--calibrate: {checkpoint} has no gain from validation: its colors are nearly grey, or it is from an "
+            f"--calibrate: {checkpoints[0]} has no gain from validation: its colors are nearly grey, or it is from an "
             "older version; leave out --calibrate"
         )
     return gain

@@ -84,6 +84,51 @@ def test_without_a_gain_from_validation_nothing_is_calibrated(checkpoint, tmp_pa
     assert not (tmp_path / "model").exists()
 
 
+def changed(checkpoint: Path, path: Path, scale: float, **config) -> Path:
+    """Save a checkpoint with weights times a scale, and keys of its config."""
+    content = torch.load(checkpoint, weights_only=True)
+    for value in content["state_dict"].values():
+        if value.is_floating_point():
+            value *= scale
+        else:
+            value += int(scale)
+    content["hyper_parameters"]["provenance"] = {"commit": "abc", "config": {"seed": 1} | config}
+    content["metrics"] = {"val/l1": scale, "val/l1_grey": 0.1}
+    torch.save(content, path)
+    return path
+
+
+def test_of_several_checkpoints_the_mean_is_exported(checkpoint, tmp_path) -> None:
+    """Its records are what all have in common, and what differs for each."""
+    both = [changed(checkpoint, tmp_path / f"{scale}.ckpt", scale, lr=scale) for scale in (1.0, 4.0)]
+    export(both, tmp_path / "model", gain=1.2)
+    weights = load_file(tmp_path / "model/model.safetensors")
+    first = load_generator(both[0])[0].state_dict()
+    for name, value in first.items():
+        expected = 2.5 * value.numpy() if value.is_floating_point() else value.numpy()
+        assert weights[name].numpy() == pytest.approx(expected, rel=1e-6), name
+    about = json.loads((tmp_path / "model/config.json").read_text())["about"]
+    assert about["provenance"] == {"commit": "abc", "config": {"seed": 1}} and "metrics" not in about
+    assert [each["provenance"] for each in about["mean_of"]] == [{"config": {"lr": 1.0}}, {"config": {"lr": 4.0}}]
+    assert [each["metrics"]["val/l1"] for each in about["mean_of"]] == [1.0, 4.0]
+    card = (tmp_path / "model/README.md").read_text()
+    assert "- mean of: 2 models" in card and "multiplied by 1.2. `--strength`" in card
+    assert about["gain"] == 1.2 and Colorizer.from_pretrained(tmp_path / "model").gain == 1.2
+
+
+def test_what_has_no_mean_and_two_gains_are_refused(checkpoint, tmp_path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["hyper_parameters"]["image_size"] *= 2
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match=r"x\.ckpt has another generator or image size than"):
+        export([checkpoint, tmp_path / "x.ckpt"], tmp_path / "model")
+    with pytest.raises(UserError, match="a mean of checkpoints was not validated; give the gain by --gain"):
+        export([checkpoint, checkpoint], tmp_path / "model", calibrate=True)
+    with pytest.raises(UserError, match="--calibrate and --gain both set the gain"):
+        export(checkpoint, tmp_path / "model", calibrate=True, gain=1.1)
+    assert not (tmp_path / "model").exists()
+
+
 def test_an_export_tells_no_folders_of_this_machine(checkpoint, tmp_path) -> None:
     content = torch.load(checkpoint, weights_only=True)
     content["hyper_parameters"]["provenance"] = {

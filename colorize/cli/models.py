@@ -12,7 +12,13 @@ from colorize.weights import DEFAULT
 
 
 def export(
-    checkpoint: Annotated[str, typer.Argument(help="Such as RUN/checkpoints/best.ckpt.", show_default=False)],
+    checkpoint: Annotated[
+        list[str],
+        typer.Argument(
+            help="Such as RUN/checkpoints/best.ckpt. Of several, the mean of their weights is exported.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.", show_default=False)],
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write model.onnx and compare it with PyTorch.")] = False,
     half: Annotated[bool, typer.Option("--half", help="Write the weights in float16, for half the size.")] = False,
@@ -20,12 +26,15 @@ def export(
         bool,
         typer.Option("--calibrate", help="Store the gain that gives 90% of the truth's colorfulness in validation."),
     ] = False,
+    gain: Annotated[
+        float | None, typer.Option(min=0.01, help="Store this gain, by which chroma is multiplied.", show_default=False)
+    ] = None,
 ) -> None:
     """Export a checkpoint: weights as safetensors, config, model card, checksums, and optionally ONNX."""
     with mistakes_in_one_line():
         from colorize.export import export as write
 
-        for shape, difference in write(named(checkpoint), out, onnx, half, calibrate):
+        for shape, difference in write([named(each) for each in checkpoint], out, onnx, half, calibrate, gain):
             typer.echo(f"model.onnx at {shape}: differs from PyTorch by at most {difference:.2g}")
         typer.echo(str(out))
 
