@@ -69,7 +69,7 @@ def _ssim(x: Any, y: Any) -> Any:
     n = SSIM_WINDOW**2
     c1, c2 = np.float32(2 * (0.01 * PEAK * n) ** 2), np.float32(2 * n * (n - 1) * (0.03 * PEAK) ** 2)
     (height, width), x, y = x.shape[1:], x.reshape(len(x), -1), y.reshape(len(y), -1)
-    (mean_p, spread_p), (mean_q, spread_q) = (_moments(plane, width) for plane in (x + y, x - y))
+    (mean_p, spread_p), (mean_q, spread_q) = (_window_moments(plane, width) for plane in (x + y, x - y))
     as_float = (lambda values: values.astype(np.float32)) if isinstance(x, np.ndarray) else Tensor.float
     above, below = as_float(mean_p - mean_q), as_float(mean_p + mean_q)
     above += c1
@@ -82,7 +82,7 @@ def _ssim(x: Any, y: Any) -> Any:
     return (rows.sum((1, 2)) + above[:, -inside:].sum(1)) / (inside * (height - SSIM_WINDOW + 1))
 
 
-def _moments(x: Any, width: int) -> tuple[Any, Any]:
+def _window_moments(x: Any, width: int) -> tuple[Any, Any]:
     """Compute of each window of int16 planes the squared sum, and the variance times n^2: both fit into int32."""
     as_int32 = (lambda values: values.astype(np.int32)) if isinstance(x, np.ndarray) else Tensor.int
     sums, squares = as_int32(_window_sums(x, width)), as_int32(x)
@@ -138,7 +138,7 @@ def colorfulness_abs(rgb: Tensor) -> Tensor:
         ValueError: if ``rgb`` has another shape or dtype.
     """
     check_rgb(rgb)
-    return _spread(*_moments_of(_opponents(rgb.float()).abs_()))
+    return _spread(*_mean_and_variance(_opponents(rgb.float()).abs_()))
 
 
 def colorfulness_pair(rgb: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,7 +153,7 @@ def colorfulness_pair(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """
     check_rgb(rgb)
     opponents = _opponents(rgb.float())
-    mean, variance = _moments_of(opponents)
+    mean, variance = _mean_and_variance(opponents)
     mean_abs = opponents.abs_().mean(2)
     variance_abs = (variance + mean.square() - mean_abs.square()).clamp(min=0)  # |x| and x have the same mean square
     return _spread(mean, variance), _spread(mean_abs, variance_abs)
@@ -168,7 +168,7 @@ def hasler_suesstrunk(rgb: Tensor, smooth: float = 0.0) -> Tensor:
     Returns:
         ``(B,)``, at least 0.
     """
-    return _spread(*_moments_of(_opponents(rgb)), smooth)
+    return _spread(*_mean_and_variance(_opponents(rgb)), smooth)
 
 
 def _opponents(rgb: Tensor) -> Tensor:
@@ -176,7 +176,7 @@ def _opponents(rgb: Tensor) -> Tensor:
     return torch.stack([red - green, (red + green) / 2 - blue], 1)  # (B, 2, H*W)
 
 
-def _moments_of(opponents: Tensor) -> tuple[Tensor, Tensor]:
+def _mean_and_variance(opponents: Tensor) -> tuple[Tensor, Tensor]:
     """Return the means and variances ``(B, 2)`` of planes ``(B, 2, N)``."""
     mean = opponents.mean(2, keepdim=True)
     return mean[..., 0], (opponents - mean).square().mean(2)

@@ -46,8 +46,8 @@ class _Job:
     scored: list[tuple[str, dict[str, Any], Colored | None]] = field(default_factory=list)  # row, line
 
 
-class _Images(Dataset):
-    """The images of a pass; item i is image i with the lines of all rows that need no network.
+class Images(Dataset):
+    """The images of a pass; item i is image i with the lines of all rows, without scores of networks.
 
     Args:
         files: True pictures, by name.
@@ -61,12 +61,12 @@ class _Images(Dataset):
         files: Mapping[str, Path],
         methods: Mapping[str, tuple[Method, ImageTable]],
         protocol: Protocol,
-        pictures: Path | None,
+        pictures: Path | None = None,
     ) -> None:
         self.files, self.methods, self.protocol, self.pictures = files, methods, protocol, pictures
         self.names = list(files)
-        models = (method for method, _ in methods.values() if isinstance(method, Model))
-        self.digested = any(model.trained_on is not None for model in models)  # whether pixel digests are needed
+        self.models = [method for method, _ in methods.values() if isinstance(method, Model)]
+        self.digested = any(model.trained_on is not None for model in self.models)  # whether pixel digests are needed
 
     def __len__(self) -> int:
         return len(self.names)
@@ -136,29 +136,21 @@ class _Images(Dataset):
 
 
 class Pass:
-    """A pass over the images.
+    """A pass over images, which appends the lines of all rows to their tables.
 
     Args:
-        files: True pictures, by name.
-        methods: Method and table of each row.
-        protocol: Protocol of the comparison.
+        images: Images and rows.
         networks: Networks that also score the pictures.
         advance: Called with the number of processed images and their total.
-        pictures: Folder for the pictures of models; None does not save them.
     """
 
     def __init__(
         self,
-        files: Mapping[str, Path],
-        methods: Mapping[str, tuple[Method, ImageTable]],
-        protocol: Protocol,
+        images: Images,
         networks: Networks | None = None,
         advance: Callable[[int, int | None], None] = lambda done, total: None,
-        pictures: Path | None = None,
     ) -> None:
-        self.images = _Images(files, methods, protocol, pictures)
-        self.methods, self.networks, self.advance = methods, networks, advance
-        self.models = [method for method, _ in methods.values() if isinstance(method, Model)]
+        self.images, self.networks, self.advance = images, networks, advance
 
     def run(self) -> int:
         """Score images that have no line yet; return their number."""
@@ -178,7 +170,7 @@ class Pass:
         quarter slower on 2 cores.
         """
         threads = cores()
-        if not self.models and not (self.networks and self.networks.names):
+        if not self.images.models and not (self.networks and self.networks.names):
             workers = threads if threads > 1 and len(self.images) >= MANY else 0
             yield from DataLoader(
                 self.images, TOGETHER, num_workers=workers, collate_fn=list, worker_init_fn=_start_worker
@@ -192,7 +184,7 @@ class Pass:
 
     def _in_threads(self, pool: ThreadPoolExecutor, ahead: int) -> Iterator[_Job]:
         """Yield scored images in order while others are read and scored in threads, and models predict."""
-        names = iter(self.images.names)
+        names, models = iter(self.images.names), self.images.models
         reading: deque[Future[_Job]] = deque()
         scoring: deque[Future[_Job]] = deque()
         while True:
@@ -200,8 +192,10 @@ class Pass:
                 reading.append(pool.submit(self.images.read, name))
             if not reading and not scoring:
                 return
-            batch = [reading.popleft().result() for _ in range(min(len(reading), TOGETHER if self.models else 1))]
-            for model in self.models:
+            batch = [
+                reading.popleft().result() for _ in range(min(len(reading), TOGETHER if models else 1))
+            ]
+            for model in models:
                 self._predict(model, [image for image in batch if image.truth and model in image.wanted])
             scoring.extend(pool.submit(self.images.score, image) for image in batch)
             while scoring and (len(scoring) >= ahead // 2 or not reading):
@@ -220,7 +214,7 @@ class Pass:
             for row, line, _ in image.scored:
                 lines.setdefault(row, []).append(line)
         for row, each in lines.items():
-            self.methods[row][1].append(each)
+            self.images.methods[row][1].append(each)
 
     def _judge(self, batch: Sequence[_Job]) -> None:
         pairs = [

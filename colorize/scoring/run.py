@@ -29,7 +29,7 @@ from colorize.scoring.methods import (
     is_model,
 )
 from colorize.scoring.networks import Networks
-from colorize.scoring.passes import Pass
+from colorize.scoring.passes import Images, Pass
 from colorize.scoring.protocols import Protocol, protocol
 from colorize.scoring.result import Result
 from colorize.scoring.summary import matching_gain
@@ -110,7 +110,8 @@ def score(
                     path = out / TABLES / f"{_file_name(method.name)}.jsonl"
                     new[method.name] = method, ImageTable(path, method.name, rules.told(), judges)
                 try:
-                    Pass(files, new, rules, networks, advance, out / PICTURES if setup.pictures else None).run()
+                    images = Images(files, new, rules, out / PICTURES if setup.pictures else None)
+                    Pass(images, networks, advance).run()
                 finally:
                     for _, table in new.values():
                         table.close()
