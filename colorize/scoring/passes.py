@@ -192,9 +192,7 @@ class Pass:
                 reading.append(pool.submit(self.images.read, name))
             if not reading and not scoring:
                 return
-            batch = [
-                reading.popleft().result() for _ in range(min(len(reading), TOGETHER if models else 1))
-            ]
+            batch = [reading.popleft().result() for _ in range(min(len(reading), TOGETHER if models else 1))]
             for model in models:
                 self._predict(model, [image for image in batch if image.truth and model in image.wanted])
             scoring.extend(pool.submit(self.images.score, image) for image in batch)
